@@ -1,0 +1,80 @@
+//! One disk is one directory on its own file system, or a simulated one.
+//!
+//! Every byte of pool I/O passes through [`Device`] and [`DeviceFile`], and faults come in nowhere else.
+//! Clock, entropy, spawning and blocking work come in through [`Env`].
+
+mod env;
+
+pub use env::{BoxFuture, Env, EnvExt, Timestamp};
+
+use std::fmt::Debug;
+use std::io::{IoSlice, IoSliceMut};
+use std::sync::Arc;
+
+/// What a device cannot do, and what the caller may do about it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DeviceError {
+    /// The name is not there.
+    #[error("{device}: {path} does not exist")]
+    NotFound { device: String, path: String },
+    /// Created exclusively, and it is there already.
+    #[error("{device}: {path} exists already")]
+    Exists { device: String, path: String },
+    /// No room; deleting helps.
+    #[error("{device}: no space left while writing {path}")]
+    NoSpace { device: String, path: String },
+    /// The disk failed. The caller sets it aside; it never retries a failed sync.
+    #[error("{device}: {operation} {path}: {message}")]
+    Io { device: String, operation: &'static str, path: String, message: String },
+}
+
+pub type Result<T> = std::result::Result<T, DeviceError>;
+
+/// Bytes that a device can hold and still take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    pub total: u64,
+    pub free: u64,
+}
+
+/// One disk. Paths are relative, `/`-separated, of plain ASCII components; directories are made as needed.
+pub trait Device: Send + Sync + Debug {
+    /// What a person calls it in messages: the directory's path.
+    fn name(&self) -> &str;
+    /// Devices with equal domains share one block device and die together.
+    fn failure_domain(&self) -> u64;
+    /// Makes a new empty file, with `preallocate` bytes of space behind it. Durable after [`Device::sync_dir`].
+    fn create(&self, path: &str, preallocate: u64) -> Result<Arc<dyn DeviceFile>>;
+    fn open(&self, path: &str) -> Result<Arc<dyn DeviceFile>>;
+    /// Durable after [`Device::sync_dir`].
+    fn delete(&self, path: &str) -> Result<()>;
+    /// The files directly in `dir`, sorted, without the directory's name. An absent directory is empty.
+    fn list(&self, dir: &str) -> Result<Vec<String>>;
+    /// Makes creations and deletions in `dir` (and `dir` itself) durable.
+    fn sync_dir(&self, dir: &str) -> Result<()>;
+    fn space(&self) -> Result<Space>;
+}
+
+/// One open file of a device.
+pub trait DeviceFile: Send + Sync + Debug {
+    fn len(&self) -> Result<u64>;
+    fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Fills the buffers from `offset`; returns fewer bytes only at the end of the file.
+    /// Answers from the page cache inline; where that fails it blocks inside [`Env::block_in_place`].
+    fn read_vectored_at(&self, offset: u64, buffers: &mut [IoSliceMut<'_>]) -> Result<usize>;
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        self.read_vectored_at(offset, &mut [IoSliceMut::new(buffer)])
+    }
+    /// Writes everything at `offset`, growing the file as needed.
+    fn write_vectored_at(&self, offset: u64, buffers: &[IoSlice<'_>]) -> Result<()>;
+    fn write_at(&self, offset: u64, buffer: &[u8]) -> Result<()> {
+        self.write_vectored_at(offset, &[IoSlice::new(buffer)])
+    }
+    fn set_len(&self, len: u64) -> Result<()>;
+    /// Gives the space of a range back; it reads as zeroes, the length stays.
+    fn punch(&self, offset: u64, len: u64) -> Result<()>;
+    /// Makes the file's data and length durable. Never called again on this file after it failed.
+    fn sync(&self) -> Result<()>;
+}
