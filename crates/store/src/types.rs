@@ -1,0 +1,248 @@
+//! Ids, keys and the small public values of the store.
+
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use strongroom_device::Timestamp;
+
+/// A client session, as the vfs records it. 0 is the system itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct SessionId(pub u64);
+
+impl SessionId {
+    pub const SYSTEM: Self = Self(0);
+}
+
+/// A file or directory. Never reused. 0 names nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Inode(pub u64);
+
+/// One byte stream of a file: stream 0 is the file's data, others are named streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId {
+    pub inode: Inode,
+    pub stream: u32,
+}
+
+impl ObjectId {
+    /// The file's own data.
+    pub fn data(inode: Inode) -> Self {
+        Self { inode, stream: 0 }
+    }
+}
+
+/// Names a table of rows: the vfs uses 1..=99, identity 100..=119, the store's own begin at 200.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Table(pub u8);
+
+/// What a change touched, for the change log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Aspect {
+    Name,
+    Data { offset: u64, len: u64 },
+    Attributes,
+    Acl,
+    Stream,
+    ExtendedAttributes,
+}
+
+/// A row's key. Its first eight bytes are the big-endian id of the inode that owns the row.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Key(SmallVec<[u8; 40]>);
+
+impl Key {
+    /// The inode that owns the row: the key's first eight bytes (missing ones are zero).
+    pub fn inode(&self) -> Inode {
+        inode_of(&self.0)
+    }
+}
+
+/// The inode that owns a key.
+pub(crate) fn inode_of(key: &[u8]) -> Inode {
+    let mut id = [0; 8];
+    let len = key.len().min(8);
+    id[..len].copy_from_slice(&key[..len]);
+    Inode(u64::from_be_bytes(id))
+}
+
+impl Deref for Key {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Key({})", self.0.escape_ascii())
+    }
+}
+
+impl From<&[u8]> for Key {
+    fn from(bytes: &[u8]) -> Self {
+        Self(SmallVec::from_slice(bytes))
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Key {
+    fn from(bytes: [u8; N]) -> Self {
+        Self(SmallVec::from_slice(&bytes))
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Key {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self(SmallVec::from_slice(bytes))
+    }
+}
+
+impl From<Vec<u8>> for Key {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(SmallVec::from_slice(&bytes))
+    }
+}
+
+impl From<&Vec<u8>> for Key {
+    fn from(bytes: &Vec<u8>) -> Self {
+        Self(SmallVec::from_slice(bytes))
+    }
+}
+
+impl From<SmallVec<[u8; 40]>> for Key {
+    fn from(bytes: SmallVec<[u8; 40]>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<&bytes::Bytes> for Key {
+    fn from(bytes: &bytes::Bytes) -> Self {
+        Self(SmallVec::from_slice(bytes))
+    }
+}
+
+impl From<bytes::Bytes> for Key {
+    fn from(bytes: bytes::Bytes) -> Self {
+        Self(SmallVec::from_slice(&bytes))
+    }
+}
+
+/// What is known of an object's data without reading it. An absent object is all zeroes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DataHead {
+    /// Bytes to the end of the data.
+    pub size: u64,
+    /// Bytes of space that the data occupies, before mirroring.
+    pub allocated: u64,
+    /// When the data was last written.
+    pub mtime: Timestamp,
+}
+
+/// How much past is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryOptions {
+    /// Every second of this long a past can be gone back to.
+    pub window: Duration,
+}
+
+impl Default for HistoryOptions {
+    fn default() -> Self {
+        Self { window: Duration::from_secs(24 * 60 * 60) }
+    }
+}
+
+/// How a store runs. The default is what production uses.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// The longest that a change stays uncommitted.
+    pub txg_interval: Duration,
+    /// Files up to this many bytes live in the index.
+    pub inline_max: usize,
+    /// None keeps no past.
+    pub history: Option<HistoryOptions>,
+    /// Memory for the index's pages, in bytes.
+    pub index_cache: usize,
+    /// One log file, in bytes; rounded up to 1 MiB.
+    pub log_file: u64,
+    /// How many log files there may be in one copy.
+    pub log_files_max: u32,
+    /// Rows that the overlay holds before writers wait.
+    pub overlay_rows_max: usize,
+    /// Bytes that the overlay holds before writers wait.
+    pub overlay_bytes_max: usize,
+    /// Bytes of written, unpublished file data in memory before writers wait.
+    pub dirty_bytes_max: usize,
+    /// Rows in one run to the index.
+    pub feed_rows_max: usize,
+    /// Faults planted for the harness; none in production.
+    pub planted: Planted,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            txg_interval: Duration::from_secs(1),
+            inline_max: 4096,
+            history: Some(HistoryOptions::default()),
+            index_cache: 256 << 20,
+            log_file: 64 << 20,
+            log_files_max: 16,
+            overlay_rows_max: 600_000,
+            overlay_bytes_max: 192 << 20,
+            dirty_bytes_max: 128 << 20,
+            feed_rows_max: 60_000,
+            planted: Planted::default(),
+        }
+    }
+}
+
+/// Bugs that the crash harness must find, or the harness is broken. Only tests set them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[doc(hidden)]
+pub struct Planted {
+    /// Acknowledges commits without syncing the log.
+    pub skip_log_sync: bool,
+    /// Names extents whose segments were not synced.
+    pub skip_segment_sync: bool,
+    /// Takes damage at or below the watermark for a torn tail.
+    pub cut_below_watermark: bool,
+}
+
+/// Bytes, as clients and administrators see them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreSpace {
+    pub total: u64,
+    /// What clients can still write.
+    pub available: u64,
+    pub used_present: u64,
+    pub used_history: u64,
+    /// Promised to writes that were accepted and not yet stored.
+    pub reserved: u64,
+}
+
+/// What the store is doing.
+#[derive(Debug, Clone, Default)]
+pub struct StoreStatus {
+    pub open_txg: u64,
+    pub durable_txg: u64,
+    pub indexed_txg: u64,
+    pub overlay_rows: usize,
+    pub overlay_bytes: usize,
+    pub dirty_bytes: usize,
+    pub log_bytes: u64,
+    pub log_bytes_max: u64,
+    /// The oldest instant that can be gone back to.
+    pub history_horizon: Option<Timestamp>,
+    /// Set when nothing can be written any more, with the reason.
+    pub offline: Option<String>,
+    /// Damaged log frames repaired from another copy since opening.
+    pub log_repairs: u64,
+}
