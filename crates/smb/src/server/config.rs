@@ -1,0 +1,93 @@
+//! What an administrator decides about the server, and the bounds that keep hostile clients small.
+
+use std::time::Duration;
+
+/// Whether traffic is encrypted, for the server as a whole; shares can ask for it on their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EncryptionPolicy {
+    /// Never announced.
+    Off,
+    /// Announced; used on the shares that ask for it.
+    #[default]
+    Offered,
+    /// Sessions that cannot encrypt are refused.
+    Required,
+}
+
+/// Upper bounds; what exceeds them is refused with the status named.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections of the whole server; more are refused at once.
+    pub connections: usize,
+    /// Sessions of one connection; more get `STATUS_REQUEST_NOT_ACCEPTED`.
+    pub sessions_per_connection: usize,
+    /// Tree connects of one session; more get `STATUS_INSUFFICIENT_RESOURCES`.
+    pub trees_per_session: usize,
+    /// Opens of one session; more get `STATUS_TOO_MANY_OPENED_FILES`.
+    pub opens_per_session: usize,
+    /// Waiting requests (locks, change notices) of one connection; more get `STATUS_INSUFFICIENT_RESOURCES`.
+    pub waiting_per_connection: usize,
+    /// Credits that one connection may hold.
+    pub credits: u16,
+    /// Related and unrelated requests in one frame; more end the connection.
+    pub compound_requests: usize,
+    /// A logon must be complete after this time.
+    pub logon_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            sessions_per_connection: 1024,
+            trees_per_session: 1024,
+            opens_per_session: 65_536,
+            waiting_per_connection: 4096,
+            credits: 8192,
+            compound_requests: 128,
+            logon_timeout: Duration::from_secs(45),
+        }
+    }
+}
+
+/// The server's settings.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// The NetBIOS name that clients see, at most 15 characters.
+    pub name: String,
+    /// Identifies this server over all its starts; kept by the caller.
+    pub guid: [u8; 16],
+    /// Unsigned requests of signed-in users are refused. Off is for trusted wires only.
+    pub signing_required: bool,
+    pub encryption: EncryptionPolicy,
+    /// Largest buffer of a query, a listing or an ioctl, in bytes.
+    pub max_transact_size: u32,
+    /// Largest READ, in bytes.
+    pub max_read_size: u32,
+    /// Largest WRITE, in bytes.
+    pub max_write_size: u32,
+    pub limits: Limits,
+}
+
+impl ServerConfig {
+    /// Sane settings for a server of this name and GUID.
+    pub fn new(name: impl Into<String>, guid: [u8; 16]) -> Self {
+        Self {
+            name: name.into(),
+            guid,
+            signing_required: true,
+            encryption: EncryptionPolicy::default(),
+            max_transact_size: 1 << 20,
+            max_read_size: 8 << 20,
+            max_write_size: 8 << 20,
+            limits: Limits::default(),
+        }
+    }
+
+    /// The largest frame that [`super::Connection::receive`] takes, without the 4 bytes of transport header.
+    /// A reader ends the connection when a header announces more.
+    pub fn max_frame_size(&self) -> usize {
+        let payload = self.max_write_size.max(self.max_transact_size);
+        usize::try_from(payload).unwrap_or(usize::MAX).saturating_add(64 << 10)
+    }
+}
