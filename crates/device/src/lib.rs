@@ -4,8 +4,13 @@
 //! Clock, entropy, spawning and blocking work come in through [`Env`].
 
 mod env;
+mod real;
+pub mod sim;
+mod tokio_env;
 
 pub use env::{BoxFuture, Env, EnvExt, Timestamp};
+pub use real::{DeviceLock, RealDevice};
+pub use tokio_env::TokioEnv;
 
 use std::fmt::Debug;
 use std::io::{IoSlice, IoSliceMut};
@@ -73,6 +78,11 @@ pub trait DeviceFile: Send + Sync + Debug {
         self.write_vectored_at(offset, &[IoSlice::new(buffer)])
     }
     fn set_len(&self, len: u64) -> Result<()>;
+    /// Takes space for a range without changing the length, so that later writes there need less of it. A hint: it may
+    /// do nothing.
+    fn preallocate(&self, _offset: u64, _len: u64) -> Result<()> {
+        Ok(())
+    }
     /// Gives the space of a range back; it reads as zeroes, the length stays.
     fn punch(&self, offset: u64, len: u64) -> Result<()>;
     /// Makes the file's data and length durable. Never called again on this file after it failed.

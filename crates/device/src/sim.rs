@@ -1,0 +1,1 @@
+//! A world and its disks in memory, run from a seed.

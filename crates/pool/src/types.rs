@@ -1,0 +1,224 @@
+//! Names, places and reports of a pool.
+
+use std::fmt;
+use std::sync::Arc;
+
+use strongroom_device::Device;
+
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub [u8; 16]);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", u128::from_be_bytes(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+    };
+}
+
+random_id!(
+    /// A pool, for ever.
+    PoolId
+);
+random_id!(
+    /// One disk of a pool, wherever it is mounted.
+    DiskId
+);
+random_id!(
+    /// One opening of a pool or one change of its members.
+    EpochId
+);
+
+/// A segment; never used twice. The upper half counts epochs, the lower half segments within one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct SegmentId(pub u64);
+
+impl fmt::Display for SegmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for SegmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SegmentId({self})")
+    }
+}
+
+/// The number of a transaction group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Txg(pub u64);
+
+/// Data and parity shards of a segment. With one data shard the others are mirrors of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Layout {
+    pub data: u8,
+    pub parity: u8,
+}
+
+impl Layout {
+    /// One copy on one disk.
+    pub const SINGLE: Layout = Layout { data: 1, parity: 0 };
+    /// Two copies on two disks.
+    pub const MIRROR: Layout = Layout { data: 1, parity: 1 };
+
+    /// Shards, and so disks, of one segment.
+    pub fn width(self) -> usize {
+        usize::from(self.data) + usize::from(self.parity)
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{}", self.data, self.parity)
+    }
+}
+
+/// Where an extent lies; it never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    pub segment: SegmentId,
+    /// Offset of the stripe in each shard file, in 4 KiB blocks.
+    pub stripe: u32,
+    /// Byte offset of the extent in the stripe's payload, a multiple of 4096.
+    pub offset: u32,
+}
+
+/// What an extent says of itself, so that the index can be rebuilt from segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ExtentTag {
+    pub inode: u64,
+    pub stream: u32,
+    pub offset: u64,
+    /// Bytes, before padding to 4 KiB.
+    pub len: u32,
+    pub txg: Txg,
+}
+
+/// Streams of appends that do not mix in a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Small extents gathered from many files.
+    Small,
+    /// Large writes; lanes 0 to 3 run side by side.
+    Stream(u8),
+    /// What cleaning rewrites.
+    Compact,
+}
+
+/// Where a mirrored file (log, index) has one of its copies.
+#[derive(Debug, Clone)]
+pub struct Home {
+    pub device: Arc<dyn Device>,
+    /// For example `log/0`.
+    pub dir: String,
+    pub copy: u8,
+}
+
+/// One record of the epoch chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EpochInfo {
+    pub id: EpochId,
+    /// All zero in the first record.
+    pub parent: EpochId,
+    /// Counts from 1 along the chain.
+    pub sequence: u32,
+    pub members: Vec<DiskId>,
+    /// Disks of the pool that were not there, or failed, and have not caught up.
+    pub absent: Vec<DiskId>,
+    /// The last accepted transaction group when the epoch began.
+    pub last_txg: Txg,
+    /// How far segments of the epoch before reach, in 4 KiB blocks; what lies beyond is void.
+    pub segment_ends: Vec<(SegmentId, u32)>,
+}
+
+/// One segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentInfo {
+    pub id: SegmentId,
+    pub layout: Layout,
+    /// Length of each shard in 4 KiB blocks.
+    pub blocks: u32,
+    /// Whether it still takes appends.
+    pub open: bool,
+}
+
+/// One stripe as its header describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StripeInfo {
+    /// Offset in each shard file, in 4 KiB blocks.
+    pub stripe: u32,
+    /// Header and data on each shard, in 4 KiB blocks.
+    pub blocks: u32,
+    pub txg: Txg,
+    /// Its data was given back.
+    pub punched: bool,
+    pub extents: Vec<(ExtentTag, Address)>,
+}
+
+/// Bytes of the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolSpace {
+    /// Sums over the members.
+    pub raw_total: u64,
+    pub raw_free: u64,
+    /// What the layout leaves for data.
+    pub usable_total: u64,
+    pub usable_free: u64,
+}
+
+/// How a disk takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskState {
+    /// Read and written.
+    Member,
+    /// Failed while the pool was open; read for nothing.
+    SetAside,
+    /// It missed an epoch; read for nothing until it has caught up.
+    Stale,
+    /// Known to the pool, not among the devices given.
+    Missing,
+    /// Given, but without a usable label or epoch chain.
+    Unusable,
+}
+
+/// One disk in a report.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct DiskStatus {
+    pub name: String,
+    /// Hexadecimal; empty when the label could not be read.
+    pub id: String,
+    pub state: DiskState,
+    /// Failed operations since the pool was opened.
+    pub errors: u64,
+    /// Why it is not a member.
+    pub reason: Option<String>,
+}
+
+/// A report for people and metrics.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct PoolStatus {
+    pub id: String,
+    pub layout: String,
+    pub epoch: String,
+    /// False once no usable redundancy remains; reads go on.
+    pub writable: bool,
+    pub disks: Vec<DiskStatus>,
+    pub segments: u64,
+    /// Bad or unreadable copies met by reads.
+    pub bad_fragments: u64,
+    /// Those rewritten from a good copy.
+    pub repaired_fragments: u64,
+    /// Reads that no copy could answer.
+    pub lost_reads: u64,
+}
