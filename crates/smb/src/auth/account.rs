@@ -1,0 +1,60 @@
+//! Whom a client says it is, and where the acceptor learns that account's secret.
+
+use std::net::IpAddr;
+
+use strongroom_device::Timestamp;
+use strongroom_identity::{Identity, NtHash};
+
+/// The account that a client named, as it named it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AccountName {
+    /// Empty where the client gave none.
+    pub domain: String,
+    pub user: String,
+}
+
+/// What is known of an account.
+#[derive(Debug)]
+pub enum Account {
+    Known(NtHash),
+    /// Absent or disabled. The acceptor still does all the work, so that time tells nothing.
+    Unknown,
+    /// Too many failures lately: refused whatever the proof.
+    Throttled,
+}
+
+/// Where the acceptor looks accounts up.
+pub trait Accounts {
+    /// Called once a logon, before the proof is checked; counts as a failure until [`Accounts::succeeded`].
+    fn begin(&self, name: &AccountName) -> Account;
+    /// The proof was right.
+    fn succeeded(&self, name: &AccountName);
+}
+
+/// The accounts of the pool, throttled by name and by the client's address.
+#[derive(Debug)]
+pub struct IdentityAccounts<'a> {
+    pub identity: &'a Identity,
+    pub address: IpAddr,
+    pub now: Timestamp,
+}
+
+impl Accounts for IdentityAccounts<'_> {
+    fn begin(&self, name: &AccountName) -> Account {
+        if self
+            .identity
+            .throttle()
+            .attempt(&name.user, self.address, self.now)
+            .is_err()
+        {
+            return Account::Throttled;
+        }
+        self.identity
+            .nt_hash_of(&name.user)
+            .map_or(Account::Unknown, Account::Known)
+    }
+
+    fn succeeded(&self, name: &AccountName) {
+        self.identity.throttle().succeeded(&name.user, self.address);
+    }
+}

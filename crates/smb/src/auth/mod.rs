@@ -1,0 +1,12 @@
+//! Accepting logons: SPNEGO (RFC 4178, MS-SPNG) around NTLMv2 (MS-NLMP), or NTLMv2 bare.
+//!
+//! [`AcceptState`] is a machine without clock, randomness or socket: tokens in, tokens out. NTLMv1, LM and guest
+//! are not there at all.
+
+mod acceptor;
+mod account;
+
+pub use acceptor::{
+    AcceptState, Accepted, AcceptorConfig, AuthError, Domains, Step, initial_token,
+};
+pub use account::{Account, AccountName, Accounts, IdentityAccounts};
