@@ -1,1 +1,57 @@
-fn main() {}
+//! `cargo xtask`: what the project does to itself. `cargo xtask --help` lists it.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use xtask::bench::{self, Options, Scale};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Checks, benchmarks and long tests of this project")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure against a peer on this machine
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+    /// The bare echo server that benchmarks measure as their floor
+    #[command(hide = true)]
+    EchoServer { port: u16 },
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// Strongroom and Samba, turn by turn, to target/bench/smb.json
+    Smb {
+        /// A quarter of the data
+        #[arg(long)]
+        quick: bool,
+        /// Turns of every row; the median counts
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=99))]
+        turns: u8,
+        /// Only Samba, to check the harness itself
+        #[arg(long)]
+        peer_only: bool,
+        /// Report only rows whose name contains this
+        #[arg(long)]
+        only: Option<String>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Bench { what: Bench::Smb { quick, turns, peer_only, only } } => {
+            let scale = if quick { QUICK } else { FULL };
+            bench::smb(&Options { scale, turns: turns.into(), peer_only, only }).await
+        }
+        Command::EchoServer { port } => bench::echo::serve(port).await,
+    }
+}
+
+const FULL: Scale = Scale { sequential_bytes: 1 << 30, files: 5000 };
+const QUICK: Scale = Scale { sequential_bytes: 256 << 20, files: 1250 };

@@ -1,0 +1,122 @@
+//! What is measured: a server with its connections.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::echo::{EchoServer, Floor};
+use crate::client::{Client, Requests, Target};
+use crate::cpu;
+use crate::samba::{PASSWORD, Samba, Setup};
+use crate::server::Server;
+
+/// Who a sample belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Strongroom,
+    SambaAsItComes,
+    SambaTuned,
+    Floor,
+}
+
+#[derive(Debug)]
+enum Running {
+    Strongroom(Server),
+    Samba(Samba),
+    Floor(EchoServer),
+}
+
+/// The most connections that any row uses.
+pub(crate) const CONNECTIONS: usize = 8;
+
+/// A running server and the connections to it, which stay open from row to row.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    kind: Kind,
+    running: Running,
+    clients: Vec<Client>,
+    floor: Option<Floor>,
+}
+
+impl Subject {
+    pub(crate) async fn strongroom(directory: &Path) -> Result<Subject> {
+        let server = Server::create(directory, 1)?;
+        let clients = connect(&server.target()).await?;
+        let running = Running::Strongroom(server);
+        Ok(Subject { kind: Kind::Strongroom, running, clients, floor: None })
+    }
+
+    pub(crate) async fn samba(setup: Setup, share: &Path) -> Result<Subject> {
+        let samba = Samba::start(setup, share)?;
+        let target = Target {
+            address: samba.address(),
+            share: "files".to_owned(),
+            user: samba.user().to_owned(),
+            password: PASSWORD.to_owned(),
+        };
+        let clients = connect(&target).await?;
+        let kind = match setup {
+            Setup::AsItComes => Kind::SambaAsItComes,
+            Setup::Tuned => Kind::SambaTuned,
+        };
+        Ok(Subject { kind, running: Running::Samba(samba), clients, floor: None })
+    }
+
+    /// The bare echo server, which shows what the network alone costs.
+    pub(crate) async fn floor() -> Result<Subject> {
+        let server = EchoServer::start()?;
+        let floor = Some(server.connect(CONNECTIONS).await?);
+        let running = Running::Floor(server);
+        Ok(Subject { kind: Kind::Floor, running, clients: Vec::new(), floor })
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Strongroom => "Strongroom",
+            Kind::SambaAsItComes => "Samba as it comes",
+            Kind::SambaTuned => "Samba tuned",
+            Kind::Floor => "bare echo",
+        }
+    }
+
+    pub(crate) fn agreed(&self) -> String {
+        self.clients.first().map_or_else(|| "unsigned".to_owned(), Client::agreed)
+    }
+
+    pub(crate) fn requests(&self, connection: usize) -> Result<Requests> {
+        Ok(self.clients.get(connection).context("no such connection")?.share())
+    }
+
+    pub(crate) fn floor_connections(&mut self) -> Option<&mut Floor> {
+        self.floor.as_mut()
+    }
+
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        cpu::of_tree(match &self.running {
+            Running::Strongroom(server) => server.process(),
+            Running::Samba(samba) => samba.process(),
+            Running::Floor(server) => server.process(),
+        })
+    }
+
+    /// False while the server itself says that it has background work left.
+    pub(crate) fn is_settled(&self) -> Result<bool> {
+        match &self.running {
+            Running::Strongroom(server) => server.is_settled(),
+            Running::Samba(_) | Running::Floor(_) => Ok(true),
+        }
+    }
+}
+
+async fn connect(target: &Target) -> Result<Vec<Client>> {
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        clients.push(Client::connect(target).await?);
+    }
+    Ok(clients)
+}

@@ -1,0 +1,223 @@
+//! The real program under test, in a directory of its own, on a free loopback port.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+
+use crate::client::{Client, Target};
+use crate::process::{Guarded, free_address};
+
+pub const USER: &str = "tester";
+pub const PASSWORD: &str = "correct horse 7 battery";
+pub const SHARE: &str = "files";
+
+/// A running Strongroom; killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    process: Guarded,
+    address: SocketAddr,
+    data: PathBuf,
+    opened_in: Duration,
+}
+
+/// How long a start may take before the test gives up; what is promised is far less and checked where it matters.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Server {
+    /// Makes a new pool under `directory` on `disks` disks (a mirror where there are several), with one account.
+    pub fn create(directory: &Path, disks: usize) -> Result<Server> {
+        let data = directory.join("data");
+        let disks = (0..disks).map(|n| directory.join(format!("disk-{n}")));
+        let arguments = disks.flat_map(|disk| ["--disk".into(), disk.into_os_string()]).collect();
+        let server = Server::start_with(&data, free_address()?, arguments)?;
+        server.admin_with_input(&["user", "add", USER, "--password-stdin", "--admin"], PASSWORD)?;
+        Ok(server)
+    }
+
+    /// Starts on a pool made before.
+    pub fn start(directory: &Path) -> Result<Server> {
+        Server::start_with(&directory.join("data"), free_address()?, Vec::new())
+    }
+
+    fn start_with(
+        data: &Path,
+        address: SocketAddr,
+        arguments: Vec<std::ffi::OsString>,
+    ) -> Result<Server> {
+        let log = data.with_extension("log");
+        if let Some(parent) = data.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        let started = Instant::now();
+        let output = File::options().create(true).append(true).open(&log)?;
+        let child = Command::new(program()?)
+            .args(["serve", "--smb", &address.to_string(), "--data"])
+            .arg(data)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .context("cannot run strongroom")?;
+        let mut server = Server {
+            process: Guarded::new(child),
+            address,
+            data: data.to_owned(),
+            opened_in: Duration::ZERO,
+        };
+        server.wait_until_open(started, &log)?;
+        Ok(server)
+    }
+
+    fn wait_until_open(&mut self, started: Instant, log: &Path) -> Result<()> {
+        while std::net::TcpStream::connect(self.address).is_err() {
+            if let Some(status) = self.process.has_ended()? {
+                bail!("the server ended with {status}:\n{}", tail(log));
+            }
+            if started.elapsed() > PATIENCE {
+                bail!("the server does not answer:\n{}", tail(log));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.opened_in = started.elapsed();
+        Ok(())
+    }
+
+    /// From the start of the program until it accepted connections.
+    pub fn opened_in(&self) -> Duration {
+        self.opened_in
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// What the server has written so far to its output and its log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.data.with_extension("log")).unwrap_or_default()
+    }
+
+    pub fn target(&self) -> Target {
+        self.target_of(SHARE)
+    }
+
+    pub fn target_of(&self, share: &str) -> Target {
+        Target {
+            address: self.address,
+            share: share.to_owned(),
+            user: USER.to_owned(),
+            password: PASSWORD.to_owned(),
+        }
+    }
+
+    pub async fn connect(&self) -> Result<Client> {
+        Client::connect(&self.target()).await
+    }
+
+    /// Stops it as an init system does; fails if it does not end cleanly.
+    pub fn stop(mut self) -> Result<()> {
+        let status = self.process.terminate(PATIENCE)?;
+        ensure!(status.success(), "the server ended with {status}:\n{}", self.log());
+        Ok(())
+    }
+
+    /// Stops it as a power button does.
+    pub fn kill(mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    pub fn interrupt(mut self) -> Result<()> {
+        self.process.signal(Signal::INT)?;
+        let status = self.process.wait(PATIENCE)?;
+        ensure!(status.success(), "the server ended with {status}:\n{}", self.log());
+        Ok(())
+    }
+
+    /// Runs an administration command that must succeed.
+    pub fn admin(&self, arguments: &[&str]) -> Result<String> {
+        succeeded(arguments, run(&self.data, arguments, "")?)
+    }
+
+    pub fn admin_with_input(&self, arguments: &[&str], input: &str) -> Result<String> {
+        succeeded(arguments, run(&self.data, arguments, input)?)
+    }
+
+    /// Runs an administration command and gives whatever came of it.
+    pub fn try_admin(&self, arguments: &[&str], input: &str) -> Result<Output> {
+        run(&self.data, arguments, input)
+    }
+
+    pub fn status(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::from_str(&self.admin(&["status", "--json"])?)?)
+    }
+
+    /// True when nothing is left to do in the background for what clients did so far.
+    pub fn is_settled(&self) -> Result<bool> {
+        Ok(self.status()?["settled"].as_bool().unwrap_or(false))
+    }
+}
+
+/// The release build of the program: `STRONGROOM_BIN` where set, else built here.
+pub fn program() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("STRONGROOM_BIN") {
+        return Ok(path.into());
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--release", "--quiet", "--package", "strongroom"])
+        .current_dir(workspace())
+        .status()?;
+    ensure!(status.success(), "the release build failed");
+    Ok(target_directory().join("release/strongroom"))
+}
+
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+pub fn target_directory() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace().join("target"), |path| workspace().join(path))
+}
+
+fn run(data: &Path, arguments: &[&str], input: &str) -> Result<Output> {
+    let mut child = Command::new(program()?)
+        .arg("--data")
+        .arg(data)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut pipe = child.stdin.take().context("the child has an input")?;
+    // A command that reads nothing may have closed its input already.
+    pipe.write_all(input.as_bytes()).ok();
+    drop(pipe);
+    Ok(child.wait_with_output()?)
+}
+
+fn succeeded(arguments: &[&str], output: Output) -> Result<String> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "`{}` failed: {said}", arguments.join(" "));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
+}
