@@ -1,8 +1,13 @@
 //! Transaction groups: a mirrored log, an overlay, an index, extents, the past and its thinning.
 
 mod error;
+mod feed;
+mod history;
+mod index;
 mod jobs;
+mod rows;
 mod store;
+mod thin;
 mod txn;
 mod types;
 

@@ -1,0 +1,135 @@
+//! Rows in a plain ordered map, for tests of what stands on the index.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use strongroom_pool::Txg;
+
+use super::{Index, IndexStatus, Snapshot, WriteTxn};
+use crate::{Result, Table};
+
+type Rows = BTreeMap<(Table, Vec<u8>), Bytes>;
+
+#[derive(Debug, Clone, Default)]
+struct MemoryState {
+    rows: Rows,
+    last: Txg,
+}
+
+/// An index in memory; every write copies the map, so it is for small tests.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryIndex {
+    state: RwLock<Arc<MemoryState>>,
+    writer: Mutex<()>,
+}
+
+impl Index for MemoryIndex {
+    fn snapshot(&self) -> Arc<dyn Snapshot> {
+        Arc::<MemoryState>::clone(&self.state.read())
+    }
+
+    fn write(&self, change: &mut dyn FnMut(&mut dyn WriteTxn) -> Result<()>) -> Result<()> {
+        let _writer = self.writer.lock();
+        let mut next = MemoryState::clone(&self.state.read());
+        change(&mut next)?;
+        *self.state.write() = Arc::new(next);
+        Ok(())
+    }
+
+    fn last_txg(&self) -> Txg {
+        self.state.read().last
+    }
+
+    fn oldest_pinned(&self) -> Txg {
+        self.last_txg()
+    }
+
+    fn prefetch(&self, _keys: &[(Table, &[u8])]) {}
+
+    fn scrub(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn status(&self) -> IndexStatus {
+        IndexStatus::default()
+    }
+}
+
+impl MemoryState {
+    fn visit(
+        &self,
+        table: Table,
+        start: &[u8],
+        end: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        for ((of, key), value) in self.rows.range((table, start.to_vec())..) {
+            if *of != table || end.is_some_and(|end| key.as_slice() >= end) || !visit(key, value)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn replaced(value: Option<Bytes>, old: &mut Vec<u8>) -> bool {
+        old.clear();
+        value.inspect(|value| old.extend_from_slice(value)).is_some()
+    }
+}
+
+impl Snapshot for MemoryState {
+    fn last_txg(&self) -> Txg {
+        self.last
+    }
+
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
+        Ok(self.rows.get(&(table, key.to_vec())).cloned())
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        start: &[u8],
+        end: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        self.visit(table, start, end, visit)
+    }
+}
+
+impl WriteTxn for MemoryState {
+    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
+        Ok(self.rows.get(&(table, key.to_vec())).cloned())
+    }
+
+    fn insert(&mut self, table: Table, key: &[u8], value: &[u8], old: &mut Vec<u8>) -> Result<bool> {
+        let replaced = self.rows.insert((table, key.to_vec()), Bytes::copy_from_slice(value));
+        Ok(Self::replaced(replaced, old))
+    }
+
+    fn remove(&mut self, table: Table, key: &[u8], old: &mut Vec<u8>) -> Result<bool> {
+        let removed = self.rows.remove(&(table, key.to_vec()));
+        Ok(Self::replaced(removed, old))
+    }
+
+    fn scan(
+        &mut self,
+        table: Table,
+        start: &[u8],
+        end: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        self.visit(table, start, end, visit)
+    }
+
+    fn last_txg(&self) -> Txg {
+        self.last
+    }
+
+    fn set_last_txg(&mut self, txg: Txg) -> Result<()> {
+        self.last = txg;
+        Ok(())
+    }
+}
