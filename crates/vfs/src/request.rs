@@ -1,0 +1,110 @@
+//! What an open asks for, and what came of it.
+
+use std::sync::Arc;
+
+use strongroom_store::Inode;
+
+use crate::acl::SecurityDescriptor;
+use crate::grants::GrantRequest;
+use crate::{AccessMask, DosAttributes, ExtendedAttribute, Handle, Share, ShareAccess};
+
+/// What to do when the file is there, and when it is not (MS-SMB2 2.2.13, CreateDisposition).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Disposition {
+    Supersede,
+    Open,
+    Create,
+    OpenIf,
+    Overwrite,
+    OverwriteIf,
+}
+
+/// What was done (MS-SMB2 2.2.14, CreateAction).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CreateAction {
+    Superseded,
+    Opened,
+    Created,
+    Overwritten,
+}
+
+/// How an open wants to be understood (MS-SMB2 2.2.13, CreateOptions), those that mean something here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct CreateOptions {
+    /// FILE_DIRECTORY_FILE
+    pub directory: bool,
+    /// FILE_NON_DIRECTORY_FILE
+    pub non_directory: bool,
+    /// FILE_WRITE_THROUGH: each write is durable before it is answered.
+    pub write_through: bool,
+    /// FILE_SEQUENTIAL_ONLY and FILE_RANDOM_ACCESS are hints without meaning here.
+    pub no_ea_knowledge: bool,
+    /// FILE_DELETE_ON_CLOSE
+    pub delete_on_close: bool,
+    /// FILE_OPEN_REPARSE_POINT: the link itself, not where it leads.
+    pub open_reparse_point: bool,
+    /// FILE_OPEN_FOR_BACKUP_INTENT: administrators may read and write everything.
+    pub backup_intent: bool,
+    /// FILE_OPEN_BY_FILE_ID: `path` is ignored, `OpenRequest::file_id` counts.
+    pub by_file_id: bool,
+}
+
+/// How names are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum CaseMode {
+    /// Upper and lower case are the same; a name spelt exactly so is preferred.
+    #[default]
+    Insensitive,
+    Exact,
+}
+
+/// One open, as NT create has it (MS-FSA 2.1.5.1).
+#[derive(Debug, Clone)]
+pub struct OpenRequest<'a> {
+    pub share: &'a Share,
+    /// Where `path` begins; the share's root if None.
+    pub base: Option<&'a Handle>,
+    /// Components separated by `\` or `/`, none leading; empty is the base itself. The last may carry
+    /// `:stream` or `:stream:$DATA`.
+    pub path: &'a str,
+    pub file_id: Option<Inode>,
+    pub access: AccessMask,
+    pub share_access: ShareAccess,
+    pub disposition: Disposition,
+    pub options: CreateOptions,
+    /// For a file that is made or overwritten.
+    pub attributes: DosAttributes,
+    /// For a file that is made.
+    pub security: Option<SecurityDescriptor>,
+    /// For a file that is made or overwritten.
+    pub eas: Vec<ExtendedAttribute>,
+    /// Bytes that the creator expects to write; checked against space and quota.
+    pub allocation: u64,
+    pub case: CaseMode,
+    pub grant: GrantRequest,
+}
+
+impl<'a> OpenRequest<'a> {
+    /// Opens what is there for reading its attributes, sharing everything.
+    pub fn new(share: &'a Share, path: &'a str) -> Self {
+        Self {
+            share,
+            base: None,
+            path,
+            file_id: None,
+            access: AccessMask::READ_ATTRIBUTES,
+            share_access: ShareAccess::ALL,
+            disposition: Disposition::Open,
+            options: CreateOptions::default(),
+            attributes: DosAttributes::default(),
+            security: None,
+            eas: Vec::new(),
+            allocation: 0,
+            case: CaseMode::Insensitive,
+            grant: GrantRequest::None,
+        }
+    }
+}
+
+/// What [`crate::Vfs::open`] gives.
+pub type Opened = (Arc<Handle>, CreateAction);
