@@ -55,6 +55,6 @@ pub enum PasswordError {
     Control,
     #[error("the password is too easy to guess: use more different characters")]
     Monotonous,
-    #[error("the password contains the user's name: choose another")]
-    ContainsName,
+    #[error("the password is the user's name: choose another")]
+    IsName,
 }

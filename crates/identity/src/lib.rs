@@ -1,12 +1,19 @@
 //! Who is asking: users, groups, their SIDs and secrets, kept in the pool.
 
+mod accounts;
 mod error;
 mod identity;
+mod names;
 mod password;
+mod rows;
 mod secret;
 mod sid;
 mod throttle;
 mod types;
+mod well_known;
+
+#[cfg(test)]
+mod testing;
 
 pub use error::{IdentityError, NameError, PasswordError, Result};
 pub use identity::Identity;
