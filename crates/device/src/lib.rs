@@ -30,7 +30,12 @@ pub enum DeviceError {
     NoSpace { device: String, path: String },
     /// The disk failed. The caller sets it aside; it never retries a failed sync.
     #[error("{device}: {operation} {path}: {message}")]
-    Io { device: String, operation: &'static str, path: String, message: String },
+    Io {
+        device: String,
+        operation: &'static str,
+        path: String,
+        message: String,
+    },
 }
 
 pub type Result<T> = std::result::Result<T, DeviceError>;

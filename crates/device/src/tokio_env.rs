@@ -17,7 +17,10 @@ pub struct TokioEnv {
 impl TokioEnv {
     /// Tasks run on `handle`'s runtime, which must have its timer enabled.
     pub fn new(handle: Handle) -> Self {
-        Self { handle, started: Instant::now() }
+        Self {
+            handle,
+            started: Instant::now(),
+        }
     }
 
     /// The runtime of the calling task.
@@ -31,7 +34,9 @@ impl TokioEnv {
 
 impl Env for TokioEnv {
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }
 
@@ -84,10 +89,12 @@ impl Env for TokioEnv {
 
 /// The first on this thread, each other on one of its own.
 fn run_side_by_side(works: &mut [&mut (dyn FnMut() + Send)]) {
-    let Some((first, others)) = works.split_first_mut() else { return };
+    let Some((first, others)) = works.split_first_mut() else {
+        return;
+    };
     std::thread::scope(|scope| {
         for work in others {
-            scope.spawn(|| work());
+            scope.spawn(work);
         }
         first();
     });
