@@ -42,7 +42,10 @@ pub struct Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Client").field("tree", &self.tree).finish_non_exhaustive()
+        formatter
+            .debug_struct("Client")
+            .field("tree", &self.tree)
+            .finish_non_exhaustive()
     }
 }
 
@@ -55,7 +58,11 @@ pub struct Refusal {
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{:?} was answered with {:?}", self.command, self.status)
+        write!(
+            formatter,
+            "{:?} was answered with {:?}",
+            self.command, self.status
+        )
     }
 }
 
@@ -74,9 +81,16 @@ const FILE_NETWORK_OPEN_INFORMATION: u8 = 34;
 impl Client {
     pub async fn connect(target: &Target) -> Result<Client> {
         let mut inner = SmbClient::connect(config(target)).await.context("logon")?;
-        let tree = inner.connect_share(&target.share).await.context("tree connect")?;
+        let tree = inner
+            .connect_share(&target.share)
+            .await
+            .context("tree connect")?;
         let connection = inner.connection().clone();
-        let client = Client { inner, connection, tree };
+        let client = Client {
+            inner,
+            connection,
+            tree,
+        };
         ensure!(client.signs(), "the client does not sign");
         Ok(client)
     }
@@ -90,7 +104,11 @@ impl Client {
         let diagnostics = self.connection.diagnostics();
         let dialect = diagnostics.negotiated.map(|n| n.dialect.to_string());
         let signing = diagnostics.signing.algorithm.map(|a| format!("{a:?}"));
-        format!("{}, signed with {}", dialect.unwrap_or_default(), signing.unwrap_or_default())
+        format!(
+            "{}, signed with {}",
+            dialect.unwrap_or_default(),
+            signing.unwrap_or_default()
+        )
     }
 
     /// The client crate's own object, for its higher calls.
@@ -100,7 +118,10 @@ impl Client {
 
     /// Another owner of the same connection, for requests in flight at once.
     pub fn share(&self) -> Requests {
-        Requests { connection: self.connection.clone(), tree: self.tree.tree_id }
+        Requests {
+            connection: self.connection.clone(),
+            tree: self.tree.tree_id,
+        }
     }
 
     pub async fn disconnect(mut self) -> Result<()> {
@@ -132,7 +153,10 @@ pub struct Requests {
 
 impl std::fmt::Debug for Requests {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Requests").field("tree", &self.tree).finish_non_exhaustive()
+        formatter
+            .debug_struct("Requests")
+            .field("tree", &self.tree)
+            .finish_non_exhaustive()
     }
 }
 
@@ -179,7 +203,10 @@ impl Requests {
     /// Makes a file that must not exist yet.
     pub async fn create_file(&self, path: &str) -> Result<FileId> {
         let options = FILE_NON_DIRECTORY_FILE;
-        Ok(self.create(path, READ | WRITE, CreateDisposition::FileCreate, options).await?.file_id)
+        Ok(self
+            .create(path, READ | WRITE, CreateDisposition::FileCreate, options)
+            .await?
+            .file_id)
     }
 
     /// Makes or empties a file.
@@ -191,19 +218,26 @@ impl Requests {
     /// Opens a file to read; also gives its size.
     pub async fn open_file(&self, path: &str) -> Result<(FileId, u64)> {
         let options = FILE_NON_DIRECTORY_FILE;
-        let answer = self.create(path, READ, CreateDisposition::FileOpen, options).await?;
+        let answer = self
+            .create(path, READ, CreateDisposition::FileOpen, options)
+            .await?;
         Ok((answer.file_id, answer.end_of_file))
     }
 
     pub async fn create_directory(&self, path: &str) -> Result<()> {
         let options = FILE_DIRECTORY_FILE;
-        let answer = self.create(path, READ, CreateDisposition::FileCreate, options).await?;
+        let answer = self
+            .create(path, READ, CreateDisposition::FileCreate, options)
+            .await?;
         self.close(answer.file_id).await
     }
 
     pub async fn open_directory(&self, path: &str) -> Result<FileId> {
         let options = FILE_DIRECTORY_FILE;
-        Ok(self.create(path, READ, CreateDisposition::FileOpen, options).await?.file_id)
+        Ok(self
+            .create(path, READ, CreateDisposition::FileOpen, options)
+            .await?
+            .file_id)
     }
 
     pub async fn write(&self, file: FileId, offset: u64, data: Vec<u8>) -> Result<()> {
@@ -221,7 +255,11 @@ impl Requests {
         };
         let frame = self.send(Command::Write, &request, len).await?;
         let answer = WriteResponse::unpack(&mut ReadCursor::new(&frame.body))?;
-        ensure!(usize::try_from(answer.count)? == len, "short write: {} of {len}", answer.count);
+        ensure!(
+            usize::try_from(answer.count)? == len,
+            "short write: {} of {len}",
+            answer.count
+        );
         Ok(())
     }
 
@@ -237,7 +275,9 @@ impl Requests {
             remaining_bytes: 0,
             read_channel_info: Vec::new(),
         };
-        let frame = self.send(Command::Read, &request, usize::try_from(length)?).await?;
+        let frame = self
+            .send(Command::Read, &request, usize::try_from(length)?)
+            .await?;
         Ok(ReadResponse::unpack(&mut ReadCursor::new(&frame.body))?.data)
     }
 
@@ -247,7 +287,9 @@ impl Requests {
         let mut content = Vec::new();
         while (content.len() as u64) < size {
             let at = content.len() as u64;
-            let piece = self.read(file, at, u32::try_from(PIECE.min(size - at))?).await?;
+            let piece = self
+                .read(file, at, u32::try_from(PIECE.min(size - at))?)
+                .await?;
             ensure!(!piece.is_empty(), "the file ends at {at} of {size}");
             content.extend_from_slice(&piece);
         }
@@ -255,12 +297,21 @@ impl Requests {
     }
 
     pub async fn flush(&self, file: FileId) -> Result<()> {
-        self.send(Command::Flush, &FlushRequest { file_id: file }, 0).await?;
+        self.send(Command::Flush, &FlushRequest { file_id: file }, 0)
+            .await?;
         Ok(())
     }
 
     pub async fn close(&self, file: FileId) -> Result<()> {
-        self.send(Command::Close, &CloseRequest { flags: 0, file_id: file }, 0).await?;
+        self.send(
+            Command::Close,
+            &CloseRequest {
+                flags: 0,
+                file_id: file,
+            },
+            0,
+        )
+        .await?;
         Ok(())
     }
 
@@ -282,21 +333,34 @@ impl Requests {
     /// Open, ask, close: three requests.
     pub async fn stat(&self, path: &str) -> Result<()> {
         let access = FileAccessMask::FILE_READ_ATTRIBUTES;
-        let file = self.create(path, access, CreateDisposition::FileOpen, 0).await?.file_id;
-        ensure!(self.query(file).await?.len() == 56, "the answer is not 56 bytes long");
+        let file = self
+            .create(path, access, CreateDisposition::FileOpen, 0)
+            .await?
+            .file_id;
+        ensure!(
+            self.query(file).await?.len() == 56,
+            "the answer is not 56 bytes long"
+        );
         self.close(file).await
     }
 
     /// Open, mark for deletion, close: three requests.
     pub async fn delete(&self, path: &str) -> Result<()> {
-        let file = self.create(path, DELETE, CreateDisposition::FileOpen, 0).await?.file_id;
-        self.set_info(file, FILE_DISPOSITION_INFORMATION, vec![1]).await?;
+        let file = self
+            .create(path, DELETE, CreateDisposition::FileOpen, 0)
+            .await?
+            .file_id;
+        self.set_info(file, FILE_DISPOSITION_INFORMATION, vec![1])
+            .await?;
         self.close(file).await
     }
 
     /// Open, rename, close: three requests.
     pub async fn rename(&self, from: &str, to: &str, replace: bool) -> Result<()> {
-        let file = self.create(from, DELETE, CreateDisposition::FileOpen, 0).await?.file_id;
+        let file = self
+            .create(from, DELETE, CreateDisposition::FileOpen, 0)
+            .await?
+            .file_id;
         let renamed = self.set_info(file, FILE_RENAME_INFORMATION, rename_buffer(to, replace));
         let outcome = renamed.await;
         self.close(file).await?;
@@ -347,13 +411,18 @@ impl Requests {
 
 /// True if the server refused with exactly this status.
 pub fn is_refusal(error: &anyhow::Error, status: NtStatus) -> bool {
-    error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.status == status)
+    error
+        .downcast_ref::<Refusal>()
+        .is_some_and(|refusal| refusal.status == status)
 }
 
 /// MS-SMB2 2.2.39 (FILE_RENAME_INFORMATION_TYPE_2 of MS-FSCC 2.4.37.2).
 fn rename_buffer(to: &str, replace: bool) -> Vec<u8> {
-    let name: Vec<u8> =
-        to.replace('/', "\\").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let name: Vec<u8> = to
+        .replace('/', "\\")
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
     let mut buffer = vec![0; 16];
     buffer[0] = u8::from(replace);
     buffer.extend_from_slice(&(name.len() as u32).to_le_bytes());
@@ -367,12 +436,18 @@ fn read_names(buffer: &[u8], names: &mut Vec<String>) -> Result<()> {
     loop {
         let length = usize::try_from(number_at(rest, 60)?)?;
         let name = rest.get(104..104 + length).context("a name is cut off")?;
-        let units: Vec<u16> =
-            name.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+        let units: Vec<u16> = name
+            .chunks_exact(2)
+            .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+            .collect();
         names.push(String::from_utf16(&units)?);
         match usize::try_from(number_at(rest, 0)?)? {
             0 => return Ok(()),
-            next => rest = rest.get(next..).context("an entry lies outside the answer")?,
+            next => {
+                rest = rest
+                    .get(next..)
+                    .context("an entry lies outside the answer")?
+            }
         }
     }
 }

@@ -11,7 +11,9 @@ use anyhow::{Context, Result};
 /// time and that of the children it collected.
 pub fn of_tree(root: u32) -> Result<Duration> {
     let processes = all_processes()?;
-    let own = processes.get(&root).with_context(|| format!("process {root} is gone"))?;
+    let own = processes
+        .get(&root)
+        .with_context(|| format!("process {root} is gone"))?;
     let mut ticks = own.ticks;
     let mut parents = vec![root];
     while let Some(parent) = parents.pop() {
@@ -30,7 +32,9 @@ const TICKS_A_SECOND: f64 = 100.0;
 pub fn peak_memory(process: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1)).context("no VmHWM")?;
+    let kib = line
+        .and_then(|line| line.split_whitespace().nth(1))
+        .context("no VmHWM")?;
     Ok(kib.parse::<u64>()? * 1024)
 }
 
@@ -44,7 +48,9 @@ fn all_processes() -> Result<HashMap<u32, Process>> {
     let mut found = HashMap::new();
     for entry in std::fs::read_dir("/proc")? {
         let name = entry?.file_name();
-        let Some(id) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Some(id) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
         // A process may end between the listing and this read.
         if let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) {
             found.insert(id, parse_stat(&stat)?);
@@ -55,15 +61,22 @@ fn all_processes() -> Result<HashMap<u32, Process>> {
 
 /// proc(5): the command's name is in parentheses and may hold anything, so fields are counted from the last one.
 fn parse_stat(stat: &str) -> Result<Process> {
-    let (_, fields) = stat.rsplit_once(')').context("no command in /proc/PID/stat")?;
+    let (_, fields) = stat
+        .rsplit_once(')')
+        .context("no command in /proc/PID/stat")?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
     let number = |position: usize| -> Result<u64> {
-        let field = fields.get(position).context("/proc/PID/stat is too short")?;
+        let field = fields
+            .get(position)
+            .context("/proc/PID/stat is too short")?;
         Ok(field.parse()?)
     };
     // After the command: state, parent, ..., utime, stime, cutime, cstime (fields 14 to 17 of proc(5)).
     let ticks = (11..=14).map(number).sum::<Result<u64>>()?;
-    Ok(Process { parent: u32::try_from(number(1)?)?, ticks })
+    Ok(Process {
+        parent: u32::try_from(number(1)?)?,
+        ticks,
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use clap::{Parser, Subcommand};
 use xtask::bench::{self, Options, Scale};
 
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about = "Checks, benchmarks and long tests of this project")]
+#[command(
+    name = "cargo xtask",
+    about = "Checks, benchmarks and long tests of this project"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -45,13 +48,33 @@ enum Bench {
 #[tokio::main]
 async fn main() -> Result<()> {
     match Arguments::parse().command {
-        Command::Bench { what: Bench::Smb { quick, turns, peer_only, only } } => {
+        Command::Bench {
+            what:
+                Bench::Smb {
+                    quick,
+                    turns,
+                    peer_only,
+                    only,
+                },
+        } => {
             let scale = if quick { QUICK } else { FULL };
-            bench::smb(&Options { scale, turns: turns.into(), peer_only, only }).await
+            bench::smb(&Options {
+                scale,
+                turns: turns.into(),
+                peer_only,
+                only,
+            })
+            .await
         }
         Command::EchoServer { port } => bench::echo::serve(port).await,
     }
 }
 
-const FULL: Scale = Scale { sequential_bytes: 1 << 30, files: 5000 };
-const QUICK: Scale = Scale { sequential_bytes: 256 << 20, files: 1250 };
+const FULL: Scale = Scale {
+    sequential_bytes: 1 << 30,
+    files: 5000,
+};
+const QUICK: Scale = Scale {
+    sequential_bytes: 256 << 20,
+    files: 1250,
+};

@@ -62,7 +62,12 @@ impl Samba {
         let process = spawn(&config)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         wait_for_port(address, Duration::from_secs(20)).context("smbd does not answer")?;
-        Ok(Samba { process, address, user, _private: private })
+        Ok(Samba {
+            process,
+            address,
+            user,
+            _private: private,
+        })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -79,7 +84,10 @@ impl Samba {
 
     /// What `smbd --version` says.
     pub fn version() -> Result<String> {
-        let output = Command::new(tool("smbd")).arg("--version").output().context("smbd")?;
+        let output = Command::new(tool("smbd"))
+            .arg("--version")
+            .output()
+            .context("smbd")?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 }
@@ -134,7 +142,10 @@ fn add_account(config: &Path, user: &str) -> Result<()> {
     drop(input);
     let output = child.wait_with_output()?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "smbpasswd could not add {user}: {said}");
+    ensure!(
+        output.status.success(),
+        "smbpasswd could not add {user}: {said}"
+    );
     Ok(())
 }
 

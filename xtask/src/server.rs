@@ -34,9 +34,14 @@ impl Server {
     pub fn create(directory: &Path, disks: usize) -> Result<Server> {
         let data = directory.join("data");
         let disks = (0..disks).map(|n| directory.join(format!("disk-{n}")));
-        let arguments = disks.flat_map(|disk| ["--disk".into(), disk.into_os_string()]).collect();
+        let arguments = disks
+            .flat_map(|disk| ["--disk".into(), disk.into_os_string()])
+            .collect();
         let server = Server::start_with(&data, free_address()?, arguments)?;
-        server.admin_with_input(&["user", "add", USER, "--password-stdin", "--admin"], PASSWORD)?;
+        server.admin_with_input(
+            &["user", "add", USER, "--password-stdin", "--admin"],
+            PASSWORD,
+        )?;
         Ok(server)
     }
 
@@ -131,7 +136,11 @@ impl Server {
     /// Stops it as an init system does; fails if it does not end cleanly.
     pub fn stop(mut self) -> Result<()> {
         let status = self.process.terminate(PATIENCE)?;
-        ensure!(status.success(), "the server ended with {status}:\n{}", self.log());
+        ensure!(
+            status.success(),
+            "the server ended with {status}:\n{}",
+            self.log()
+        );
         Ok(())
     }
 
@@ -143,7 +152,11 @@ impl Server {
     pub fn interrupt(mut self) -> Result<()> {
         self.process.signal(Signal::INT)?;
         let status = self.process.wait(PATIENCE)?;
-        ensure!(status.success(), "the server ended with {status}:\n{}", self.log());
+        ensure!(
+            status.success(),
+            "the server ended with {status}:\n{}",
+            self.log()
+        );
         Ok(())
     }
 
@@ -186,7 +199,10 @@ pub fn program() -> Result<PathBuf> {
 }
 
 pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_owned)
+        .unwrap_or_default()
 }
 
 pub fn target_directory() -> PathBuf {
@@ -212,12 +228,19 @@ fn run(data: &Path, arguments: &[&str], input: &str) -> Result<Output> {
 
 fn succeeded(arguments: &[&str], output: Output) -> Result<String> {
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "`{}` failed: {said}", arguments.join(" "));
+    ensure!(
+        output.status.success(),
+        "`{}` failed: {said}",
+        arguments.join(" ")
+    );
     Ok(String::from_utf8(output.stdout)?)
 }
 
 fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
+    lines
+        .get(lines.len().saturating_sub(20)..)
+        .unwrap_or_default()
+        .join("\n")
 }

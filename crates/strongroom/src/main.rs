@@ -1,1 +1,42 @@
-fn main() {}
+//! Strongroom: network-attached storage in one program.
+//!
+//! This binary owns what the floors below do not: the command line, the sockets, signals, logs and the administration
+//! interface. `serve` wires the floors together; every other command talks to the running server.
+
+mod api;
+mod cli;
+mod commands;
+mod control;
+mod data;
+mod failure;
+mod logging;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Arguments, Command};
+use failure::Result;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::start(&arguments.logging);
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("strongroom: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    let data = arguments.data_directory();
+    match arguments.command.unwrap_or_default() {
+        Command::Serve(options) => serve::run(&data, &options),
+        Command::User { command } => commands::user(&data, command),
+        Command::Share { command } => commands::share(&data, command),
+        Command::Status { json } => commands::status(&data, json),
+    }
+}

@@ -46,12 +46,19 @@ async fn answer(mut stream: TcpStream) -> Result<()> {
 }
 
 fn next_message(input: &[u8]) -> Result<Option<Exchange>> {
-    let Some(header) = input.get(..8) else { return Ok(None) };
+    let Some(header) = input.get(..8) else {
+        return Ok(None);
+    };
     let field = |at: usize| -> Result<usize> {
-        Ok(usize::try_from(u32::from_le_bytes(header[at..at + 4].try_into()?))?)
+        Ok(usize::try_from(u32::from_le_bytes(
+            header[at..at + 4].try_into()?,
+        ))?)
     };
     let (length, wanted) = (field(0)?, field(4)?);
-    ensure!((8..=MESSAGE_MAX).contains(&length) && wanted <= MESSAGE_MAX, "bad message");
+    ensure!(
+        (8..=MESSAGE_MAX).contains(&length) && wanted <= MESSAGE_MAX,
+        "bad message"
+    );
     Ok((input.len() >= length).then_some((length, wanted)))
 }
 
@@ -116,7 +123,8 @@ impl Floor {
             });
         }
         while let Some(stream) = tasks.join_next().await {
-            self.streams.push(stream.context("an echo task ended badly")??);
+            self.streams
+                .push(stream.context("an echo task ended badly")??);
         }
         Ok(())
     }

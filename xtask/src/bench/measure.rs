@@ -38,7 +38,12 @@ pub(crate) async fn row(
     settle(subjects, disk).await?;
     let settled = subjects[which].cpu()?;
     let (foreground, deferred) = (worked - before, settled - worked);
-    Ok(Sample { elapsed, foreground, deferred, amount })
+    Ok(Sample {
+        elapsed,
+        foreground,
+        deferred,
+        amount,
+    })
 }
 
 const STEP: Duration = Duration::from_millis(250);

@@ -35,7 +35,9 @@ pub struct Options {
 pub async fn smb(options: &Options) -> Result<()> {
     let directory = target_directory().join("bench");
     std::fs::create_dir_all(&directory)?;
-    let place = tempfile::Builder::new().prefix("smb-").tempdir_in(&directory)?;
+    let place = tempfile::Builder::new()
+        .prefix("smb-")
+        .tempdir_in(&directory)?;
     let mut subjects = start(place.path(), options).await?;
     println!("Samba: {}", Samba::version()?);
     for subject in &subjects {
@@ -83,7 +85,10 @@ async fn one_row(
     options: &Options,
     samples: &mut Samples,
 ) -> Result<()> {
-    let wanted = options.only.as_ref().is_none_or(|only| row.name().contains(only.as_str()));
+    let wanted = options
+        .only
+        .as_ref()
+        .is_none_or(|only| row.name().contains(only.as_str()));
     for step in 0..subjects.len() {
         let which = (step + turn) % subjects.len();
         if wanted {

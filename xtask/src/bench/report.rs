@@ -26,7 +26,12 @@ impl Samples {
 
     /// The median over the turns of what `measure` makes of a sample.
     fn median(&self, row: &Row, kind: Kind, measure: impl Fn(&Sample) -> f64) -> Option<f64> {
-        let mut values: Vec<f64> = self.by_row.get(&(*row, kind))?.iter().map(measure).collect();
+        let mut values: Vec<f64> = self
+            .by_row
+            .get(&(*row, kind))?
+            .iter()
+            .map(measure)
+            .collect();
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
         if values.len() % 2 == 1 {
@@ -38,7 +43,13 @@ impl Samples {
     fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> = self.by_row.keys().map(|(row, _)| *row).collect();
         rows.dedup();
-        rows.sort_by_key(|row| (!row.operation.is_sequential(), row.connections, row.operation));
+        rows.sort_by_key(|row| {
+            (
+                !row.operation.is_sequential(),
+                row.connections,
+                row.operation,
+            )
+        });
         rows
     }
 }
@@ -77,9 +88,15 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(samples: &Samples, options: &Options) -> Report {
-        let lines =
-            samples.rows().iter().flat_map(|row| [speed(samples, row), cpu(samples, row)]).collect();
-        Report { lines, turns: options.turns }
+        let lines = samples
+            .rows()
+            .iter()
+            .flat_map(|row| [speed(samples, row), cpu(samples, row)])
+            .collect();
+        Report {
+            lines,
+            turns: options.turns,
+        }
     }
 
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
@@ -90,7 +107,11 @@ impl Report {
 }
 
 fn speed(samples: &Samples, row: &Row) -> Line {
-    let (unit, scale) = if row.operation.is_sequential() { ("MB/s", 1e6) } else { ("ops/s", 1.0) };
+    let (unit, scale) = if row.operation.is_sequential() {
+        ("MB/s", 1e6)
+    } else {
+        ("ops/s", 1.0)
+    };
     let measure = |s: &Sample| s.amount / scale / s.elapsed.as_secs_f64();
     line(samples, row, unit, "higher", &measure)
 }
@@ -98,13 +119,18 @@ fn speed(samples: &Samples, row: &Row) -> Line {
 fn cpu(samples: &Samples, row: &Row) -> Line {
     let (unit, scale) = cpu_scale(row);
     let per = |time: Duration, s: &Sample| time.as_secs_f64() * scale / s.amount;
-    let mut line =
-        line(samples, row, unit, "lower", &|s: &Sample| per(s.foreground + s.deferred, s));
+    let mut line = line(samples, row, unit, "lower", &|s: &Sample| {
+        per(s.foreground + s.deferred, s)
+    });
     let foreground = |s: &Sample| per(s.foreground, s);
     let deferred = |s: &Sample| per(s.deferred, s);
     line.ours_foreground = samples.median(row, Kind::Strongroom, foreground);
     line.ours_deferred = samples.median(row, Kind::Strongroom, deferred);
-    let peer = if line.peer_setup == Some(TUNED) { Kind::SambaTuned } else { Kind::SambaAsItComes };
+    let peer = if line.peer_setup == Some(TUNED) {
+        Kind::SambaTuned
+    } else {
+        Kind::SambaAsItComes
+    };
     line.peer_foreground = samples.median(row, peer, foreground);
     line.peer_deferred = samples.median(row, peer, deferred);
     line
@@ -154,16 +180,33 @@ fn better_peer(
 ) -> Option<(f64, &'static str)> {
     let plain = samples.median(row, Kind::SambaAsItComes, measure)?;
     let tuned = samples.median(row, Kind::SambaTuned, measure)?;
-    let tuned_wins = if better == "higher" { tuned > plain } else { tuned < plain };
-    Some(if tuned_wins { (tuned, TUNED) } else { (plain, AS_IT_COMES) })
+    let tuned_wins = if better == "higher" {
+        tuned > plain
+    } else {
+        tuned < plain
+    };
+    Some(if tuned_wins {
+        (tuned, TUNED)
+    } else {
+        (plain, AS_IT_COMES)
+    })
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "\nMedians of {} turns; CPU in brackets: foreground + deferred.", self.turns)?;
-        writeln!(out, "| row | unit | Strongroom | Samba | times better | bare echo |")?;
+        writeln!(
+            out,
+            "\nMedians of {} turns; CPU in brackets: foreground + deferred.",
+            self.turns
+        )?;
+        writeln!(
+            out,
+            "| row | unit | Strongroom | Samba | times better | bare echo |"
+        )?;
         writeln!(out, "|---|---|---|---|---|---|")?;
-        self.lines.iter().try_for_each(|line| writeln!(out, "{line}"))
+        self.lines
+            .iter()
+            .try_for_each(|line| writeln!(out, "{line}"))
     }
 }
 
@@ -179,13 +222,22 @@ impl fmt::Display for Line {
         let setup = self.peer_setup.unwrap_or("-");
         let floor = figure(self.floor, None, None);
         let (name, unit) = (&self.name, self.unit);
-        write!(out, "| {name} | {unit} | {ours} | {peer}, {setup} | {times} | {floor} |")
+        write!(
+            out,
+            "| {name} | {unit} | {ours} | {peer}, {setup} | {times} | {floor} |"
+        )
     }
 }
 
 fn figure(value: Option<f64>, foreground: Option<f64>, deferred: Option<f64>) -> String {
-    let Some(value) = value else { return "-".to_owned() };
-    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    let Some(value) = value else {
+        return "-".to_owned();
+    };
+    let digits = if value < 10.0 {
+        2
+    } else {
+        usize::from(value < 100.0)
+    };
     match foreground.zip(deferred) {
         Some((now, later)) => format!("{value:.digits$} ({now:.digits$} + {later:.digits$})"),
         None => format!("{value:.digits$}"),

@@ -44,7 +44,12 @@ impl Subject {
         let server = Server::create(directory, 1)?;
         let clients = connect(&server.target()).await?;
         let running = Running::Strongroom(server);
-        Ok(Subject { kind: Kind::Strongroom, running, clients, floor: None })
+        Ok(Subject {
+            kind: Kind::Strongroom,
+            running,
+            clients,
+            floor: None,
+        })
     }
 
     pub(crate) async fn samba(setup: Setup, share: &Path) -> Result<Subject> {
@@ -60,7 +65,12 @@ impl Subject {
             Setup::AsItComes => Kind::SambaAsItComes,
             Setup::Tuned => Kind::SambaTuned,
         };
-        Ok(Subject { kind, running: Running::Samba(samba), clients, floor: None })
+        Ok(Subject {
+            kind,
+            running: Running::Samba(samba),
+            clients,
+            floor: None,
+        })
     }
 
     /// The bare echo server, which shows what the network alone costs.
@@ -68,7 +78,12 @@ impl Subject {
         let server = EchoServer::start()?;
         let floor = Some(server.connect(CONNECTIONS).await?);
         let running = Running::Floor(server);
-        Ok(Subject { kind: Kind::Floor, running, clients: Vec::new(), floor })
+        Ok(Subject {
+            kind: Kind::Floor,
+            running,
+            clients: Vec::new(),
+            floor,
+        })
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -85,11 +100,17 @@ impl Subject {
     }
 
     pub(crate) fn agreed(&self) -> String {
-        self.clients.first().map_or_else(|| "unsigned".to_owned(), Client::agreed)
+        self.clients
+            .first()
+            .map_or_else(|| "unsigned".to_owned(), Client::agreed)
     }
 
     pub(crate) fn requests(&self, connection: usize) -> Result<Requests> {
-        Ok(self.clients.get(connection).context("no such connection")?.share())
+        Ok(self
+            .clients
+            .get(connection)
+            .context("no such connection")?
+            .share())
     }
 
     pub(crate) fn floor_connections(&mut self) -> Option<&mut Floor> {

@@ -95,7 +95,11 @@ pub(crate) fn rows(scale: &Scale) -> Vec<Row> {
     ];
     let amount = scale.files as u64;
     let small = [1, CONNECTIONS].into_iter().flat_map(|connections| {
-        small.map(|operation| Row { operation, connections, amount })
+        small.map(|operation| Row {
+            operation,
+            connections,
+            amount,
+        })
     });
     sequential.into_iter().chain(small).collect()
 }
@@ -107,7 +111,9 @@ pub(crate) async fn prepare(subject: &mut Subject, turn: usize) -> Result<()> {
     }
     let requests = subject.requests(0)?;
     for connections in [1, CONNECTIONS] {
-        requests.create_directory(&directory(turn, connections)).await?;
+        requests
+            .create_directory(&directory(turn, connections))
+            .await?;
     }
     Ok(())
 }
@@ -117,7 +123,9 @@ pub(crate) async fn run(subject: &mut Subject, row: &Row, turn: usize) -> Result
     let count = usize::try_from(row.amount)?;
     if let Some(floor) = subject.floor_connections() {
         let (times, amount) = floor_amount(row, count);
-        floor.play(row.connections, times, &row.operation.exchanges()).await?;
+        floor
+            .play(row.connections, times, &row.operation.exchanges())
+            .await?;
         return Ok(amount);
     }
     match row.operation {
@@ -160,7 +168,11 @@ async fn sequential_write(requests: Requests, row: &Row, turn: usize) -> Result<
     let pieces = row.amount / PIECE as u64;
     in_flight(pieces, |piece| {
         let requests = requests.clone();
-        async move { requests.write(file, piece * PIECE as u64, filling(piece)).await }
+        async move {
+            requests
+                .write(file, piece * PIECE as u64, filling(piece))
+                .await
+        }
     })
     .await?;
     requests.close(file).await
@@ -174,7 +186,10 @@ async fn sequential_read(requests: Requests, row: &Row, turn: usize) -> Result<(
         async move {
             let length = u32::try_from(PIECE)?;
             let data = requests.read(file, piece * PIECE as u64, length).await?;
-            ensure!(data.len() == PIECE && data[..8] == piece.to_le_bytes(), "wrong bytes");
+            ensure!(
+                data.len() == PIECE && data[..8] == piece.to_le_bytes(),
+                "wrong bytes"
+            );
             Ok(())
         }
     })
@@ -272,7 +287,10 @@ async fn one_file(
         Operation::Read => {
             let (file, _) = requests.open_file(path).await?;
             let length = u32::try_from(FILE_BYTES)?;
-            ensure!(requests.read(file, 0, length).await? == content, "wrong bytes in {path}");
+            ensure!(
+                requests.read(file, 0, length).await? == content,
+                "wrong bytes in {path}"
+            );
             requests.close(file).await
         }
         Operation::Stat => requests.stat(path).await,

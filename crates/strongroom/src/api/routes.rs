@@ -1,0 +1,272 @@
+//! The routes: each asks one floor and answers with one document.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Path, State as Extracted};
+use axum::http::StatusCode;
+use axum::routing::{delete, get};
+use axum::{Json, Router};
+use strongroom_identity::Identity;
+use strongroom_pool::Pool;
+use strongroom_store::Store;
+use strongroom_vfs::{Sid, Vfs, VfsError};
+
+use super::problem::Problem;
+use super::types;
+
+type Answer<T> = Result<T, Problem>;
+
+/// What the routes speak about.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) vfs: Arc<Vfs>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) smb: Arc<strongroom_smb::Server>,
+    pub(crate) smb_address: SocketAddr,
+    pub(crate) started: Instant,
+}
+
+pub(crate) fn router(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/users", get(list_users).post(add_user))
+        .route("/v1/users/{name}", delete(remove_user))
+        .route("/v1/shares", get(list_shares).post(add_share))
+        .route("/v1/shares/{name}", delete(remove_share))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such route"))
+        .with_state(state)
+}
+
+async fn list_users(Extracted(state): Extracted<Arc<State>>) -> Json<Vec<types::User>> {
+    Json(
+        state
+            .identity
+            .users()
+            .into_iter()
+            .map(user_document)
+            .collect(),
+    )
+}
+
+fn user_document(user: strongroom_identity::User) -> types::User {
+    let sid = user.sid.to_string();
+    types::User {
+        name: user.name,
+        sid,
+        admin: user.admin,
+        disabled: user.disabled,
+    }
+}
+
+/// Hashing a password takes tens of milliseconds on purpose, so it runs where it holds nobody up.
+async fn add_user(
+    Extracted(state): Extracted<Arc<State>>,
+    Json(new): Json<types::NewUser>,
+) -> Answer<(StatusCode, Json<types::User>)> {
+    let identity = Arc::clone(&state.identity);
+    let made = tokio::task::spawn_blocking(move || {
+        identity.add_user(strongroom_identity::NewUser {
+            name: &new.name,
+            password: &new.password,
+            admin: new.admin,
+        })
+    });
+    let user = made.await.map_err(Problem::internal)??;
+    state.store.sync_all().await?;
+    tracing::info!(user = user.name, admin = user.admin, "user added");
+    Ok((StatusCode::CREATED, Json(user_document(user))))
+}
+
+async fn remove_user(
+    Extracted(state): Extracted<Arc<State>>,
+    Path(name): Path<String>,
+) -> Answer<StatusCode> {
+    state.identity.remove_user(&name)?;
+    state.store.sync_all().await?;
+    tracing::info!(user = name, "user removed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn list_shares(Extracted(state): Extracted<Arc<State>>) -> Json<Vec<types::Share>> {
+    let shares = state.vfs.shares();
+    Json(
+        shares
+            .iter()
+            .map(|share| share_document(&state.identity, share))
+            .collect(),
+    )
+}
+
+fn share_document(identity: &Identity, share: &strongroom_vfs::Share) -> types::Share {
+    let name_of = |sid: &Sid| {
+        identity
+            .sid_name(sid)
+            .map_or_else(|| sid.to_string(), |account| account.name)
+    };
+    types::Share {
+        name: share.name.clone(),
+        read_only: share.read_only,
+        encrypted: share.encrypt,
+        users: share
+            .users
+            .as_ref()
+            .map(|users| users.iter().map(name_of).collect()),
+    }
+}
+
+async fn add_share(
+    Extracted(state): Extracted<Arc<State>>,
+    Json(new): Json<types::NewShare>,
+) -> Answer<(StatusCode, Json<types::Share>)> {
+    let users = new
+        .users
+        .map(|names| resolve(&state.identity, &names))
+        .transpose()?;
+    let name = new.name;
+    let request = strongroom_vfs::NewShare {
+        name: name.clone(),
+        read_only: new.read_only,
+        users,
+        ..Default::default()
+    };
+    let share = state
+        .vfs
+        .add_share(request)
+        .map_err(|error| share_problem(&name, error))?;
+    state.store.sync_all().await?;
+    tracing::info!(share = name, read_only = share.read_only, "share added");
+    Ok((
+        StatusCode::CREATED,
+        Json(share_document(&state.identity, &share)),
+    ))
+}
+
+fn resolve(identity: &Identity, names: &[String]) -> Answer<Vec<Sid>> {
+    names
+        .iter()
+        .map(|name| identity.sid_of(name).ok_or_else(|| nobody(name)))
+        .collect()
+}
+
+fn nobody(name: &str) -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        format!("there is no user or group named {name}; `user list` shows all users"),
+    )
+}
+
+async fn remove_share(
+    Extracted(state): Extracted<Arc<State>>,
+    Path(name): Path<String>,
+) -> Answer<StatusCode> {
+    state
+        .vfs
+        .remove_share(&name)
+        .map_err(|error| share_problem(&name, error))?;
+    state.store.sync_all().await?;
+    tracing::info!(share = name, "share removed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the file system's refusal means for a share of this name.
+fn share_problem(name: &str, error: VfsError) -> Problem {
+    let is = |status, detail: String| Problem::new(status, detail);
+    match error {
+        VfsError::Exists => is(
+            StatusCode::CONFLICT,
+            format!("there is a share named {name} already; choose another name"),
+        ),
+        VfsError::NotFound => is(
+            StatusCode::NOT_FOUND,
+            format!("there is no share named {name}; `share list` shows all"),
+        ),
+        VfsError::InvalidName | VfsError::NameTooLong => is(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!(
+                "{name:?} cannot be a share's name: it has 1 to 80 characters, none of them \
+                 \" \\ / [ ] : | < > + = ; , * ? or a control character, and IPC$ is taken"
+            ),
+        ),
+        other => Problem::from(other),
+    }
+}
+
+async fn status(Extracted(state): Extracted<Arc<State>>) -> Answer<Json<types::Status>> {
+    let store = state.store.status();
+    let space = state.store.space()?;
+    Ok(Json(types::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_s: state.started.elapsed().as_secs(),
+        settled: is_settled(&store),
+        offline: store.offline.clone(),
+        pool: pool_document(&state.pool),
+        space: types::Space {
+            total: space.total,
+            available: space.available,
+            used_present: space.used_present,
+            used_history: space.used_history,
+            reserved: space.reserved,
+        },
+        store: store_document(&store),
+        smb: smb_document(&state),
+    }))
+}
+
+/// Everything written is durable and in the index.
+fn is_settled(store: &strongroom_store::StoreStatus) -> bool {
+    store.dirty_bytes == 0 && store.overlay_rows == 0
+}
+
+fn pool_document(pool: &Pool) -> types::Pool {
+    let status = pool.status();
+    let disks = status.disks.into_iter().map(|disk| types::Disk {
+        name: disk.name,
+        id: disk.id,
+        state: types::state_word(disk.state).to_owned(),
+        errors: disk.errors,
+        reason: disk.reason,
+    });
+    types::Pool {
+        id: status.id,
+        layout: status.layout,
+        epoch: status.epoch,
+        writable: status.writable,
+        segments: status.segments,
+        bad_fragments: status.bad_fragments,
+        repaired_fragments: status.repaired_fragments,
+        lost_reads: status.lost_reads,
+        disks: disks.collect(),
+    }
+}
+
+fn store_document(store: &strongroom_store::StoreStatus) -> types::Store {
+    types::Store {
+        open_txg: store.open_txg,
+        durable_txg: store.durable_txg,
+        indexed_txg: store.indexed_txg,
+        overlay_rows: store.overlay_rows,
+        overlay_bytes: store.overlay_bytes,
+        dirty_bytes: store.dirty_bytes,
+        log_bytes: store.log_bytes,
+        log_bytes_max: store.log_bytes_max,
+        log_repairs: store.log_repairs,
+        history_since_s: store
+            .history_horizon
+            .map(strongroom_device::Timestamp::seconds),
+    }
+}
+
+fn smb_document(state: &State) -> types::Smb {
+    let status = state.smb.status();
+    types::Smb {
+        address: state.smb_address.to_string(),
+        connections: status.connections,
+        sessions: status.sessions,
+        opens: status.opens,
+        requests: status.requests,
+    }
+}

@@ -1,0 +1,153 @@
+//! The documents that the administration interface exchanges. Fields may be added, never renamed.
+
+use serde::{Deserialize, Serialize};
+use strongroom_pool::DiskState;
+use zeroize::Zeroizing;
+
+/// An account to be made.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct NewUser {
+    pub(crate) name: String,
+    #[serde(with = "secret")]
+    pub(crate) password: Zeroizing<String>,
+    #[serde(default)]
+    pub(crate) admin: bool,
+}
+
+/// A password in a document is an ordinary string, but wiped from memory when done with.
+mod secret {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use zeroize::Zeroizing;
+
+    pub(super) fn serialize<S: Serializer>(
+        secret: &Zeroizing<String>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(secret)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Zeroizing<String>, D::Error> {
+        String::deserialize(deserializer).map(Zeroizing::new)
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) sid: String,
+    pub(crate) admin: bool,
+    pub(crate) disabled: bool,
+}
+
+/// A share to be made.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NewShare {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) read_only: bool,
+    /// None: every account may connect.
+    #[serde(default)]
+    pub(crate) users: Option<Vec<String>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Share {
+    pub(crate) name: String,
+    pub(crate) read_only: bool,
+    pub(crate) encrypted: bool,
+    pub(crate) users: Option<Vec<String>>,
+}
+
+/// Everything at a glance.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) version: String,
+    pub(crate) uptime_s: u64,
+    /// Nothing is left to do in the background for what clients did so far.
+    pub(crate) settled: bool,
+    /// Set when nothing can be written any more, with the reason.
+    pub(crate) offline: Option<String>,
+    pub(crate) pool: Pool,
+    pub(crate) space: Space,
+    pub(crate) store: Store,
+    pub(crate) smb: Smb,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Pool {
+    pub(crate) id: String,
+    pub(crate) layout: String,
+    pub(crate) epoch: String,
+    pub(crate) writable: bool,
+    pub(crate) segments: u64,
+    pub(crate) bad_fragments: u64,
+    pub(crate) repaired_fragments: u64,
+    pub(crate) lost_reads: u64,
+    pub(crate) disks: Vec<Disk>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Disk {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) state: String,
+    pub(crate) errors: u64,
+    pub(crate) reason: Option<String>,
+}
+
+/// The word for a disk's state in documents.
+pub(crate) fn state_word(state: DiskState) -> &'static str {
+    match state {
+        DiskState::Member => "member",
+        DiskState::SetAside => "set_aside",
+        DiskState::Stale => "stale",
+        DiskState::Missing => "missing",
+        DiskState::Unusable => "unusable",
+    }
+}
+
+/// Bytes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Space {
+    pub(crate) total: u64,
+    pub(crate) available: u64,
+    pub(crate) used_present: u64,
+    pub(crate) used_history: u64,
+    pub(crate) reserved: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Store {
+    pub(crate) open_txg: u64,
+    pub(crate) durable_txg: u64,
+    pub(crate) indexed_txg: u64,
+    pub(crate) overlay_rows: usize,
+    pub(crate) overlay_bytes: usize,
+    pub(crate) dirty_bytes: usize,
+    pub(crate) log_bytes: u64,
+    pub(crate) log_bytes_max: u64,
+    pub(crate) log_repairs: u64,
+    /// Seconds since 1970 of the oldest instant that can be gone back to.
+    pub(crate) history_since_s: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Smb {
+    pub(crate) address: String,
+    pub(crate) connections: usize,
+    pub(crate) sessions: usize,
+    pub(crate) opens: usize,
+    pub(crate) requests: u64,
+}
+
+/// A refusal (RFC 9457).
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ProblemDocument {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) title: String,
+    pub(crate) status: u16,
+    pub(crate) detail: String,
+}

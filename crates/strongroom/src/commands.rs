@@ -1,0 +1,226 @@
+//! The commands that talk to the running server.
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::api::types::{NewShare, NewUser, Share, Status, User};
+use crate::cli::{ShareCommand, UserCommand};
+use crate::control::{Control, segment};
+use crate::failure::{Failure, Kind, Result};
+
+pub(crate) fn user(data: &Path, command: UserCommand) -> Result<()> {
+    let control = Control::new(data);
+    match command {
+        UserCommand::Add {
+            name,
+            password_stdin: _,
+            admin,
+        } => {
+            let password = read_password()?;
+            control.post(
+                "/v1/users",
+                &NewUser {
+                    name: name.clone(),
+                    password,
+                    admin,
+                },
+            )?;
+            say(&format!("user {name} added\n"))
+        }
+        UserCommand::List { json } => {
+            let users: Vec<User> = control.get("/v1/users")?;
+            if json {
+                print_json(&users)
+            } else {
+                say(&users.iter().map(user_line).collect::<String>())
+            }
+        }
+        UserCommand::Remove { name } => {
+            control.delete(&format!("/v1/users/{}", segment(&name)))?;
+            say(&format!("user {name} removed\n"))
+        }
+    }
+}
+
+pub(crate) fn share(data: &Path, command: ShareCommand) -> Result<()> {
+    let control = Control::new(data);
+    match command {
+        ShareCommand::Add {
+            name,
+            read_only,
+            users,
+        } => {
+            control.post(
+                "/v1/shares",
+                &NewShare {
+                    name: name.clone(),
+                    read_only,
+                    users,
+                },
+            )?;
+            say(&format!("share {name} added\n"))
+        }
+        ShareCommand::List { json } => {
+            let shares: Vec<Share> = control.get("/v1/shares")?;
+            if json {
+                print_json(&shares)
+            } else {
+                say(&shares.iter().map(share_line).collect::<String>())
+            }
+        }
+        ShareCommand::Remove { name } => {
+            control.delete(&format!("/v1/shares/{}", segment(&name)))?;
+            say(&format!("share {name} removed\n"))
+        }
+    }
+}
+
+pub(crate) fn status(data: &Path, json: bool) -> Result<()> {
+    let status: Status = Control::new(data).get("/v1/status")?;
+    if json {
+        print_json(&status)
+    } else {
+        say(&status_text(&status))
+    }
+}
+
+/// The first line of standard input. Wiped when done with; never echoed.
+fn read_password() -> Result<Zeroizing<String>> {
+    let mut line = Zeroizing::new(String::new());
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|error| {
+            Failure::new(
+                Kind::Refused,
+                format!("cannot read the password from standard input: {error}"),
+            )
+        })?;
+    let length = line.trim_end_matches(['\r', '\n']).len();
+    line.truncate(length);
+    Ok(line)
+}
+
+fn user_line(user: &User) -> String {
+    let role = if user.admin { "administrator" } else { "user" };
+    let disabled = if user.disabled { ", disabled" } else { "" };
+    format!("{:<20} {role}{disabled}\n", user.name)
+}
+
+fn share_line(share: &Share) -> String {
+    let access = if share.read_only {
+        "read only"
+    } else {
+        "read and write"
+    };
+    let users = match &share.users {
+        None => "all users".to_owned(),
+        Some(users) => users.join(", "),
+    };
+    let encrypted = if share.encrypted { ", encrypted" } else { "" };
+    format!("{:<20} {access}{encrypted}, for {users}\n", share.name)
+}
+
+fn status_text(status: &Status) -> String {
+    let Status {
+        pool,
+        space,
+        store,
+        smb,
+        ..
+    } = status;
+    let mut text = format!(
+        "Strongroom {}, up {}\n",
+        status.version,
+        period(status.uptime_s)
+    );
+    if let Some(reason) = &status.offline {
+        text += &format!("NOTHING CAN BE WRITTEN: {reason}\n");
+    }
+    text += &format!("pool    {}, layout {}\n", pool.id, pool.layout);
+    for disk in &pool.disks {
+        let reason = disk
+            .reason
+            .as_ref()
+            .map(|why| format!(" ({why})"))
+            .unwrap_or_default();
+        text += &format!(
+            "disk    {}: {}, {} errors{reason}\n",
+            disk.name, disk.state, disk.errors
+        );
+    }
+    if pool.bad_fragments + store.log_repairs > 0 {
+        text += &format!(
+            "damage  {} bad copies met, {} repaired, {} reads lost, {} log repairs\n",
+            pool.bad_fragments, pool.repaired_fragments, pool.lost_reads, store.log_repairs
+        );
+    }
+    text += &format!(
+        "space   {} free of {}; {} in files, {} in history\n",
+        size(space.available),
+        size(space.total),
+        size(space.used_present),
+        size(space.used_history)
+    );
+    text += &format!(
+        "smb     {}: {} connections, {} sessions, {} open files\n",
+        smb.address, smb.connections, smb.sessions, smb.opens
+    );
+    text
+}
+
+fn period(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut amount = bytes as f64;
+    let mut unit = 0;
+    while amount >= 1024.0 && unit < UNITS.len() - 1 {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0);
+    format!("{amount:.digits$} {}", UNITS[unit])
+}
+
+fn print_json(document: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(document)
+        .map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
+    say(&(text + "\n"))
+}
+
+/// A closed pipe (`| head`) is no failure.
+fn say(text: &str) -> Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(
+            Kind::Internal,
+            format!("cannot write the answer: {error}"),
+        )),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_periods_are_for_people() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size(3 << 40), "3.0 TiB");
+        assert_eq!(period(59), "59 s");
+        assert_eq!(period(3700), "1 h 1 min");
+        assert_eq!(period(90_000), "1 d 1 h");
+    }
+}

@@ -1,0 +1,181 @@
+//! `strongroom serve`: wires the floors together, owns the sockets, and takes everything down again in order.
+
+mod address;
+mod banner;
+mod connection;
+mod control;
+mod first;
+mod listen;
+mod pool;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use strongroom_device::{Env, TokioEnv};
+use strongroom_identity::Identity;
+use strongroom_pool::Pool;
+use strongroom_smb::{Server, ServerConfig};
+use strongroom_store::{Store, StoreOptions};
+use strongroom_vfs::Vfs;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::api;
+use crate::cli::ServeOptions;
+use crate::data::DataDirectory;
+use crate::failure::{Failure, Kind, Result};
+
+/// Serves until a signal asks it to stop.
+pub(crate) fn run(data: &Path, options: &ServeOptions) -> Result<()> {
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| internal("start the program's threads", &error))?;
+    runtime.block_on(serve(data, options))
+}
+
+async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
+    // Installed before anything is opened, so that a signal always means an orderly end.
+    let mut stop = Stop::new()?;
+    let env: Arc<dyn Env> = Arc::new(TokioEnv::current());
+    let disks = pool::Disks::find(data, options)?;
+    let data = DataDirectory::lock(data)?;
+    let listener = listen::bind(options.smb).await?;
+    let floors = Floors::open(&env, &data, &disks).await?;
+    let smb = floors.smb(&env);
+    let state = floors.state(&smb, listener.address());
+    let control = control::start(data.path(), state)?;
+    banner::print(
+        data.path(),
+        &listener,
+        floors.password.as_ref().map(|secret| secret.as_str()),
+    );
+    let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&smb)));
+    stop.requested().await;
+    tracing::info!("stopping");
+    accepting.abort();
+    control.abort();
+    let ending = end(&floors, &smb);
+    tokio::select! {
+        ended = ending => ended?,
+        () = stop.requested() => tracing::warn!("stopped at once; nothing acknowledged is lost"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The floors of one open pool.
+#[derive(Debug)]
+struct Floors {
+    pool: Arc<Pool>,
+    store: Arc<Store>,
+    vfs: Arc<Vfs>,
+    identity: Arc<Identity>,
+    /// Set on the first start only.
+    password: Option<first::Password>,
+}
+
+impl Floors {
+    async fn open(env: &Arc<dyn Env>, data: &DataDirectory, disks: &pool::Disks) -> Result<Floors> {
+        let started = Instant::now();
+        let (pool, is_new) = disks.open(env, data)?;
+        let options = StoreOptions::default();
+        let (env_store, env_vfs) = (Arc::clone(env), Arc::clone(env));
+        let (store, vfs);
+        if is_new {
+            store = Store::create(env_store, Arc::clone(&pool), options)?;
+            vfs = Vfs::create(Arc::clone(&store), env_vfs)?;
+        } else {
+            store = Store::open(env_store, Arc::clone(&pool), options)?;
+            vfs = Vfs::open_store(Arc::clone(&store), env_vfs)?;
+        }
+        let identity = Identity::open(Arc::clone(&store), Arc::clone(env))?;
+        let password = first::set_up(env.as_ref(), &store, &vfs, &identity).await?;
+        disks.remember(data)?;
+        let milliseconds = started.elapsed().as_millis();
+        tracing::info!(pool = %pool.id(), layout = %pool.layout(), milliseconds, "pool open");
+        Ok(Floors {
+            pool,
+            store,
+            vfs,
+            identity,
+            password,
+        })
+    }
+
+    fn smb(&self, env: &Arc<dyn Env>) -> Arc<Server> {
+        let config = ServerConfig::new(address::netbios_name(), self.pool.id().0);
+        let (vfs, identity) = (Arc::clone(&self.vfs), Arc::clone(&self.identity));
+        Server::new(config, vfs, identity, Arc::clone(env))
+    }
+
+    fn state(&self, smb: &Arc<Server>, smb_address: std::net::SocketAddr) -> Arc<api::State> {
+        Arc::new(api::State {
+            pool: Arc::clone(&self.pool),
+            store: Arc::clone(&self.store),
+            vfs: Arc::clone(&self.vfs),
+            identity: Arc::clone(&self.identity),
+            smb: Arc::clone(smb),
+            smb_address,
+            started: Instant::now(),
+        })
+    }
+}
+
+/// Clients that hold their handles open do not keep the server from stopping for longer than this.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// From the top floor down: no more requests, then everything durable and in the index.
+async fn end(floors: &Floors, smb: &Server) -> Result<()> {
+    if tokio::time::timeout(CLIENT_PATIENCE, smb.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some clients' files were still open");
+    }
+    floors.store.close().await?;
+    floors.pool.close()?;
+    Ok(())
+}
+
+/// The signals that ask a server to stop.
+#[derive(Debug)]
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Stop> {
+        let listen = |kind| signal(kind).map_err(|error| internal("listen for signals", &error));
+        Ok(Stop {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn requested(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Every client's connection and many segment files are open at once; the usual 1,024 are soon used up.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+        tracing::warn!(%error, "the limit of open files stays low");
+    }
+}
+
+fn internal(what: &str, error: &std::io::Error) -> Failure {
+    Failure::new(Kind::Internal, format!("cannot {what}: {error}"))
+}
