@@ -1,0 +1,253 @@
+//! One copy's files, and how the copies are found, chosen and brought level when the index is opened.
+
+use std::fmt;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use strongroom_device::{Device, DeviceError, DeviceFile};
+
+use super::records::{self, RecordHead, Replayed};
+use super::sums::sum_of;
+use super::{FailureHook, Health, PAGE, PAGE_U64, PageHome, PageStore, Written};
+use crate::{Result, StoreError};
+
+/// The files of one copy.
+#[derive(Debug)]
+pub(super) struct PageCopy {
+    device: Arc<dyn Device>,
+    dir: String,
+    number: u32,
+    pub(super) pages: Arc<dyn DeviceFile>,
+    pub(super) sums: [Arc<dyn DeviceFile>; 2],
+}
+
+impl fmt::Display for PageCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.device.name(), self.dir)
+    }
+}
+
+type DeviceResult<T> = std::result::Result<T, DeviceError>;
+
+fn open_or_create(home: &PageHome, name: &str) -> DeviceResult<Arc<dyn DeviceFile>> {
+    let path = format!("{}/{name}", home.dir);
+    match home.device.open(&path) {
+        Err(DeviceError::NotFound { .. }) => home.device.create(&path, 0),
+        other => other,
+    }
+}
+
+impl PageCopy {
+    fn open(home: &PageHome, number: u32) -> DeviceResult<Self> {
+        let pages = open_or_create(home, "pages")?;
+        let sums = [open_or_create(home, "sums.0")?, open_or_create(home, "sums.1")?];
+        home.device.sync_dir(&home.dir)?;
+        Ok(Self { device: Arc::clone(&home.device), dir: home.dir.clone(), number, pages, sums })
+    }
+
+    pub(super) fn bit(&self) -> u32 {
+        1 << (self.number % 32)
+    }
+
+    pub(super) fn device_name(&self) -> &str {
+        self.device.name()
+    }
+
+    /// Reads a page; false when it is not the one with this checksum.
+    pub(super) fn read_page(&self, page: u64, sum: u64, out: &mut [u8]) -> DeviceResult<bool> {
+        let read = self.pages.read_at(page * PAGE_U64, out)?;
+        Ok(read == PAGE && sum_of(out) == sum)
+    }
+
+    pub(super) fn write_run(&self, page: u64, run: &[IoSlice<'_>]) -> DeviceResult<()> {
+        self.pages.write_vectored_at(page * PAGE_U64, run)
+    }
+
+    /// Appends a record and makes it durable.
+    pub(super) fn append(&self, area: usize, at: u64, record: &[u8]) -> DeviceResult<()> {
+        self.sums[area].write_at(at, record)?;
+        self.sums[area].sync()
+    }
+
+    /// Begins a record file anew with a checkpoint and makes it durable.
+    pub(super) fn begin_area(&self, area: usize, checkpoint: &[u8]) -> DeviceResult<()> {
+        self.sums[area].set_len(0)?;
+        self.append(area, 0, checkpoint)
+    }
+
+    /// The newest state that this copy knows of, and the file that leads to it.
+    fn newest(&self) -> Result<Option<(usize, Replayed)>> {
+        let mut best: Option<(usize, Replayed)> = None;
+        for area in 0..2 {
+            let bytes = read_all(&*self.sums[area])?;
+            let Some(state) = records::replay(&bytes, &format!("{self}/sums.{area}"))? else { continue };
+            if best.as_ref().is_none_or(|(_, known)| state.head.sequence > known.head.sequence) {
+                best = Some((area, state));
+            }
+        }
+        Ok(best)
+    }
+}
+
+fn read_all(file: &dyn DeviceFile) -> DeviceResult<Vec<u8>> {
+    const STEP: usize = 1 << 20;
+    let mut bytes = Vec::new();
+    loop {
+        let at = bytes.len();
+        bytes.resize(at + STEP, 0);
+        let read = file.read_at(at as u64, &mut bytes[at..])?;
+        bytes.truncate(at + read);
+        if read < STEP {
+            return Ok(bytes);
+        }
+    }
+}
+
+/// What one copy brings to an opening.
+struct Found {
+    copy: usize,
+    area: usize,
+    state: Replayed,
+}
+
+impl PageStore {
+    /// Opens the copies: the newest state wins and the others are brought level. `create` makes an empty store where
+    /// there is none.
+    ///
+    /// # Errors
+    /// Nothing readable on any copy, a newer format, or no copy that works.
+    pub(in crate::index) fn open(
+        homes: &[PageHome],
+        failed: FailureHook,
+        health: Arc<Health>,
+        create: bool,
+    ) -> Result<Arc<Self>> {
+        let store = Self::attach(homes, failed, health)?;
+        let mut found = store.survey()?;
+        found.sort_by_key(|found| std::cmp::Reverse(found.state.head.sequence));
+        let level = store.level(&found);
+        let mut found = found.into_iter();
+        match found.next() {
+            // Making it was cut off before redb's own header was whole: it is begun again, under higher numbers.
+            Some(best) if create && !best.state.head.first.starts_with(b"redb") => {
+                let mut written = store.written.lock();
+                written.area = best.area;
+                written.generation = best.state.head.generation;
+                written.sequence = best.state.head.sequence;
+                store.checkpoint(&mut written)?;
+            }
+            Some(best) => store.adopt(best, &found.collect::<Vec<_>>(), level)?,
+            None if create => store.checkpoint(&mut store.written.lock())?,
+            None => {
+                let what = "the index: no readable checkpoint on any copy".into();
+                return Err(StoreError::Corrupt { what });
+            }
+        }
+        Ok(Arc::new(store))
+    }
+
+    fn attach(homes: &[PageHome], failed: FailureHook, health: Arc<Health>) -> Result<Self> {
+        let mut copies = Vec::new();
+        let mut last = StoreError::Invalid { what: "the index has no home".into() };
+        for (home, number) in homes.iter().zip(0..) {
+            if health.out.load(Ordering::SeqCst) & (1 << (number % 32)) != 0 {
+                continue;
+            }
+            match PageCopy::open(home, number) {
+                Ok(copy) => copies.push(copy),
+                Err(error) => {
+                    health.out.fetch_or(1 << (number % 32), Ordering::SeqCst);
+                    if !failed(home.device.name(), &error) {
+                        return Err(StoreError::Offline { why: error.to_string() });
+                    }
+                    last = error.into();
+                }
+            }
+        }
+        if copies.is_empty() { Err(last) } else { Ok(Self::new(copies, failed, health)) }
+    }
+
+    fn survey(&self) -> Result<Vec<Found>> {
+        let mut found = Vec::new();
+        for (number, copy) in self.copies.iter().enumerate() {
+            match copy.newest() {
+                Ok(Some((area, state))) => found.push(Found { copy: number, area, state }),
+                Ok(None) => {}
+                Err(StoreError::Device(error)) => drop(self.lose_copy(copy, error)?),
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(found)
+    }
+
+    /// True when every copy in service ends in the same record at the same place.
+    fn level(&self, found: &[Found]) -> bool {
+        let in_service = self.copies.iter().filter(|copy| self.in_service(copy)).count();
+        let same = |pair: &[Found]| match pair {
+            [a, b] => a.area == b.area && a.state.end == b.state.end && a.state.head == b.state.head,
+            _ => true,
+        };
+        found.len() == in_service && found.windows(2).all(same)
+    }
+
+    fn adopt(&self, best: Found, others: &[Found], level: bool) -> Result<()> {
+        let RecordHead { generation, sequence, len, first, .. } = best.state.head.clone();
+        let pages = len / PAGE_U64;
+        for page in 0..pages {
+            let sum = best.state.sums.get(page);
+            if sum != 0 {
+                self.sums.set(page, sum);
+            }
+        }
+        self.len.store(len, Ordering::Release);
+        let mut written = self.written.lock();
+        *written = Written {
+            durable_first: first.clone(),
+            first,
+            len,
+            kept: pages,
+            durable_len: len,
+            generation,
+            sequence,
+            area: best.area,
+            area_end: best.state.end,
+            unsynced: false,
+        };
+        if level {
+            return Ok(());
+        }
+        for (number, copy) in self.copies.iter().enumerate().filter(|(_, copy)| self.in_service(copy)) {
+            // A crash between the records of two copies leaves one a single record behind, its pages complete: both
+            // copies' pages are synced before the first record.
+            let behind = |other: &Found| other.copy == number && other.state.head.sequence + 1 >= sequence;
+            if number != best.copy && !others.iter().any(behind) {
+                self.bring_level(number, copy, pages)?;
+            }
+        }
+        self.checkpoint(&mut written)
+    }
+
+    /// Writes what a copy lacks from the others; its own checksum of a page says whether it has it.
+    fn bring_level(&self, number: usize, copy: &PageCopy, pages: u64) -> Result<()> {
+        tracing::warn!(copy = %copy, "a copy of the index is out of date; it is made anew");
+        let mut buffer = [0; PAGE];
+        for page in 1..pages {
+            let sum = self.sums.get(page);
+            if sum == 0 || matches!(copy.read_page(page, sum, &mut buffer), Ok(true)) {
+                continue;
+            }
+            let mut others = self.copies.iter().enumerate().filter(|(other, _)| *other != number);
+            if others.any(|(_, other)| matches!(other.read_page(page, sum, &mut buffer), Ok(true)))
+                && let Err(error) = copy.write_run(page, &[IoSlice::new(&buffer)])
+            {
+                self.lose_copy(copy, error)?;
+                return Ok(());
+            }
+        }
+        if let Err(error) = copy.pages.sync() {
+            self.lose_copy(copy, error)?;
+        }
+        Ok(())
+    }
+}
