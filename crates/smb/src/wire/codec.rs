@@ -2,6 +2,7 @@
 
 use super::header::HEADER_LEN;
 use super::status::NtStatus;
+use super::types::{FileId, FileTime, Guid};
 
 /// Why bytes were refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -325,4 +326,89 @@ pub(crate) fn header_offset32(in_body: usize) -> u32 {
 #[must_use]
 pub(crate) fn header_offset16(in_body: usize) -> u16 {
     len16(in_body.saturating_add(HEADER_LEN))
+}
+
+/// A field of a `plain!` structure: a value of fixed length.
+pub(crate) trait Field: Sized {
+    /// Reads it.
+    fn get(r: &mut Reader<'_>) -> Result<Self, WireError>;
+    /// Appends it.
+    fn set(&self, out: &mut Vec<u8>);
+}
+
+macro_rules! number_field {
+    ($($ty:ty),+) => {
+        $(impl Field for $ty {
+            fn get(r: &mut Reader<'_>) -> Result<Self, WireError> {
+                r.array().map(<$ty>::from_le_bytes)
+            }
+
+            fn set(&self, out: &mut Vec<u8>) {
+                out.put(&self.to_le_bytes());
+            }
+        })+
+    };
+}
+
+number_field!(u8, u16, u32, u64);
+
+/// A BOOLEAN of one byte: any value but zero is true.
+impl Field for bool {
+    fn get(r: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(r.u8()? != 0)
+    }
+
+    fn set(&self, out: &mut Vec<u8>) {
+        out.put_u8(u8::from(*self));
+    }
+}
+
+impl<const N: usize> Field for [u8; N] {
+    fn get(r: &mut Reader<'_>) -> Result<Self, WireError> {
+        r.array()
+    }
+
+    fn set(&self, out: &mut Vec<u8>) {
+        out.put(self);
+    }
+}
+
+impl Field for [Guid; 3] {
+    fn get(r: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok([Guid::decode(r)?, Guid::decode(r)?, Guid::decode(r)?])
+    }
+
+    fn set(&self, out: &mut Vec<u8>) {
+        self.iter().for_each(|guid| guid.encode(out));
+    }
+}
+
+impl Field for FileTime {
+    fn get(r: &mut Reader<'_>) -> Result<Self, WireError> {
+        Self::decode(r)
+    }
+
+    fn set(&self, out: &mut Vec<u8>) {
+        self.encode(out);
+    }
+}
+
+impl Field for Guid {
+    fn get(r: &mut Reader<'_>) -> Result<Self, WireError> {
+        Self::decode(r)
+    }
+
+    fn set(&self, out: &mut Vec<u8>) {
+        self.encode(out);
+    }
+}
+
+impl Field for FileId {
+    fn get(r: &mut Reader<'_>) -> Result<Self, WireError> {
+        Self::decode(r)
+    }
+
+    fn set(&self, out: &mut Vec<u8>) {
+        self.encode(out);
+    }
 }

@@ -1,4 +1,5 @@
-//! Two small macros: enumerations that keep unknown values, and sets of flags.
+//! Three small macros: enumerations that keep unknown values, sets of flags, and structures of fixed
+//! fields in a row.
 
 /// An enumeration of a wire field that keeps values it does not know in `Unknown`.
 macro_rules! open_enum {
@@ -108,6 +109,49 @@ macro_rules! flags {
                     write!(f, " {}", stringify!($flag))?;
                 })+
                 write!(f, ")")
+            }
+        }
+    };
+}
+
+/// A structure of fixed fields in a row; `pad n` stands for n reserved bytes.
+macro_rules! plain {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $($(#[$fmeta:meta])* $field:ident: $ty:ty $(, pad $pad:literal)?;)+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct $name {
+            $($(#[$fmeta])* pub $field: $ty,)+
+        }
+
+        impl $crate::wire::codec::Field for $name {
+            fn get(r: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::WireError> {
+                $(
+                    let $field = $crate::wire::codec::Field::get(r)?;
+                    $(r.skip($pad)?;)?
+                )+
+                Ok(Self { $($field),+ })
+            }
+
+            fn set(&self, out: &mut Vec<u8>) {
+                $(
+                    $crate::wire::codec::Field::set(&self.$field, out);
+                    $($crate::wire::Put::put_zeros(out, $pad);)?
+                )+
+            }
+        }
+
+        impl<'a> $crate::wire::Codec<'a> for $name {
+            fn decode(bytes: &'a [u8]) -> Result<Self, $crate::wire::WireError> {
+                $crate::wire::codec::Field::get(&mut $crate::wire::Reader::new(bytes))
+            }
+
+            fn encode(&self, out: &mut Vec<u8>) {
+                $crate::wire::codec::Field::set(self, out);
             }
         }
     };
