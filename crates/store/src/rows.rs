@@ -422,19 +422,35 @@ impl GraveRow {
     }
 }
 
-/// Key of [`HISTORY`]: the table, the row's own key, then the group that ended the value, big-endian.
-pub(crate) fn history_key(out: &mut Vec<u8>, table: Table, key: &[u8], ended: Txg) {
-    out.clear();
+/// Key of [`HISTORY`]: the table, the row's own key, the group that ended the value, and the value's place among those
+/// that this group ended, all big-endian.
+pub(crate) fn history_key(out: &mut Vec<u8>, table: Table, key: &[u8], ended: Txg, place: u16) {
     out.push(table.0);
     out.extend_from_slice(key);
     out.extend_from_slice(&ended.0.to_be_bytes());
+    out.extend_from_slice(&place.to_be_bytes());
 }
 
-/// Takes a key of [`HISTORY`] apart.
-pub(crate) fn decode_history_key(key: &[u8]) -> Result<(Table, &[u8], Txg)> {
-    let (table, rest) = key.split_first().ok_or_else(|| corrupt("history"))?;
-    let (own, ended) = rest.split_last_chunk::<8>().ok_or_else(|| corrupt("history"))?;
-    Ok((Table(*table), own, Txg(u64::from_be_bytes(*ended))))
+/// A key of [`HISTORY`], taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HistoryKey<'a> {
+    pub(crate) table: Table,
+    pub(crate) key: &'a [u8],
+    pub(crate) ended: Txg,
+    pub(crate) place: u16,
+}
+
+impl<'a> HistoryKey<'a> {
+    pub(crate) fn decode(key: &'a [u8]) -> Result<Self> {
+        let parts = || {
+            let (table, rest) = key.split_first()?;
+            let (rest, place) = rest.split_last_chunk::<2>()?;
+            let (key, ended) = rest.split_last_chunk::<8>()?;
+            let ended = Txg(u64::from_be_bytes(*ended));
+            Some(Self { table: Table(*table), key, ended, place: u16::from_be_bytes(*place) })
+        };
+        parts().ok_or_else(|| corrupt("history"))
+    }
 }
 
 /// A value that was: the session that ended it, then the value as it was stored, with its header.
@@ -446,9 +462,8 @@ pub(crate) struct HistoryRow<'a> {
     pub(crate) payload: &'a [u8],
 }
 
-/// Writes a history value from the value as it was stored, into `out`, which is emptied before.
+/// Appends a history value made from the value as it was stored.
 pub(crate) fn encode_history(out: &mut Vec<u8>, ended_by: SessionId, stored: &[u8]) {
-    out.clear();
     put_varint(out, ended_by.0);
     out.extend_from_slice(stored);
 }

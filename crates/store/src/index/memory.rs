@@ -73,6 +73,12 @@ impl MemoryState {
         Ok(())
     }
 
+    fn last(&self, table: Table, before: Option<&[u8]>) -> Option<(Bytes, Bytes)> {
+        let end = before.map_or((Table(table.0 + 1), Vec::new()), |before| (table, before.to_vec()));
+        let ((_, key), value) = self.rows.range((table, Vec::new())..end).next_back()?;
+        Some((Bytes::copy_from_slice(key), value.clone()))
+    }
+
     fn replaced(value: Option<Bytes>, old: &mut Vec<u8>) -> bool {
         old.clear();
         value.inspect(|value| old.extend_from_slice(value)).is_some()
@@ -96,6 +102,10 @@ impl Snapshot for MemoryState {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
     ) -> Result<()> {
         self.visit(table, start, end, visit)
+    }
+
+    fn last_row(&self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>> {
+        Ok(self.last(table, before))
     }
 }
 
@@ -122,6 +132,10 @@ impl WriteTxn for MemoryState {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
     ) -> Result<()> {
         self.visit(table, start, end, visit)
+    }
+
+    fn last_row(&mut self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>> {
+        Ok(self.last(table, before))
     }
 
     fn last_txg(&self) -> Txg {

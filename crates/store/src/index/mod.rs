@@ -59,6 +59,8 @@ pub(crate) trait Snapshot: Send + Sync + Debug {
         end: Option<&[u8]>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
     ) -> Result<()>;
+    /// The last row of a table, or the last before a key.
+    fn last_row(&self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>>;
 }
 
 /// The present inside one write.
@@ -75,6 +77,8 @@ pub(crate) trait WriteTxn {
         end: Option<&[u8]>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
     ) -> Result<()>;
+    /// The last row of a table, or the last before a key.
+    fn last_row(&mut self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>>;
     /// The last transaction group held before this write.
     fn last_txg(&self) -> Txg;
     /// Says which group the index holds once this write is done.

@@ -63,6 +63,12 @@ impl TreeSnapshot {
         Ok(value.map(|value| Bytes::copy_from_slice(value.value())))
     }
 
+    fn last(&self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>> {
+        let to = range_end(table, before);
+        let range = (Bound::Included(&[table.0][..]), to.as_ref().map(Vec::as_slice));
+        last_of(self.table.range::<&[u8]>(range).map_err(engine)?)
+    }
+
     /// The same or a newer state on a database that works, after this one failed.
     fn successor(&self) -> Option<Arc<TreeSnapshot>> {
         let shared = self.shared.upgrade()?;
@@ -89,6 +95,16 @@ impl TreeSnapshot {
         }
         Ok(())
     }
+}
+
+/// The last row of a range of the shared tree.
+pub(super) fn last_of(
+    mut range: redb::Range<'_, &'static [u8], &'static [u8]>,
+) -> Result<Option<(Bytes, Bytes)>> {
+    let Some(row) = range.next_back() else { return Ok(None) };
+    let (key, value) = row.map_err(engine)?;
+    let own = key.value().get(1..).unwrap_or_default();
+    Ok(Some((Bytes::copy_from_slice(own), Bytes::copy_from_slice(value.value()))))
 }
 
 /// The end of a range in the shared tree: the given end, or the next table.
@@ -144,6 +160,16 @@ impl Snapshot for TreeSnapshot {
                 drop(next.successor());
                 Err(error)
             }
+        }
+    }
+
+    fn last_row(&self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>> {
+        match self.last(table, before) {
+            Ok(row) => Ok(row),
+            Err(error) => match self.successor() {
+                Some(next) => next.last(table, before).inspect_err(|_| drop(next.successor())),
+                None => Err(error),
+            },
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use redb::ReadableTable;
 use strongroom_pool::Txg;
 
-use super::reader::range_end;
+use super::reader::{last_of, range_end};
 use super::{META_LAST, META_VERSION, engine, tree_key};
 use crate::index::WriteTxn;
 use crate::rows;
@@ -85,6 +85,12 @@ impl WriteTxn for TreeWrite<'_> {
             }
         }
         Ok(())
+    }
+
+    fn last_row(&mut self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>> {
+        let to = range_end(table, before);
+        let range = (Bound::Included(&[table.0][..]), to.as_ref().map(Vec::as_slice));
+        last_of(self.table.range::<&[u8]>(range).map_err(engine)?)
     }
 
     fn last_txg(&self) -> Txg {

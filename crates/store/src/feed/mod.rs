@@ -1,0 +1,195 @@
+//! Feeds runs of whole transaction groups to the index, and makes history on the way.
+
+mod chains;
+mod kept;
+pub(crate) mod tally;
+#[cfg(test)]
+mod tests;
+
+use strongroom_device::Timestamp;
+use strongroom_pool::{Address, SegmentId, Txg};
+
+use crate::index::{Index, WriteTxn};
+use crate::rows;
+use crate::{Aspect, Inode, ObjectId, Result, SessionId, StoreError, Table};
+use bytes::Bytes;
+use chains::Chains;
+use kept::Kept;
+use tally::Tally;
+
+/// One value that a key took, or its deletion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub(crate) txg: Txg,
+    pub(crate) session: SessionId,
+    /// None deletes. The payload, without header.
+    pub(crate) value: Option<Bytes>,
+}
+
+/// All versions of one key inside a run, oldest first. Inside one group the overlay may forget all but the last version
+/// of one session, but never one of [`crate::rows::EXTENTS`]: each is a reference to count.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowChain<'a> {
+    pub(crate) table: Table,
+    pub(crate) key: &'a [u8],
+    pub(crate) versions: &'a [Version],
+}
+
+/// What a transaction group says about itself.
+#[derive(Debug, Clone)]
+pub(crate) struct TxgInfo<'a> {
+    pub(crate) txg: Txg,
+    pub(crate) time: Timestamp,
+    pub(crate) changes: &'a [Change],
+}
+
+/// One line of the change log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) inode: Inode,
+    pub(crate) aspect: Aspect,
+    pub(crate) session: SessionId,
+}
+
+/// An object whose data died: its rows stay until the retention passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DeadObject {
+    pub(crate) txg: Txg,
+    pub(crate) session: SessionId,
+    pub(crate) object: ObjectId,
+}
+
+/// Whole transaction groups, in order, without a gap to what the index holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Run<'a> {
+    /// Sorted by table and key, each once.
+    pub(crate) rows: &'a [RowChain<'a>],
+    /// Every group of the run, ascending.
+    pub(crate) txgs: &'a [TxgInfo<'a>],
+    pub(crate) dead: &'a [DeadObject],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FeedOptions {
+    /// False keeps no past.
+    pub(crate) history: bool,
+}
+
+/// A stripe in which nothing is alive any more. It may be punched once every index copy holds `txg` and no snapshot
+/// older than it is held; it stays listed (see [`dead_stripes`]) until [`forget_dead_stripes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DeadStripe {
+    pub(crate) txg: Txg,
+    pub(crate) segment: SegmentId,
+    pub(crate) stripe: u32,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Fed {
+    /// The last group held now.
+    pub(crate) last: Txg,
+    /// Extents whose last reference went.
+    pub(crate) freed: Vec<Address>,
+    pub(crate) dead_stripes: Vec<DeadStripe>,
+    pub(crate) history_rows: u64,
+}
+
+/// Bytes of changes in one row of the change log.
+const CHANGES_MAX: usize = 16 * 1024;
+
+/// Feeds a run in one write of the index. A run that is held already changes nothing.
+///
+/// # Errors
+/// [`StoreError::Invalid`] for a run that does not follow what is held; damage found on the way.
+pub(crate) fn feed(index: &dyn Index, options: FeedOptions, run: &Run<'_>) -> Result<Fed> {
+    let (Some(first), Some(last)) = (run.txgs.first(), run.txgs.last()) else {
+        return Ok(Fed { last: index.last_txg(), ..Fed::default() });
+    };
+    assert!(run.txgs.is_sorted_by(|a, b| a.txg < b.txg), "groups of a run must ascend");
+    let keys: Vec<_> = run.rows.iter().map(|chain| (chain.table, chain.key)).collect();
+    index.prefetch(&keys);
+    let mut fed = Fed::default();
+    index.write(&mut |write| {
+        fed = Fed { last: last.txg, ..Fed::default() };
+        if write.last_txg() >= last.txg {
+            return Ok(());
+        }
+        if write.last_txg() >= first.txg {
+            return Err(StoreError::Invalid { what: "a run overlaps what the index holds".into() });
+        }
+        feed_once(write, options, run, &mut fed)
+    })?;
+    Ok(fed)
+}
+
+fn feed_once(write: &mut dyn WriteTxn, options: FeedOptions, run: &Run<'_>, fed: &mut Fed) -> Result<()> {
+    let kept = Kept::record(write, run.txgs)?;
+    let mut tally = Tally::default();
+    let mut chains = Chains::new(write, options, &kept, &mut tally);
+    for chain in run.rows {
+        chains.walk(chain)?;
+    }
+    chains.bury(run.dead)?;
+    fed.history_rows = chains.finish()?;
+    if options.history {
+        write_changes(write, run.txgs)?;
+    }
+    let settled = tally.settle(write, fed.last)?;
+    (fed.freed, fed.dead_stripes) = (settled.freed, settled.dead_stripes);
+    write.set_last_txg(fed.last)
+}
+
+fn write_changes(write: &mut dyn WriteTxn, txgs: &[TxgInfo<'_>]) -> Result<()> {
+    let (mut row, mut old) = (Vec::new(), Vec::new());
+    for group in txgs {
+        let mut chunk = 0;
+        for change in group.changes {
+            rows::encode_change(&mut row, change);
+            if row.len() >= CHANGES_MAX {
+                write.insert(rows::CHANGES, &rows::change_key(group.txg, chunk), &row, &mut old)?;
+                chunk += 1;
+                row.clear();
+            }
+        }
+        if !row.is_empty() {
+            write.insert(rows::CHANGES, &rows::change_key(group.txg, chunk), &row, &mut old)?;
+            row.clear();
+        }
+    }
+    Ok(())
+}
+
+/// Stripes found dead and not yet punched, oldest first, at most `limit`, dead at or before `up_to`.
+pub(crate) fn dead_stripes(index: &dyn Index, up_to: Txg, limit: usize) -> Result<Vec<DeadStripe>> {
+    let snapshot = index.snapshot();
+    let mut dead = Vec::new();
+    if limit == 0 {
+        return Ok(dead);
+    }
+    let end = up_to.0.saturating_add(1).to_be_bytes();
+    snapshot.scan(rows::DEAD_STRIPES, &[], Some(&end), &mut |key, _| {
+        dead.push(rows::decode_dead_stripe_key(key)?);
+        Ok(dead.len() < limit)
+    })?;
+    // A stripe can come to life again when another of its extents is published later.
+    let mut kept = Vec::with_capacity(dead.len());
+    for stripe in dead {
+        let live = snapshot.get(rows::STRIPES, &rows::stripe_key(stripe.segment, stripe.stripe))?;
+        if live.is_none() {
+            kept.push(stripe);
+        }
+    }
+    Ok(kept)
+}
+
+/// Takes punched stripes off the list.
+pub(crate) fn forget_dead_stripes(index: &dyn Index, punched: &[DeadStripe]) -> Result<()> {
+    index.write(&mut |write| {
+        let mut old = Vec::new();
+        for stripe in punched {
+            write.remove(rows::DEAD_STRIPES, &rows::dead_stripe_key(*stripe), &mut old)?;
+        }
+        Ok(())
+    })
+}

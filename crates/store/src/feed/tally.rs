@@ -1,0 +1,239 @@
+//! References to extents, live bytes of stripes, and who holds how much: added up over one write, then settled.
+
+use std::collections::{BTreeMap, HashMap};
+
+use strongroom_pool::{Address, SegmentId, Txg};
+
+use super::chains::payload_of;
+use super::{DeadObject, DeadStripe};
+use crate::index::WriteTxn;
+use crate::rows::{
+    self, DEAD_STRIPES, EXTENTS, ExtentRow, HEADS, Header, INLINE, MAKERS, META, REFERENCES, STRIPES,
+};
+use crate::{Result, SessionId, Table};
+
+/// Keys of [`META`]: bytes of live extents, bytes that present rows map, bytes held by graves.
+pub(crate) const META_LIVE: &[u8] = b"live";
+pub(crate) const META_PRESENT: &[u8] = b"present";
+pub(crate) const META_GRAVES: &[u8] = b"graves";
+
+/// Bytes that an extent occupies in its stripe.
+fn occupied(whole: u32) -> i64 {
+    i64::from(whole.div_ceil(4096)) * 4096
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct ExtentDelta {
+    rows: i64,
+    fresh: bool,
+    whole: u32,
+}
+
+/// Changes of counts in one write.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    extents: BTreeMap<Address, ExtentDelta>,
+    present: i64,
+    graves: i64,
+    makers: HashMap<SessionId, i64>,
+}
+
+/// What became of the counts.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    pub(crate) freed: Vec<Address>,
+    pub(crate) dead_stripes: Vec<DeadStripe>,
+}
+
+impl Tally {
+    /// A row naming an extent was made.
+    pub(crate) fn add_row(&mut self, payload: &[u8]) -> Result<()> {
+        let row = ExtentRow::decode(payload)?;
+        let delta = self.extents.entry(row.address).or_default();
+        delta.rows += 1;
+        delta.fresh |= row.fresh;
+        delta.whole = row.whole;
+        Ok(())
+    }
+
+    /// A row naming an extent is gone, from the present or from history.
+    pub(crate) fn drop_row(&mut self, payload: &[u8]) -> Result<()> {
+        let row = ExtentRow::decode(payload)?;
+        let delta = self.extents.entry(row.address).or_default();
+        delta.rows -= 1;
+        delta.whole = row.whole;
+        Ok(())
+    }
+
+    pub(crate) fn present_gains(&mut self, payload: &[u8]) -> Result<()> {
+        self.present += i64::from(ExtentRow::decode(payload)?.len);
+        Ok(())
+    }
+
+    pub(crate) fn present_loses(&mut self, payload: &[u8]) -> Result<()> {
+        self.present -= i64::from(ExtentRow::decode(payload)?.len);
+        Ok(())
+    }
+
+    /// `session` put a value of `table` into history; the row takes `bytes`.
+    pub(crate) fn history_gains(
+        &mut self,
+        session: SessionId,
+        table: Table,
+        payload: &[u8],
+        bytes: u64,
+    ) -> Result<()> {
+        *self.makers.entry(session).or_default() += history_weight(table, payload, bytes)?;
+        Ok(())
+    }
+
+    pub(crate) fn history_loses(
+        &mut self,
+        session: SessionId,
+        table: Table,
+        payload: &[u8],
+        bytes: u64,
+    ) -> Result<()> {
+        *self.makers.entry(session).or_default() -= history_weight(table, payload, bytes)?;
+        Ok(())
+    }
+
+    pub(crate) fn grave_gains(&mut self, session: SessionId, allocated: u64) {
+        let allocated = i64::try_from(allocated).unwrap_or(i64::MAX);
+        self.graves = self.graves.saturating_add(allocated);
+        *self.makers.entry(session).or_default() += allocated;
+    }
+
+    pub(crate) fn grave_loses(&mut self, session: SessionId, allocated: u64) {
+        let allocated = i64::try_from(allocated).unwrap_or(i64::MAX);
+        self.graves = self.graves.saturating_sub(allocated);
+        *self.makers.entry(session).or_default() -= allocated;
+    }
+
+    /// Removes the rows of a dead object, at most `limit` of them; tells how many. The object is gone when it is fewer.
+    pub(crate) fn reap(&mut self, write: &mut dyn WriteTxn, dead: DeadObject, limit: usize) -> Result<usize> {
+        let start = rows::object_key(dead.object);
+        let end = rows::extent_key(dead.object, u64::MAX);
+        let mut keys = Vec::new();
+        write.scan(EXTENTS, &start, Some(&end), &mut |key, value| {
+            if keys.len() >= limit {
+                return Ok(false);
+            }
+            if Header::decode(value)?.txg <= dead.txg {
+                keys.push(key.to_vec());
+            }
+            Ok(true)
+        })?;
+        let mut old = Vec::new();
+        for key in &keys {
+            if write.remove(EXTENTS, key, &mut old)? {
+                let payload = payload_of(&old)?;
+                self.present_loses(payload)?;
+                self.drop_row(payload)?;
+            }
+        }
+        if keys.len() >= limit {
+            return Ok(keys.len());
+        }
+        for table in [HEADS, INLINE] {
+            let of_dead = write.get(table, &start)?.map(|value| Header::decode(&value)).transpose()?;
+            if of_dead.is_some_and(|header| header.txg <= dead.txg) {
+                write.remove(table, &start, &mut old)?;
+            }
+        }
+        Ok(keys.len())
+    }
+
+    /// Writes the new counts, all absolute; tells what nobody refers to any more.
+    pub(crate) fn settle(self, write: &mut dyn WriteTxn, txg: Txg) -> Result<Settled> {
+        let mut settled = Settled::default();
+        let mut stripes: BTreeMap<(SegmentId, u32), i64> = BTreeMap::new();
+        let mut live = 0;
+        for (address, delta) in &self.extents {
+            let change = settle_extent(write, *address, *delta)?;
+            *stripes.entry((address.segment, address.stripe)).or_default() += change.bytes;
+            live += change.bytes;
+            if change.freed {
+                settled.freed.push(*address);
+            }
+        }
+        for ((segment, stripe), bytes) in stripes {
+            let dead = DeadStripe { txg, segment, stripe };
+            if settle_stripe(write, dead, bytes)? {
+                settled.dead_stripes.push(dead);
+            }
+        }
+        add_to(write, META, META_LIVE, live)?;
+        add_to(write, META, META_PRESENT, self.present)?;
+        add_to(write, META, META_GRAVES, self.graves)?;
+        for (session, bytes) in self.makers {
+            add_to(write, MAKERS, &rows::number_key(session.0), bytes)?;
+        }
+        Ok(settled)
+    }
+}
+
+/// What an ended value weighs: its row, and the file bytes that it alone may hold.
+pub(crate) fn history_weight(table: Table, payload: &[u8], bytes: u64) -> Result<i64> {
+    let held = if table == EXTENTS { i64::from(ExtentRow::decode(payload)?.len) } else { 0 };
+    Ok(held.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX)))
+}
+
+struct ExtentChange {
+    bytes: i64,
+    freed: bool,
+}
+
+fn settle_extent(write: &mut dyn WriteTxn, address: Address, delta: ExtentDelta) -> Result<ExtentChange> {
+    if delta.rows == 0 && !delta.fresh {
+        return Ok(ExtentChange { bytes: 0, freed: false });
+    }
+    let key = rows::address_key(address);
+    let counted = if delta.fresh { None } else { write.get(REFERENCES, &key)? };
+    let counted = counted.map(|value| rows::decode_number(&value)).transpose()?;
+    let before = if delta.fresh { 0 } else { counted.unwrap_or(1) };
+    let after = before.checked_add_signed(delta.rows);
+    let after = after.unwrap_or_else(|| panic_negative(address, before, delta.rows));
+    let mut old = Vec::new();
+    if after > 1 {
+        write.insert(REFERENCES, &key, &rows::encode_number(after), &mut old)?;
+    } else if counted.is_some() {
+        write.remove(REFERENCES, &key, &mut old)?;
+    }
+    let bytes = match (before, after) {
+        (0, 1..) => occupied(delta.whole),
+        (1.., 0) => -occupied(delta.whole),
+        _ => 0,
+    };
+    Ok(ExtentChange { bytes, freed: after == 0 })
+}
+
+#[expect(clippy::panic, reason = "an extent referred to less than never is our own broken invariant")]
+fn panic_negative(address: Address, before: u64, rows: i64) -> u64 {
+    panic!("extent {address:?} had {before} references and lost {rows}")
+}
+
+/// Adds to a stripe's live bytes; true when nothing is alive in it any more.
+fn settle_stripe(write: &mut dyn WriteTxn, stripe: DeadStripe, bytes: i64) -> Result<bool> {
+    let key = rows::stripe_key(stripe.segment, stripe.stripe);
+    let live = add_to(write, STRIPES, &key, bytes)?;
+    if live == 0 {
+        write.insert(DEAD_STRIPES, &rows::dead_stripe_key(stripe), &[], &mut Vec::new())?;
+    }
+    Ok(live == 0)
+}
+
+/// Adds to a row that is one number; a row of zero is removed. Tells the sum.
+fn add_to(write: &mut dyn WriteTxn, table: Table, key: &[u8], delta: i64) -> Result<u64> {
+    let before = write.get(table, key)?.map_or(Ok(0), |value| rows::decode_number(&value))?;
+    let after = before.checked_add_signed(delta);
+    assert!(after.is_some(), "a count in the index fell below zero");
+    let after = after.unwrap_or_default();
+    let mut old = Vec::new();
+    match (before, after) {
+        (before, after) if before == after => {}
+        (_, 0) => drop(write.remove(table, key, &mut old)?),
+        _ => drop(write.insert(table, key, &rows::encode_number(after), &mut old)?),
+    }
+    Ok(after)
+}
