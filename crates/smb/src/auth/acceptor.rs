@@ -5,7 +5,15 @@ use std::sync::Arc;
 use strongroom_device::Timestamp;
 
 use super::account::{AccountName, Accounts};
+use super::der::BadDer;
+use super::ntlm::messages::{self, Authenticate, BadMessage, Challenge};
+use super::ntlm::signing::{Direction, Signer};
+use super::proof::{self, Exchange};
+use super::spnego::{self, NegState, NegTokenInit, NegTokenResp};
 use crate::crypto::SessionKey;
+
+/// SESSION_SETUP cannot carry more.
+const TOKEN_LEN_MAX: usize = 0xFFFF;
 
 /// Which domains a client may name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,6 +39,21 @@ pub struct AcceptorConfig {
 }
 
 impl AcceptorConfig {
+    /// Whether a client may name this domain.
+    pub(super) fn takes_domain(&self, domain: &str) -> bool {
+        let Domains::Only(others) = &self.domains else {
+            return true;
+        };
+        let own = [
+            &self.netbios_name,
+            &self.netbios_domain,
+            &self.dns_name,
+            &self.dns_domain,
+        ];
+        let equals = |name: &String| name.to_lowercase() == domain.to_lowercase();
+        matches!(domain, "" | ".") || own.into_iter().chain(others).any(equals)
+    }
+
     /// A server on its own: its name is its domain.
     pub fn standalone(name: &str) -> Self {
         let netbios: String = name.to_uppercase().chars().take(15).collect();
@@ -92,17 +115,54 @@ pub enum AuthError {
 /// One logon under way.
 #[derive(Debug)]
 pub struct AcceptState {
-    _config: Arc<AcceptorConfig>,
+    config: Arc<AcceptorConfig>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Nothing has come yet.
+    Start,
+    /// The mechanism is agreed on, its first message has not come.
+    Negotiate(Wrapping),
+    /// The challenge is out.
+    Authenticate(Wrapping, Exchange),
+    /// The client has proved itself but owes a mechListMIC.
+    Mic(Box<OwedMic>),
+    Over,
+}
+
+/// Whether NTLM's messages travel bare or inside SPNEGO.
+#[derive(Debug)]
+enum Wrapping {
+    Bare,
+    Spnego {
+        mech_list: Vec<u8>,
+        /// The client preferred another mechanism, so its list must be proved untouched (RFC 4178 5).
+        mic_required: bool,
+        /// Our first answer names the mechanism.
+        answered: bool,
+    },
+}
+
+#[derive(Debug)]
+struct OwedMic {
+    mech_list: Vec<u8>,
+    signer: Signer,
+    accepted: Accepted,
 }
 
 /// The security blob of the NEGOTIATE response: NegTokenInit2 naming NTLMSSP (MS-SPNG 2.2.1).
 pub fn initial_token() -> Vec<u8> {
-    unimplemented!()
+    spnego::init2()
 }
 
 impl AcceptState {
     pub fn new(config: Arc<AcceptorConfig>) -> Self {
-        Self { _config: config }
+        Self {
+            config,
+            stage: Stage::Start,
+        }
     }
 
     /// Takes the client's next token. After `Done` or an error the machine refuses everything.
@@ -110,11 +170,253 @@ impl AcceptState {
     /// `now` goes into the challenge; `entropy` fills a buffer with randomness.
     pub fn step(
         &mut self,
-        _token: &[u8],
-        _now: Timestamp,
-        _entropy: &mut dyn FnMut(&mut [u8]),
-        _accounts: &dyn Accounts,
+        token: &[u8],
+        now: Timestamp,
+        entropy: &mut dyn FnMut(&mut [u8]),
+        accounts: &dyn Accounts,
     ) -> Result<Step, AuthError> {
-        unimplemented!()
+        if token.len() > TOKEN_LEN_MAX {
+            self.stage = Stage::Over;
+            return Err(AuthError::Malformed("a token is too long"));
+        }
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Start if token.starts_with(messages::SIGNATURE) => {
+                self.challenge(Wrapping::Bare, token, now, entropy)
+            }
+            Stage::Start => self.begin_spnego(token, now, entropy),
+            Stage::Negotiate(wrapping) => {
+                let inner = NegTokenResp::parse(token)?.response_token;
+                let inner = inner.ok_or(AuthError::Malformed("no NTLM message in the token"))?;
+                self.challenge(wrapping, inner, now, entropy)
+            }
+            Stage::Authenticate(wrapping, exchange) => {
+                self.authenticate(wrapping, &exchange, token, accounts)
+            }
+            Stage::Mic(owed) => owed.settle(token),
+            Stage::Over => Err(AuthError::Malformed("the logon is over")),
+        }
+    }
+
+    fn begin_spnego(
+        &mut self,
+        token: &[u8],
+        now: Timestamp,
+        entropy: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<Step, AuthError> {
+        let init = NegTokenInit::parse(token)?;
+        let position = init
+            .ntlm_at
+            .ok_or(AuthError::Unsupported("it does not offer NTLM"))?;
+        let mech_list = init.mech_list.to_vec();
+        let mic_required = position > 0;
+        match init.mech_token.filter(|_| position == 0) {
+            Some(inner) => {
+                let wrapping = Wrapping::Spnego {
+                    mech_list,
+                    mic_required,
+                    answered: false,
+                };
+                self.challenge(wrapping, inner, now, entropy)
+            }
+            None => {
+                let wrapping = Wrapping::Spnego {
+                    mech_list,
+                    mic_required,
+                    answered: true,
+                };
+                self.stage = Stage::Negotiate(wrapping);
+                Ok(Step::Continue(spnego::response(
+                    incomplete(mic_required),
+                    true,
+                    None,
+                    None,
+                )))
+            }
+        }
+    }
+
+    /// Answers a NEGOTIATE_MESSAGE.
+    fn challenge(
+        &mut self,
+        mut wrapping: Wrapping,
+        negotiate: &[u8],
+        now: Timestamp,
+        entropy: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<Step, AuthError> {
+        let mut server_challenge = [0; 8];
+        let client_flags = messages::parse_negotiate(negotiate)?;
+        entropy(&mut server_challenge);
+        let challenge = Challenge {
+            client_flags,
+            challenge: &server_challenge,
+            netbios_name: &self.config.netbios_name,
+            netbios_domain: &self.config.netbios_domain,
+            dns_name: &self.config.dns_name,
+            dns_domain: &self.config.dns_domain,
+            now,
+        };
+        let (message, flags) = challenge.encode();
+        let token = wrapping.wrap_challenge(&message);
+        let negotiate = negotiate.to_vec();
+        let exchange = Exchange {
+            negotiate,
+            challenge: message,
+            server_challenge,
+            flags,
+        };
+        self.stage = Stage::Authenticate(wrapping, exchange);
+        Ok(Step::Continue(token))
+    }
+
+    /// Judges an AUTHENTICATE_MESSAGE.
+    fn authenticate(
+        &mut self,
+        wrapping: Wrapping,
+        exchange: &Exchange,
+        token: &[u8],
+        accounts: &dyn Accounts,
+    ) -> Result<Step, AuthError> {
+        let (message, mic) = match &wrapping {
+            Wrapping::Bare => (token, None),
+            Wrapping::Spnego { .. } => {
+                let response = NegTokenResp::parse(token)?;
+                let missing = AuthError::Malformed("no NTLM message in the token");
+                (
+                    response.response_token.ok_or(missing)?,
+                    response.mech_list_mic,
+                )
+            }
+        };
+        let authenticate = Authenticate::parse(message)?;
+        if authenticate.response.is_none() {
+            return self.anonymous(&wrapping, authenticate);
+        }
+        let proved = proof::check(&self.config, exchange, message, &authenticate, accounts)?;
+        let accepted = Accepted {
+            account: Some(proved.name),
+            session_key: SessionKey::new(&*proved.exported_key),
+            token: Vec::new(),
+            workstation: authenticate.workstation,
+        };
+        let (mech_list, required) = match wrapping {
+            Wrapping::Bare => return Ok(Step::Done(accepted)),
+            Wrapping::Spnego {
+                mech_list,
+                mic_required,
+                ..
+            } => (mech_list, mic_required),
+        };
+        if mic.is_none() && !required {
+            let token = spnego::response(NegState::AcceptCompleted, false, None, None);
+            return Ok(Step::Done(Accepted { token, ..accepted }));
+        }
+        let signer = |direction| Signer::new(&proved.exported_key, proved.flags, direction);
+        let ours = signer(Direction::ServerToClient).sign(&mech_list);
+        let owed = OwedMic {
+            mech_list,
+            signer: signer(Direction::ClientToServer),
+            accepted,
+        };
+        match mic {
+            Some(mic) => owed.finish(mic, Some(&ours)),
+            None => {
+                self.stage = Stage::Mic(Box::new(owed));
+                let state = NegState::AcceptIncomplete;
+                Ok(Step::Continue(spnego::response(
+                    state,
+                    false,
+                    None,
+                    Some(&ours),
+                )))
+            }
+        }
+    }
+
+    /// A client that names nobody. Its keys are known to everybody (MS-NLMP 3.2.5.1.2).
+    fn anonymous(&self, wrapping: &Wrapping, message: Authenticate<'_>) -> Result<Step, AuthError> {
+        if !self.config.anonymous {
+            return Err(AuthError::Anonymous);
+        }
+        let key = proof::exported_key(&[0; 16], message.flags, message.encrypted_key)?;
+        let token = match wrapping {
+            Wrapping::Bare => Vec::new(),
+            Wrapping::Spnego { .. } => {
+                spnego::response(NegState::AcceptCompleted, false, None, None)
+            }
+        };
+        Ok(Step::Done(Accepted {
+            account: None,
+            session_key: SessionKey::new(&*key),
+            token,
+            workstation: message.workstation,
+        }))
     }
 }
+
+impl OwedMic {
+    fn settle(self, token: &[u8]) -> Result<Step, AuthError> {
+        let mic = NegTokenResp::parse(token)?
+            .mech_list_mic
+            .ok_or(AuthError::Integrity)?;
+        self.finish(mic, None)
+    }
+
+    fn finish(mut self, mic: &[u8], ours: Option<&[u8]>) -> Result<Step, AuthError> {
+        if !self.signer.verify(&self.mech_list, mic) {
+            return Err(AuthError::Integrity);
+        }
+        let token = spnego::response(NegState::AcceptCompleted, false, None, ours);
+        Ok(Step::Done(Accepted {
+            token,
+            ..self.accepted
+        }))
+    }
+}
+
+impl Wrapping {
+    fn wrap_challenge(&mut self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Wrapping::Bare => message.to_vec(),
+            Wrapping::Spnego {
+                mic_required,
+                answered,
+                ..
+            } => {
+                let first = !std::mem::replace(answered, true);
+                let state = if first {
+                    incomplete(*mic_required)
+                } else {
+                    NegState::AcceptIncomplete
+                };
+                spnego::response(state, first, Some(message), None)
+            }
+        }
+    }
+}
+
+/// The state of our first answer (RFC 4178 4.2.2).
+fn incomplete(mic_required: bool) -> NegState {
+    if mic_required {
+        NegState::RequestMic
+    } else {
+        NegState::AcceptIncomplete
+    }
+}
+
+impl From<BadDer> for AuthError {
+    fn from(_: BadDer) -> Self {
+        AuthError::Malformed("not a SPNEGO token")
+    }
+}
+
+impl From<BadMessage> for AuthError {
+    fn from(bad: BadMessage) -> Self {
+        match bad {
+            BadMessage::Malformed(why) => AuthError::Malformed(why),
+            BadMessage::Unsupported(why) => AuthError::Unsupported(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

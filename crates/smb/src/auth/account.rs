@@ -13,6 +13,23 @@ pub struct AccountName {
     pub user: String,
 }
 
+impl AccountName {
+    /// From the two fields of a logon. People also write `DOMAIN\\user` and `user@domain` where the user alone belongs;
+    /// no account's own name contains either sign.
+    pub(super) fn of_fields(domain: &str, user: &str) -> Self {
+        let (domain, user) = match (user.split_once('\\'), user.split_once('@')) {
+            (Some((written, bare)), _) => (written, bare),
+            (None, Some((bare, written))) if domain.is_empty() => (written, bare),
+            (None, Some((bare, _))) => (domain, bare),
+            (None, None) => (domain, user),
+        };
+        AccountName {
+            domain: domain.to_owned(),
+            user: user.to_owned(),
+        }
+    }
+}
+
 /// What is known of an account.
 #[derive(Debug)]
 pub enum Account {
@@ -56,5 +73,25 @@ impl Accounts for IdentityAccounts<'_> {
 
     fn succeeded(&self, name: &AccountName) {
         self.identity.throttle().succeeded(&name.user, self.address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_found_however_they_are_written() {
+        for (domain, user, expected) in [
+            ("OFFICE", "anna", ("OFFICE", "anna")),
+            ("", "anna", ("", "anna")),
+            ("", "OFFICE\\anna", ("OFFICE", "anna")),
+            ("PC7", "OFFICE\\anna", ("OFFICE", "anna")),
+            ("", "anna@office.example", ("office.example", "anna")),
+            ("PC7", "anna@office.example", ("PC7", "anna")),
+        ] {
+            let name = AccountName::of_fields(domain, user);
+            assert_eq!((name.domain.as_str(), name.user.as_str()), expected);
+        }
     }
 }

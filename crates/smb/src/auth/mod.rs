@@ -5,6 +5,10 @@
 
 mod acceptor;
 mod account;
+mod der;
+mod ntlm;
+mod proof;
+mod spnego;
 
 pub use acceptor::{
     AcceptState, Accepted, AcceptorConfig, AuthError, Domains, Step, initial_token,
