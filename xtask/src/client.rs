@@ -361,7 +361,7 @@ impl Requests {
             .create(from, DELETE, CreateDisposition::FileOpen, 0)
             .await?
             .file_id;
-        let renamed = self.set_info(file, FILE_RENAME_INFORMATION, rename_buffer(to, replace));
+        let renamed = self.set_info(file, FILE_RENAME_INFORMATION, rename_buffer(to, replace)?);
         let outcome = renamed.await;
         self.close(file).await?;
         outcome
@@ -417,7 +417,7 @@ pub fn is_refusal(error: &anyhow::Error, status: NtStatus) -> bool {
 }
 
 /// MS-SMB2 2.2.39 (FILE_RENAME_INFORMATION_TYPE_2 of MS-FSCC 2.4.37.2).
-fn rename_buffer(to: &str, replace: bool) -> Vec<u8> {
+fn rename_buffer(to: &str, replace: bool) -> Result<Vec<u8>> {
     let name: Vec<u8> = to
         .replace('/', "\\")
         .encode_utf16()
@@ -425,9 +425,9 @@ fn rename_buffer(to: &str, replace: bool) -> Vec<u8> {
         .collect();
     let mut buffer = vec![0; 16];
     buffer[0] = u8::from(replace);
-    buffer.extend_from_slice(&(name.len() as u32).to_le_bytes());
+    buffer.extend_from_slice(&u32::try_from(name.len())?.to_le_bytes());
     buffer.extend_from_slice(&name);
-    buffer
+    Ok(buffer)
 }
 
 /// The names in a chain of `FileIdBothDirectoryInformation` (MS-FSCC 2.4.17).

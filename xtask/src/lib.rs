@@ -1,10 +1,15 @@
-//! What the project's checks are made of: drivers for the server, for Samba and for an SMB client.
+//! What the project's checks are made of: drivers for the server, for Samba and for SMB clients, and whole scenarios.
 //!
 //! `cargo xtask` is the front end; the interoperability tests in `xtask/tests` use the same parts.
 
 pub mod bench;
+pub mod checks;
 pub mod client;
 pub mod cpu;
 pub mod process;
+pub mod random;
 pub mod samba;
+pub mod scenario;
 pub mod server;
+pub mod smbclient;
+pub mod soak;

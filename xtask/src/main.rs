@@ -1,8 +1,9 @@
 //! `cargo xtask`: what the project does to itself. `cargo xtask --help` lists it.
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use xtask::bench::{self, Options, Scale};
+use xtask::{checks, soak};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -16,6 +17,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// All checks: format, lints, licences, unit tests, simulations, interoperability
+    Test,
+    /// One of the long tests
+    Soak {
+        /// Which one
+        name: Soak,
+    },
     /// Measure against a peer on this machine
     Bench {
         #[command(subcommand)]
@@ -24,6 +32,33 @@ enum Command {
     /// The bare echo server that benchmarks measure as their floor
     #[command(hide = true)]
     EchoServer { port: u16 },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Soak {
+    /// 100 kills under 8 writing clients
+    #[value(name = "kill-100")]
+    Kill,
+    /// A directory of 1,000,000 files, then ten minutes of creates
+    #[value(name = "growth-1m")]
+    Growth,
+    /// Real trees and files of some GiB, by 1 and by 4 clients
+    #[value(name = "real-input-full")]
+    RealInput,
+    /// 300 flipped bytes
+    #[value(name = "rot-300")]
+    Rot,
+}
+
+impl From<Soak> for soak::Soak {
+    fn from(name: Soak) -> soak::Soak {
+        match name {
+            Soak::Kill => soak::Soak::Kill,
+            Soak::Growth => soak::Soak::Growth,
+            Soak::RealInput => soak::Soak::RealInput,
+            Soak::Rot => soak::Soak::Rot,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -48,6 +83,8 @@ enum Bench {
 #[tokio::main]
 async fn main() -> Result<()> {
     match Arguments::parse().command {
+        Command::Test => checks::run(),
+        Command::Soak { name } => soak::run(name.into()).await,
         Command::Bench {
             what:
                 Bench::Smb {

@@ -50,6 +50,15 @@ impl Server {
         Server::start_with(&directory.join("data"), free_address()?, Vec::new())
     }
 
+    /// Starts on a copy of a pool, whose disks are named anew.
+    pub fn start_moved(directory: &Path, disks: usize) -> Result<Server> {
+        let disks = (0..disks).map(|n| directory.join(format!("disk-{n}")));
+        let arguments = disks
+            .flat_map(|disk| ["--disk".into(), disk.into_os_string()])
+            .collect();
+        Server::start_with(&directory.join("data"), free_address()?, arguments)
+    }
+
     fn start_with(
         data: &Path,
         address: SocketAddr,

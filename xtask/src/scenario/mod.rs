@@ -1,0 +1,7 @@
+//! Whole stories told to the real program. The tests run them small, `cargo xtask soak` at length.
+
+pub mod growth;
+pub mod kill;
+pub mod real_input;
+pub mod rot;
+pub mod torture;
