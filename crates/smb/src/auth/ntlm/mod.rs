@@ -6,7 +6,7 @@ pub(super) mod rc4;
 pub(super) mod signing;
 
 #[cfg(test)]
-mod vectors;
+pub(super) mod vectors;
 
 /// Flags of NEGOTIATE (MS-NLMP 2.2.2.5).
 pub(super) mod flags {

@@ -89,3 +89,15 @@ fn md5(key: &[u8], constant: &[u8]) -> Zeroizing<[u8; 16]> {
     hash.update(constant);
     Zeroizing::new(hash.finalize().into())
 }
+
+#[cfg(test)]
+impl Signer {
+    /// Encrypts a message with the signatures' stream, as GSS_WrapEx does.
+    pub(crate) fn seal_for_test(&mut self, message: &[u8]) -> Vec<u8> {
+        let mut sealed = message.to_vec();
+        if let Some(sealing) = &mut self.sealing {
+            sealing.apply(&mut sealed);
+        }
+        sealed
+    }
+}
