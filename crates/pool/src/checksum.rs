@@ -9,7 +9,11 @@ pub struct Seed(u64);
 impl Seed {
     /// Folds the words that say what and where the bytes are.
     pub fn of(words: &[u64]) -> Self {
-        Self(words.iter().fold(0x5374_726f_6e67_726d, |state, word| mix(state ^ word)))
+        Self(
+            words
+                .iter()
+                .fold(0x5374_726f_6e67_726d, |state, word| mix(state ^ word)),
+        )
     }
 
     /// This seed moved on by one more word.

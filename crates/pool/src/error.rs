@@ -23,32 +23,76 @@ pub enum ErrorKind {
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PoolError {
-    #[error("{device} has no pool label: is the disk mounted? Strongroom never initialises it by itself")]
+    #[error(
+        "{device} has no pool label: is the disk mounted? Strongroom never initialises it by itself"
+    )]
     NoLabel { device: String },
-    #[error("{device} is not empty: it holds {found}; give an empty directory, or open the pool that is there")]
+    #[error(
+        "{device} is not empty: it holds {found}; give an empty directory, or open the pool that is there"
+    )]
     NotBlank { device: String, found: String },
-    #[error("{device}: both copies of the label are damaged ({detail}); replace the disk or restore its label")]
+    #[error(
+        "{device}: both copies of the label are damaged ({detail}); replace the disk or restore its label"
+    )]
     CorruptLabel { device: String, detail: String },
     #[error(
         "{device} has format version {found}, this program knows up to {known}: use a newer Strongroom"
     )]
-    NewerFormat { device: String, found: u32, known: u32 },
-    #[error("{device} belongs to pool {found}, not to pool {expected} as {other} does: name the disks of one pool only")]
-    Foreign { device: String, found: PoolId, other: String, expected: PoolId },
+    NewerFormat {
+        device: String,
+        found: u32,
+        known: u32,
+    },
+    #[error(
+        "{device} belongs to pool {found}, not to pool {expected} as {other} does: name the disks of one pool only"
+    )]
+    Foreign {
+        device: String,
+        found: PoolId,
+        other: String,
+        expected: PoolId,
+    },
     #[error("{first} and {second} are both disk {disk}: one is a copy; take one away")]
-    Duplicate { first: String, second: String, disk: DiskId },
+    Duplicate {
+        first: String,
+        second: String,
+        disk: DiskId,
+    },
     #[error("{device}: both copies of the epoch chain are damaged ({detail})")]
     CorruptEpochs { device: String, detail: String },
-    #[error("{first} went on to epoch {first_epoch}, {second} to epoch {second_epoch}, and neither follows the other: they were used apart; open the pool with one of them only")]
-    Diverged { first: String, first_epoch: EpochId, second: String, second_epoch: EpochId },
-    #[error("not enough disks: epoch {epoch} needs {needed} of its {members} members, {present} can be used; {detail}")]
-    NotEnoughDisks { epoch: EpochId, needed: usize, members: usize, present: usize, detail: String },
+    #[error(
+        "{first} went on to epoch {first_epoch}, {second} to epoch {second_epoch}, and neither follows the other: they were used apart; open the pool with one of them only"
+    )]
+    Diverged {
+        first: String,
+        first_epoch: EpochId,
+        second: String,
+        second_epoch: EpochId,
+    },
+    #[error(
+        "not enough disks: epoch {epoch} needs {needed} of its {members} members, {present} can be used; {detail}"
+    )]
+    NotEnoughDisks {
+        epoch: EpochId,
+        needed: usize,
+        members: usize,
+        present: usize,
+        detail: String,
+    },
     #[error("layout {layout} is not supported by this version: use 1+0, 1+1 or 1+2")]
     UnsupportedLayout { layout: Layout },
     #[error("layout {layout} needs at least {needed} disks, {given} given")]
-    TooFewDisks { layout: Layout, needed: usize, given: usize },
+    TooFewDisks {
+        layout: Layout,
+        needed: usize,
+        given: usize,
+    },
     #[error("segment {segment}, stripe {stripe}: no good copy ({detail})")]
-    Corrupt { segment: SegmentId, stripe: u32, detail: String },
+    Corrupt {
+        segment: SegmentId,
+        stripe: u32,
+        detail: String,
+    },
     #[error("segment {segment} does not exist")]
     NoSegment { segment: SegmentId },
     #[error("writing has stopped: {reason}")]

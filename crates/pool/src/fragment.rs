@@ -1,0 +1,432 @@
+//! The fragment: one shard's part of a stripe. A header of whole 4096-byte blocks, then the data; little-endian:
+//!
+//! ```text
+//! offset size
+//!      0    8  magic "SRFRAG\0\0"
+//!      8    2  header version, 1
+//!     10    2  flags: 1 punched, the data was given back
+//!     12    2  blocks of the header h
+//!     14    1  data shards k
+//!     15    1  parity shards m
+//!     16    8  segment id
+//!     24    1  shard
+//!     25    3  zero
+//!     28    4  generation of the shard
+//!     32    4  stripe: offset of this header in the shard file, in blocks
+//!     36    4  payload length of the stripe in bytes, a multiple of 4096
+//!     40    4  data length of this fragment in bytes, a multiple of 4096
+//!     44    4  number of extents e
+//!     48   16  epoch id
+//!     64    8  transaction group
+//!     72    4  number of checksums b, one for each 16 KiB of data
+//!     76    4  encryption: 0 none; the rest is kept for later
+//!     80   12  nonce
+//!     92    4  zero
+//!     96   16  authentication tag
+//!    112   16  pool id
+//!    128    8  checksum of bytes 512..4096*h
+//!    136  368  zero
+//!    504    8  checksum of bytes 0..504
+//!    512 48*e  extents: share (8, zero), inode (8), offset in its stream (8), txg (8), stream (4), length (4),
+//!              offset in the payload (4), zero (4)
+//!      …  8*b  checksums
+//!      …       zeroes
+//! ```
+//!
+//! The first 512 bytes are one sector and have their own checksum, so that marking a fragment as punched replaces one
+//! sector and can not be torn.
+
+use std::sync::Arc;
+
+use crate::checksum::{Checksum, Seed, checksum};
+use crate::codec::{Reader, Truncated, Writer};
+use crate::epoch::halves;
+use crate::{
+    Address, BLOCK, EpochId, ExtentTag, Layout, MAX_STRIPE_PAYLOAD, PoolId, SegmentId, StripeInfo,
+    Txg,
+};
+
+/// Bytes under one checksum.
+pub(crate) const SUM_UNIT: usize = 16 * 1024;
+pub(crate) const SECTOR: usize = 512;
+const MAGIC: &[u8; 8] = b"SRFRAG\0\0";
+const VERSION: u16 = 1;
+const FLAG_PUNCHED: u16 = 1;
+const EXTENT_LEN: usize = 48;
+const SECTOR_CHECKED: usize = SECTOR - 8;
+
+/// Which fragment of which pool; read from the place, not from the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) pool: PoolId,
+    pub(crate) segment: SegmentId,
+    pub(crate) shard: u8,
+    pub(crate) generation: u32,
+    /// In blocks.
+    pub(crate) stripe: u32,
+}
+
+impl Place {
+    fn seed(&self) -> Seed {
+        let (low, high) = halves(self.pool.0);
+        let shard = u64::from(self.shard) << 32 | u64::from(self.generation);
+        Seed::of(&[low, high, self.segment.0, shard])
+    }
+
+    fn header_seed(&self) -> Seed {
+        self.seed().with(u64::from(self.stripe))
+    }
+
+    /// What all checksums of this fragment's data start from.
+    pub(crate) fn data_seed(&self, epoch: EpochId) -> Seed {
+        let (low, high) = halves(epoch.0);
+        self.seed().with(low).with(high)
+    }
+
+    pub(crate) fn file_offset(&self) -> u64 {
+        u64::from(self.stripe) * BLOCK as u64
+    }
+}
+
+/// A decoded header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) layout: Layout,
+    pub(crate) epoch: EpochId,
+    pub(crate) txg: Txg,
+    pub(crate) payload_len: u32,
+    pub(crate) data_len: u32,
+    pub(crate) punched: bool,
+    /// With their offsets in the payload.
+    pub(crate) extents: Vec<(ExtentTag, u32)>,
+    pub(crate) sums: Vec<u64>,
+}
+
+/// Why bytes are not the header that belongs there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadHeader(pub(crate) &'static str);
+
+impl From<Truncated> for BadHeader {
+    fn from(_: Truncated) -> Self {
+        Self("truncated")
+    }
+}
+
+/// What the first sector says, before the tables are there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head {
+    pub(crate) header_len: usize,
+    punched: bool,
+    layout: Layout,
+    payload_len: u32,
+    data_len: u32,
+    extents: usize,
+    epoch: EpochId,
+    txg: Txg,
+    sums: usize,
+    table_sum: u64,
+}
+
+/// Bytes of a header for so many extents and checksums.
+pub(crate) fn header_len(extents: usize, sums: usize) -> usize {
+    (SECTOR + extents * EXTENT_LEN + sums * 8).next_multiple_of(BLOCK)
+}
+
+pub(crate) fn sums_of(data_len: usize) -> usize {
+    data_len.div_ceil(SUM_UNIT)
+}
+
+fn narrow16(value: usize) -> u16 {
+    u16::try_from(value).unwrap_or(u16::MAX)
+}
+
+fn narrow32(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+impl Header {
+    pub(crate) fn len(&self) -> usize {
+        header_len(self.extents.len(), self.sums.len())
+    }
+
+    pub(crate) fn encode(&self, place: &Place) -> Vec<u8> {
+        let len = self.len();
+        let mut out = Writer::with_capacity(len);
+        self.encode_fixed(place, len, &mut out);
+        out.pad_to(SECTOR);
+        for (tag, payload_offset) in &self.extents {
+            out.u64(0).u64(tag.inode).u64(tag.offset).u64(tag.txg.0);
+            out.u32(tag.stream).u32(tag.len).u32(*payload_offset).u32(0);
+        }
+        for sum in &self.sums {
+            out.u64(*sum);
+        }
+        let mut bytes = out.into_bytes();
+        bytes.resize(len, 0);
+        let table_sum = checksum(place.header_seed(), &bytes[SECTOR..]);
+        bytes[128..136].copy_from_slice(&table_sum.to_le_bytes());
+        seal_sector(place, &mut bytes);
+        bytes
+    }
+
+    fn encode_fixed(&self, place: &Place, len: usize, out: &mut Writer) {
+        out.bytes(MAGIC)
+            .u16(VERSION)
+            .u16(if self.punched { FLAG_PUNCHED } else { 0 });
+        out.u16(narrow16(len / BLOCK))
+            .u8(self.layout.data)
+            .u8(self.layout.parity);
+        out.u64(place.segment.0)
+            .u8(place.shard)
+            .bytes(&[0; 3])
+            .u32(place.generation);
+        out.u32(place.stripe)
+            .u32(self.payload_len)
+            .u32(self.data_len);
+        out.u32(narrow32(self.extents.len()))
+            .bytes(&self.epoch.0)
+            .u64(self.txg.0);
+        out.u32(narrow32(self.sums.len()))
+            .u32(0)
+            .bytes(&[0; 12])
+            .u32(0)
+            .bytes(&[0; 16]);
+        out.bytes(&place.pool.0).u64(0);
+    }
+
+    /// Reads the tables behind a good head. `bytes` is the whole header.
+    pub(crate) fn decode(place: &Place, head: &Head, bytes: &[u8]) -> Result<Self, BadHeader> {
+        let table = bytes.get(SECTOR..head.header_len).ok_or(Truncated)?;
+        if checksum(place.header_seed(), table) != head.table_sum {
+            return Err(BadHeader("wrong checksum of its tables"));
+        }
+        let mut reader = Reader::new(table);
+        let mut extents = Vec::with_capacity(head.extents);
+        for _ in 0..head.extents {
+            extents.push(decode_extent(&mut reader, head.payload_len)?);
+        }
+        let sums = (0..head.sums)
+            .map(|_| reader.u64())
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            layout: head.layout,
+            epoch: head.epoch,
+            txg: head.txg,
+            payload_len: head.payload_len,
+            data_len: head.data_len,
+            punched: head.punched,
+            extents,
+            sums,
+        })
+    }
+
+    /// Blocks of the whole fragment.
+    pub(crate) fn fragment_blocks(&self) -> u32 {
+        narrow32((self.len() + self.data_len as usize) / BLOCK)
+    }
+
+    pub(crate) fn describe(&self, place: &Place) -> StripeInfo {
+        let address = |offset| Address {
+            segment: place.segment,
+            stripe: place.stripe,
+            offset,
+        };
+        StripeInfo {
+            stripe: place.stripe,
+            blocks: self.fragment_blocks(),
+            txg: self.txg,
+            punched: self.punched,
+            extents: self
+                .extents
+                .iter()
+                .map(|(tag, offset)| (*tag, address(*offset)))
+                .collect(),
+        }
+    }
+}
+
+fn decode_extent(reader: &mut Reader<'_>, payload_len: u32) -> Result<(ExtentTag, u32), BadHeader> {
+    reader.skip(8)?;
+    let (inode, offset, txg) = (reader.u64()?, reader.u64()?, Txg(reader.u64()?));
+    let (stream, len, payload_offset) = (reader.u32()?, reader.u32()?, reader.u32()?);
+    reader.skip(4)?;
+    let end = u64::from(payload_offset) + u64::from(len);
+    if end > u64::from(payload_len) || !(payload_offset as usize).is_multiple_of(BLOCK) {
+        return Err(BadHeader("an extent outside of the payload"));
+    }
+    Ok((
+        ExtentTag {
+            inode,
+            stream,
+            offset,
+            len,
+            txg,
+        },
+        payload_offset,
+    ))
+}
+
+/// Writes the checksum of the first sector.
+fn seal_sector(place: &Place, bytes: &mut [u8]) {
+    let sum = checksum(place.header_seed(), &bytes[..SECTOR_CHECKED]);
+    bytes[SECTOR_CHECKED..SECTOR].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Turns the first sector of a good header into that of a punched one.
+pub(crate) fn mark_punched(place: &Place, sector: &mut [u8]) {
+    let flags = u16::from_le_bytes([sector[10], sector[11]]) | FLAG_PUNCHED;
+    sector[10..12].copy_from_slice(&flags.to_le_bytes());
+    seal_sector(place, sector);
+}
+
+impl Head {
+    /// Checks the first sector against the place it was read from. No count in it is trusted beyond what a stripe holds.
+    pub(crate) fn decode(place: &Place, sector: &[u8]) -> Result<Self, BadHeader> {
+        let (body, sum) = sector
+            .get(..SECTOR)
+            .and_then(|sector| sector.split_last_chunk::<8>())
+            .ok_or(Truncated)?;
+        if body.get(..8) != Some(MAGIC) {
+            return Err(BadHeader("no header"));
+        }
+        if checksum(place.header_seed(), body) != u64::from_le_bytes(*sum) {
+            return Err(BadHeader("wrong checksum"));
+        }
+        let mut reader = Reader::new(body);
+        reader.skip(8)?;
+        if reader.u16()? != VERSION {
+            return Err(BadHeader("unknown version"));
+        }
+        let head = Self::decode_fields(place, reader)?;
+        head.check()?;
+        Ok(head)
+    }
+
+    fn decode_fields(place: &Place, mut reader: Reader<'_>) -> Result<Self, BadHeader> {
+        let flags = reader.u16()?;
+        let header_len = usize::from(reader.u16()?) * BLOCK;
+        let layout = Layout {
+            data: reader.u8()?,
+            parity: reader.u8()?,
+        };
+        let segment = SegmentId(reader.u64()?);
+        let shard = reader.u8()?;
+        reader.skip(3)?;
+        let (generation, stripe) = (reader.u32()?, reader.u32()?);
+        let (payload_len, data_len, extents) =
+            (reader.u32()?, reader.u32()?, reader.u32()? as usize);
+        let (epoch, txg) = (EpochId(reader.array()?), Txg(reader.u64()?));
+        let sums = reader.u32()? as usize;
+        if reader.u32()? != 0 {
+            return Err(BadHeader("encrypted, which this version cannot read"));
+        }
+        reader.skip(32)?;
+        let found = Place {
+            pool: PoolId(reader.array()?),
+            segment,
+            shard,
+            generation,
+            stripe,
+        };
+        if found != *place {
+            return Err(BadHeader("belongs elsewhere"));
+        }
+        let table_sum = reader.u64()?;
+        let punched = flags & FLAG_PUNCHED != 0;
+        Ok(Self {
+            header_len,
+            punched,
+            layout,
+            payload_len,
+            data_len,
+            extents,
+            epoch,
+            txg,
+            sums,
+            table_sum,
+        })
+    }
+
+    fn check(&self) -> Result<(), BadHeader> {
+        let payload_max = MAX_STRIPE_PAYLOAD * usize::from(self.layout.data);
+        let (payload, data) = (self.payload_len as usize, self.data_len as usize);
+        let good = self.layout.data > 0
+            && payload <= payload_max
+            && data <= MAX_STRIPE_PAYLOAD
+            && payload.is_multiple_of(BLOCK)
+            && data.is_multiple_of(BLOCK)
+            && self.extents <= payload / BLOCK
+            && self.sums == sums_of(data)
+            && self.header_len == header_len(self.extents, self.sums);
+        if good {
+            Ok(())
+        } else {
+            Err(BadHeader("impossible lengths"))
+        }
+    }
+}
+
+/// What reads need of a header, kept in memory.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) data_offset: u64,
+    pub(crate) data_len: u32,
+    pub(crate) punched: bool,
+    seed: Seed,
+    sums: Box<[u64]>,
+}
+
+impl Table {
+    pub(crate) fn new(place: &Place, header: &Header) -> Arc<Self> {
+        Arc::new(Self {
+            data_offset: place.file_offset() + header.len() as u64,
+            data_len: header.data_len,
+            punched: header.punched,
+            seed: place.data_seed(header.epoch),
+            sums: header.sums.as_slice().into(),
+        })
+    }
+
+    /// Compares block `index` of the data, given in pieces.
+    pub(crate) fn verify(&self, index: usize, pieces: &[&[u8]]) -> bool {
+        let mut sum = Checksum::new(self.block_seed(index));
+        for piece in pieces {
+            sum.update(piece);
+        }
+        self.sums.get(index) == Some(&sum.finish())
+    }
+
+    fn block_seed(&self, index: usize) -> Seed {
+        block_seed(self.seed, self.data_offset, index)
+    }
+}
+
+fn block_seed(data_seed: Seed, data_offset: u64, index: usize) -> Seed {
+    data_seed.with(data_offset + (index * SUM_UNIT) as u64)
+}
+
+/// Checksums of data that comes in pieces, without copying it.
+pub(crate) fn sum_pieces(data_seed: Seed, data_offset: u64, pieces: &[&[u8]]) -> Vec<u64> {
+    let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+    let mut sums = Vec::with_capacity(sums_of(total));
+    let mut current = Checksum::new(block_seed(data_seed, data_offset, 0));
+    let mut room = SUM_UNIT;
+    for piece in pieces {
+        let mut rest = *piece;
+        while !rest.is_empty() {
+            if room == 0 {
+                sums.push(current.finish());
+                current = Checksum::new(block_seed(data_seed, data_offset, sums.len()));
+                room = SUM_UNIT;
+            }
+            let (now, later) = rest.split_at(rest.len().min(room));
+            current.update(now);
+            room -= now.len();
+            rest = later;
+        }
+    }
+    if room < SUM_UNIT {
+        sums.push(current.finish());
+    }
+    sums
+}

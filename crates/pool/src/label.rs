@@ -1,0 +1,245 @@
+//! The label: what pool a disk belongs to. Two copies, each 4096 bytes, little-endian:
+//!
+//! ```text
+//! offset size
+//!      0    8  magic "STRONGRM"
+//!      8    4  format version, 1
+//!     12    4  zero
+//!     16   16  pool id
+//!     32   16  disk id
+//!     48    1  data shards k
+//!     49    1  parity shards m
+//!     50    2  number of disks n
+//!     52    4  zero
+//!     56    8  time of creation, ns since 1970
+//!     64 16*n  ids of the disks that the pool was made of; their order is the order of homes
+//!      …       zeroes
+//!   4088    8  checksum of bytes 0..4088
+//! ```
+//!
+//! Every later version keeps magic, version and checksum where they are, so that an old program can tell a newer label
+//! from a damaged one.
+
+use std::sync::Arc;
+
+use strongroom_device::{Device, DeviceError, DeviceFile};
+
+use crate::checksum::{Seed, checksum};
+use crate::codec::{Reader, Truncated, Writer};
+use crate::{DiskId, Layout, PoolError, PoolId, Result};
+
+pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const LABEL_FILES: [&str; 2] = ["label.0", "label.1"];
+const LABEL_LEN: usize = 4096;
+const CHECKED_LEN: usize = LABEL_LEN - 8;
+const MAGIC: &[u8; 8] = b"STRONGRM";
+/// What fits, and more than a pool will have.
+pub(crate) const MAX_DISKS: usize = 250;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) pool: PoolId,
+    pub(crate) disk: DiskId,
+    pub(crate) layout: Layout,
+    pub(crate) created_ns: u64,
+    pub(crate) disks: Vec<DiskId>,
+}
+
+/// Why one copy cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BadLabel {
+    Absent,
+    Newer(u32),
+    Damaged(String),
+}
+
+impl From<Truncated> for BadLabel {
+    fn from(error: Truncated) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}
+
+fn seed() -> Seed {
+    Seed::of(&[u64::from_le_bytes(*MAGIC)])
+}
+
+impl Label {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        assert!(
+            self.disks.len() <= MAX_DISKS,
+            "the number of disks was checked at creation"
+        );
+        let count = u16::try_from(self.disks.len()).unwrap_or(u16::MAX);
+        let mut out = Writer::with_capacity(LABEL_LEN);
+        out.bytes(MAGIC).u32(FORMAT_VERSION).u32(0);
+        out.bytes(&self.pool.0).bytes(&self.disk.0);
+        out.u8(self.layout.data)
+            .u8(self.layout.parity)
+            .u16(count)
+            .u32(0)
+            .u64(self.created_ns);
+        for disk in &self.disks {
+            out.bytes(&disk.0);
+        }
+        out.pad_to(LABEL_LEN);
+        let mut bytes = out.into_bytes();
+        let sum = checksum(seed(), &bytes[..CHECKED_LEN]);
+        bytes[CHECKED_LEN..].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> std::result::Result<Self, BadLabel> {
+        if bytes.is_empty() {
+            return Err(BadLabel::Absent);
+        }
+        let mut reader = Reader::new(bytes);
+        let body = reader.bytes(CHECKED_LEN)?;
+        let sum = reader.u64()?;
+        let mut reader = Reader::new(body);
+        if reader.array()? != *MAGIC {
+            return Err(BadLabel::Damaged("not a label".into()));
+        }
+        if sum != checksum(seed(), body) {
+            return Err(BadLabel::Damaged("wrong checksum".into()));
+        }
+        let version = reader.u32()?;
+        if version > FORMAT_VERSION {
+            return Err(BadLabel::Newer(version));
+        }
+        reader.skip(4)?;
+        Self::decode_fields(reader)
+    }
+
+    fn decode_fields(mut reader: Reader<'_>) -> std::result::Result<Self, BadLabel> {
+        let pool = PoolId(reader.array()?);
+        let disk = DiskId(reader.array()?);
+        let layout = Layout {
+            data: reader.u8()?,
+            parity: reader.u8()?,
+        };
+        let count = usize::from(reader.u16()?);
+        reader.skip(4)?;
+        let created_ns = reader.u64()?;
+        if layout.data == 0 || count == 0 || count > MAX_DISKS {
+            return Err(BadLabel::Damaged(
+                "impossible layout or number of disks".into(),
+            ));
+        }
+        let mut disks = Vec::with_capacity(count);
+        for _ in 0..count {
+            disks.push(DiskId(reader.array()?));
+        }
+        if !disks.contains(&disk) {
+            return Err(BadLabel::Damaged("the disk is not among the pool's".into()));
+        }
+        Ok(Self {
+            pool,
+            disk,
+            layout,
+            created_ns,
+            disks,
+        })
+    }
+}
+
+/// A label as found on a disk.
+#[derive(Debug)]
+pub(crate) struct FoundLabel {
+    pub(crate) label: Label,
+    /// Copies to be rewritten from the good one.
+    pub(crate) bad_copies: Vec<&'static str>,
+}
+
+fn read_copy(device: &dyn Device, path: &str) -> Result<std::result::Result<Label, BadLabel>> {
+    let bytes = match read_small_file(device, path, LABEL_LEN) {
+        Ok(bytes) => bytes,
+        Err(DeviceError::NotFound { .. }) => return Ok(Err(BadLabel::Absent)),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Label::decode(&bytes))
+}
+
+/// At most `limit` bytes of a file.
+pub(crate) fn read_small_file(
+    device: &dyn Device,
+    path: &str,
+    limit: usize,
+) -> std::result::Result<Vec<u8>, DeviceError> {
+    let file = device.open(path)?;
+    let len = usize::try_from(file.len()?)
+        .unwrap_or(usize::MAX)
+        .min(limit);
+    let mut bytes = vec![0; len];
+    let read = file.read_at(0, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// Reads both copies; one good one is enough.
+pub(crate) fn read_label(device: &dyn Device) -> Result<FoundLabel> {
+    let mut good = None;
+    let mut bad = Vec::new();
+    let mut unread = None;
+    for path in LABEL_FILES {
+        match read_copy(device, path) {
+            Ok(Ok(label)) => good = Some(label),
+            Ok(Err(why)) => bad.push((path, why)),
+            Err(error) => unread = Some(error),
+        }
+    }
+    match (good, unread) {
+        (Some(label), _) => {
+            let bad_copies = bad.into_iter().map(|(path, _)| path).collect();
+            Ok(FoundLabel { label, bad_copies })
+        }
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(refusal(device, &bad)),
+    }
+}
+
+fn refusal(device: &dyn Device, bad: &[(&str, BadLabel)]) -> PoolError {
+    let device = device.name().to_owned();
+    let newer = bad.iter().find_map(|(_, why)| match why {
+        BadLabel::Newer(version) => Some(*version),
+        BadLabel::Absent | BadLabel::Damaged(_) => None,
+    });
+    if let Some(found) = newer {
+        return PoolError::NewerFormat {
+            device,
+            found,
+            known: FORMAT_VERSION,
+        };
+    }
+    if bad.iter().all(|(_, why)| *why == BadLabel::Absent) {
+        return PoolError::NoLabel { device };
+    }
+    let reasons: Vec<String> = bad
+        .iter()
+        .map(|(path, why)| match why {
+            BadLabel::Damaged(reason) => format!("{path}: {reason}"),
+            BadLabel::Absent | BadLabel::Newer(_) => format!("{path}: missing"),
+        })
+        .collect();
+    PoolError::CorruptLabel {
+        device,
+        detail: reasons.join("; "),
+    }
+}
+
+/// Writes one copy and syncs it; the caller syncs the directory.
+pub(crate) fn write_copy(device: &dyn Device, path: &str, label: &Label) -> Result<()> {
+    let file = open_or_create(device, path)?;
+    file.write_at(0, &label.encode())?;
+    file.set_len(LABEL_LEN as u64)?;
+    Ok(file.sync()?)
+}
+
+pub(crate) fn open_or_create(
+    device: &dyn Device,
+    path: &str,
+) -> std::result::Result<Arc<dyn DeviceFile>, DeviceError> {
+    match device.open(path) {
+        Err(DeviceError::NotFound { .. }) => device.create(path, 0),
+        other => other,
+    }
+}

@@ -1,0 +1,301 @@
+//! Epochs begun, disks set aside, and homes for mirrored files.
+
+use std::sync::atomic::Ordering;
+
+use strongroom_device::{Device, DeviceError, DeviceFile};
+
+use crate::disk::Disk;
+use crate::epoch::{Chain, EPOCH_FILES, EpochKind, EpochRecord};
+use crate::label::{Label, read_label, write_copy};
+use crate::pool::{Current, Pool};
+use crate::{DiskId, DiskState, EpochId, EpochInfo, Home, PoolError, Result, SegmentId, Txg};
+
+impl Pool {
+    /// Records and syncs a new epoch on all members: the last accepted transaction group, and for each of `live_ends` how
+    /// far the accepted rows reach (in blocks from the start of the segment). What lies beyond is void. Appending works
+    /// from here on.
+    ///
+    /// # Errors
+    /// A member that fails is set aside; an error means that too few are left.
+    pub fn begin_epoch(&self, last_txg: Txg, live_ends: &[(SegmentId, u32)]) -> Result<EpochId> {
+        let mut chain = self.chain.lock();
+        self.repair_labels();
+        let mut ends = live_ends.to_vec();
+        ends.sort_unstable();
+        ends.retain(|(segment, _)| self.segments.get(*segment).is_some());
+        self.write_epoch(&mut chain, EpochKind::Opening, last_txg, &ends)?;
+        for (segment, end) in &ends {
+            if let Some(segment) = self.segments.get(*segment) {
+                segment.set_end(*end);
+            }
+        }
+        let recent = previous_opening(&chain);
+        let epoch = self.current.read().epoch;
+        drop(chain);
+        self.tidy_segments(recent);
+        Ok(epoch)
+    }
+
+    /// Tells that an operation on a device failed. The device is read and written no more; the epoch that says so is
+    /// durable on return.
+    ///
+    /// # Errors
+    /// [`PoolError::WritingStopped`] if no usable redundancy remains.
+    pub fn set_aside(&self, device: &str, why: &DeviceError) -> Result<()> {
+        let mut chain = self.chain.lock();
+        let Some(disk) = self.disks.iter().find(|disk| disk.is_named(device)) else {
+            return Err(PoolError::Invalid(format!("no disk is named {device}")));
+        };
+        disk.errors.fetch_add(1, Ordering::Relaxed);
+        if disk.live().is_some() && !self.can_lose_another() {
+            // It stays readable: whatever can still be read is worth more than a tidy state.
+            return Err(self.stop(&format!("{why}, and no other copy is left")));
+        }
+        if disk.leave(DiskState::SetAside, &why.to_string()) {
+            tracing::error!(device, %why, "disk set aside");
+            self.record_members(&mut chain)?;
+        }
+        self.refuse_if_stopped()
+    }
+
+    /// An epoch that says who is left. Before the first epoch of this opening there is nothing to protect by it.
+    fn record_members(&self, chain: &mut Chain) -> Result<()> {
+        let begun = self.current.read().sequence > 0;
+        let Some(newest) = chain.newest().filter(|_| begun) else {
+            return Ok(());
+        };
+        let last_txg = newest.info.last_txg;
+        self.write_epoch(chain, EpochKind::Membership, last_txg, &[])
+    }
+
+    /// Writes one epoch to all members; those that fail are left out and it is tried again with the others.
+    fn write_epoch(
+        &self,
+        chain: &mut Chain,
+        kind: EpochKind,
+        last_txg: Txg,
+        ends: &[(SegmentId, u32)],
+    ) -> Result<()> {
+        loop {
+            self.refuse_if_too_few()?;
+            let record = self.next_record(chain, kind, last_txg, ends);
+            let current = Current {
+                epoch: record.info.id,
+                sequence: record.info.sequence,
+            };
+            let extended = chain.extended(self.id, record);
+            if self.write_chain(&extended)? {
+                *chain = extended;
+                *self.current.write() = current;
+                tracing::info!(epoch = %current.epoch, sequence = current.sequence, "epoch begun");
+                return Ok(());
+            }
+            // The record may be on some disks; the next one follows it, so that no two lines come to be.
+            *chain = extended;
+        }
+    }
+
+    /// True if every member has it. A member that fails is set aside.
+    fn write_chain(&self, chain: &Chain) -> Result<bool> {
+        for path in EPOCH_FILES {
+            for disk in &self.disks {
+                let Some(device) = disk.live() else { continue };
+                let Err(error) = chain.write_copy(&**device, path) else {
+                    continue;
+                };
+                disk.errors.fetch_add(1, Ordering::Relaxed);
+                if !self.can_lose_another() {
+                    return Err(self.stop(&format!("{error}, and no other copy is left")));
+                }
+                tracing::error!(device = device.name(), %error, "disk set aside");
+                disk.leave(DiskState::SetAside, &error.to_string());
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn next_record(
+        &self,
+        chain: &Chain,
+        kind: EpochKind,
+        last_txg: Txg,
+        ends: &[(SegmentId, u32)],
+    ) -> EpochRecord {
+        let mut id = EpochId::default();
+        self.env.fill_random(&mut id.0);
+        let newest = chain.newest().map(|newest| &newest.info);
+        let live = |disk: &&Disk| disk.live().is_some();
+        let members: Vec<DiskId> = self
+            .disks
+            .iter()
+            .filter(live)
+            .filter_map(|disk| disk.id)
+            .collect();
+        let known = newest.map(|newest| newest.members.iter().chain(&newest.absent));
+        let known = known.into_iter().flatten().copied();
+        let mut absent: Vec<DiskId> = self
+            .disks
+            .iter()
+            .filter_map(|disk| disk.id)
+            .chain(known)
+            .collect();
+        absent.sort_unstable();
+        absent.dedup();
+        absent.retain(|disk| !members.contains(disk));
+        let info = EpochInfo {
+            id,
+            parent: newest.map(|newest| newest.id).unwrap_or_default(),
+            sequence: newest.map_or(0, |newest| newest.sequence) + 1,
+            members,
+            absent,
+            last_txg,
+            segment_ends: ends.to_vec(),
+        };
+        EpochRecord {
+            kind,
+            time_ns: self.env.now().0,
+            info,
+        }
+    }
+
+    pub(crate) fn live_count(&self) -> usize {
+        self.disks
+            .iter()
+            .filter(|disk| disk.live().is_some())
+            .count()
+    }
+
+    /// With more disks lost than the layout survives, something acknowledged is missing.
+    fn refuse_if_too_few(&self) -> Result<()> {
+        let (lost, parity) = (self.lost_count(), usize::from(self.layout.parity));
+        if lost <= parity && self.live_count() > 0 {
+            return Ok(());
+        }
+        Err(self.stop(&format!(
+            "{lost} disks are lost, layout {} survives {parity}",
+            self.layout
+        )))
+    }
+
+    /// Disks of the pool that are no members now.
+    fn lost_count(&self) -> usize {
+        let of_the_pool = self.disks.iter().filter(|disk| disk.id.is_some());
+        of_the_pool.filter(|disk| disk.live().is_none()).count()
+    }
+
+    fn can_lose_another(&self) -> bool {
+        self.live_count() > 1 && self.lost_count() < usize::from(self.layout.parity)
+    }
+
+    /// Latches the pool: no write succeeds until it is opened again.
+    pub(crate) fn stop(&self, reason: &str) -> PoolError {
+        tracing::error!(reason, "writing stops");
+        let mut stopped = self.stopped.write();
+        let reason = stopped.get_or_insert_with(|| reason.to_owned()).clone();
+        PoolError::WritingStopped { reason }
+    }
+
+    pub(crate) fn refuse_if_stopped(&self) -> Result<()> {
+        match &*self.stopped.read() {
+            Some(reason) => Err(PoolError::WritingStopped {
+                reason: reason.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Homes for mirrored files (`role` is "log" or "index"): the layout's copies and at least two, on different disks
+    /// as far as there are that many. A copy keeps its disk and directory for as long as the disk is a member; one whose
+    /// disk is lost moves, and its new directory is empty.
+    pub fn homes(&self, role: &str) -> Vec<Home> {
+        let copies = self.layout.width().max(2);
+        let mut load = vec![0usize; self.disks.len()];
+        let mut chosen: Vec<Option<usize>> = vec![None; copies];
+        for (copy, slot) in chosen.iter_mut().enumerate() {
+            let preferred = copy % self.disks.len();
+            if self.disks[preferred].live().is_some() {
+                *slot = Some(preferred);
+                load[preferred] += 1;
+            }
+        }
+        for slot in chosen.iter_mut().filter(|slot| slot.is_none()) {
+            let live = (0..self.disks.len()).filter(|index| self.disks[*index].live().is_some());
+            *slot = live.min_by_key(|index| load[*index]);
+            if let Some(index) = *slot {
+                load[index] += 1;
+            }
+        }
+        let homes = chosen.into_iter().zip(0u8..).filter_map(|(index, copy)| {
+            let device = self.disks[index?].live()?.clone();
+            Some(Home {
+                device,
+                dir: format!("{role}/{copy}"),
+                copy,
+            })
+        });
+        homes.collect()
+    }
+
+    /// Rewrites damaged copies of labels from the good ones.
+    fn repair_labels(&self) {
+        for disk in self.disks.iter().filter(|disk| !disk.bad_labels.is_empty()) {
+            let Some(device) = disk.live() else { continue };
+            for path in &disk.bad_labels {
+                let repaired = read_label(&**device)
+                    .and_then(|found| rewrite_label(&**device, path, &found.label));
+                match repaired {
+                    Ok(()) => tracing::warn!(device = device.name(), path, "label copy repaired"),
+                    Err(error) => {
+                        tracing::error!(device = device.name(), path, %error, "label copy not repaired");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives back what was preallocated for segments of the last opening, and removes those that stayed empty.
+    fn tidy_segments(&self, from_sequence: u32) {
+        for segment in self.segments.all() {
+            if segment.id.0 >> 32 < u64::from(from_sequence) || segment.is_open() {
+                continue;
+            }
+            let mut empty = true;
+            for shard in &segment.shards {
+                let trimmed = segment
+                    .file(shard, &self.disks[shard.disk], &self.handles)
+                    .and_then(|file| trim(&*file));
+                empty &= matches!(trimmed, Ok(0));
+                if let Err(error) = trimmed {
+                    tracing::warn!(%error, segment = %segment.id, "could not trim a shard");
+                }
+            }
+            if empty && let Err(error) = self.delete_segment(segment.id) {
+                tracing::warn!(%error, segment = %segment.id, "could not remove an empty segment");
+            }
+        }
+    }
+}
+
+/// Setting a file's length to what it is gives back the space behind it.
+fn trim(file: &dyn DeviceFile) -> std::result::Result<u64, DeviceError> {
+    let len = file.len()?;
+    file.set_len(len)?;
+    Ok(len)
+}
+
+fn rewrite_label(device: &dyn Device, path: &str, label: &Label) -> Result<()> {
+    write_copy(device, path, label)?;
+    Ok(device.sync_dir("")?)
+}
+
+/// The sequence from which the segments of the opening before this one count.
+fn previous_opening(chain: &Chain) -> u32 {
+    let mut openings = chain
+        .line
+        .iter()
+        .rev()
+        .filter(|record| record.kind == EpochKind::Opening)
+        .skip(1);
+    openings.next().map_or(0, |record| record.info.sequence)
+}

@@ -1,0 +1,278 @@
+//! Opening: which disks are there, which of them count, and whether they are enough.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use strongroom_device::Device;
+
+use crate::disk::Disk;
+use crate::epoch::{Chain, EpochRecord, read_chain};
+use crate::label::{FoundLabel, Label, read_label};
+use crate::{DiskId, DiskState, EpochId, OpenOptions, PoolError, Result};
+
+/// A device with a good label.
+struct Candidate {
+    device: Arc<dyn Device>,
+    found: FoundLabel,
+    records: Vec<EpochRecord>,
+}
+
+/// What opening found out.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) label: Label,
+    pub(crate) disks: Vec<Disk>,
+    pub(crate) chain: Chain,
+}
+
+/// A device that cannot be used, and why.
+struct Unusable {
+    device: Arc<dyn Device>,
+    id: Option<DiskId>,
+    why: PoolError,
+}
+
+/// Reads labels and epochs of all devices. Writes nothing.
+pub(crate) fn survey(devices: Vec<Arc<dyn Device>>) -> Result<Opened> {
+    let (found, mut unusable) = read_labels(devices)?;
+    let Some((first, _)) = found.first().map(|(device, found)| (device.clone(), found)) else {
+        return Err(unusable
+            .into_iter()
+            .next()
+            .map_or_else(no_devices, |disk| disk.why));
+    };
+    let label = found[0].1.label.clone();
+    refuse_strangers(&first, &label, &found)?;
+    let candidates = read_chains(found, &mut unusable);
+    if candidates.is_empty() {
+        return Err(unusable
+            .into_iter()
+            .next()
+            .map_or_else(no_devices, |disk| disk.why));
+    }
+    let chain = join_chains(&label, &candidates)?;
+    let disks = judge(&label, candidates, unusable, &chain);
+    Ok(Opened {
+        label,
+        disks,
+        chain,
+    })
+}
+
+fn no_devices() -> PoolError {
+    PoolError::Invalid("no devices given".into())
+}
+
+type Labelled = Vec<(Arc<dyn Device>, FoundLabel)>;
+
+fn read_labels(devices: Vec<Arc<dyn Device>>) -> Result<(Labelled, Vec<Unusable>)> {
+    let mut found = Vec::new();
+    let mut unusable = Vec::new();
+    for device in devices {
+        match read_label(&*device) {
+            Ok(label) => found.push((device, label)),
+            Err(why @ PoolError::NewerFormat { .. }) => return Err(why),
+            Err(why) => unusable.push(Unusable {
+                device,
+                id: None,
+                why,
+            }),
+        }
+    }
+    Ok((found, unusable))
+}
+
+/// A disk of another pool, or one disk twice, is a mistake that no redundancy may hide.
+fn refuse_strangers(first: &Arc<dyn Device>, label: &Label, found: &Labelled) -> Result<()> {
+    let mut names: BTreeMap<DiskId, &str> = BTreeMap::new();
+    for (device, other) in found {
+        if other.label.pool != label.pool {
+            return Err(PoolError::Foreign {
+                device: device.name().to_owned(),
+                found: other.label.pool,
+                other: first.name().to_owned(),
+                expected: label.pool,
+            });
+        }
+        if let Some(before) = names.insert(other.label.disk, device.name()) {
+            return Err(PoolError::Duplicate {
+                first: before.to_owned(),
+                second: device.name().to_owned(),
+                disk: other.label.disk,
+            });
+        }
+        if (other.label.layout, &other.label.disks) != (label.layout, &label.disks) {
+            return Err(PoolError::CorruptLabel {
+                device: device.name().to_owned(),
+                detail: format!("it disagrees with that of {}", first.name()),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn read_chains(found: Labelled, unusable: &mut Vec<Unusable>) -> Vec<Candidate> {
+    let mut candidates = Vec::new();
+    for (device, found) in found {
+        match read_chain(&*device, found.label.pool) {
+            Ok(records) => candidates.push(Candidate {
+                device,
+                found,
+                records,
+            }),
+            Err(why) => unusable.push(Unusable {
+                device,
+                id: Some(found.label.disk),
+                why,
+            }),
+        }
+    }
+    candidates
+}
+
+/// The one line that all disks are on, or the refusal that names two that were used apart.
+fn join_chains(label: &Label, candidates: &[Candidate]) -> Result<Chain> {
+    let mut records: HashMap<EpochId, EpochRecord> = HashMap::new();
+    for record in candidates.iter().flat_map(|candidate| &candidate.records) {
+        records.insert(record.info.id, record.clone());
+    }
+    let heads = || {
+        candidates
+            .iter()
+            .filter_map(|c| c.records.last().map(|head| (c, head)))
+    };
+    let Some((leader, newest)) = heads().max_by_key(|(_, head)| head.info.sequence) else {
+        return Ok(Chain::default());
+    };
+    let chain =
+        Chain::follow(label.pool, newest, &records).ok_or_else(|| PoolError::CorruptEpochs {
+            device: leader.device.name().to_owned(),
+            detail: "records between the first and the newest are missing".into(),
+        })?;
+    for (candidate, head) in heads() {
+        if !chain.contains(head.info.id) {
+            return Err(PoolError::Diverged {
+                first: leader.device.name().to_owned(),
+                first_epoch: newest.info.id,
+                second: candidate.device.name().to_owned(),
+                second_epoch: head.info.id,
+            });
+        }
+    }
+    Ok(chain)
+}
+
+/// Whether a disk with this newest record holds all that was acknowledged. Every record after its own must name it as a
+/// member: such a record never reached all members, so nothing was acknowledged under it.
+fn is_current(chain: &Chain, disk: DiskId, head: Option<EpochId>) -> bool {
+    let from = match head {
+        Some(head) => chain.position(head).unwrap_or(0),
+        None => 0,
+    };
+    chain.line[from..]
+        .iter()
+        .all(|record| record.info.members.contains(&disk))
+}
+
+fn judge(
+    label: &Label,
+    candidates: Vec<Candidate>,
+    unusable: Vec<Unusable>,
+    chain: &Chain,
+) -> Vec<Disk> {
+    let mut disks = Vec::new();
+    for candidate in candidates {
+        disks.push(judge_one(candidate, chain));
+    }
+    for Unusable { device, id, why } in unusable {
+        tracing::warn!(device = device.name(), %why, "this disk cannot be used");
+        disks.push(Disk::new(
+            Some(device),
+            id,
+            DiskState::Unusable,
+            Some(why.to_string()),
+        ));
+    }
+    for id in &label.disks {
+        if !disks.iter().any(|disk| disk.id == Some(*id)) {
+            let reason = Some("not among the devices given".to_owned());
+            disks.push(Disk::new(None, Some(*id), DiskState::Missing, reason));
+        }
+    }
+    // The order in the label decides the homes; disks without a readable label come last.
+    let rank = |disk: &Disk| {
+        let position = disk
+            .id
+            .and_then(|id| label.disks.iter().position(|other| *other == id));
+        position.unwrap_or(usize::MAX)
+    };
+    disks.sort_by_key(rank);
+    disks
+}
+
+fn judge_one(candidate: Candidate, chain: &Chain) -> Disk {
+    let Candidate {
+        device,
+        found,
+        records,
+    } = candidate;
+    let id = found.label.disk;
+    let head = records.last().map(|record| record.info.id);
+    if is_current(chain, id, head) {
+        let mut disk = Disk::new(Some(device), Some(id), DiskState::Member, None);
+        disk.bad_labels = found.bad_copies;
+        return disk;
+    }
+    let reason = format!(
+        "it missed epochs: its newest is {}, the pool's is {}; it is read for nothing until it is rebuilt",
+        head.map_or_else(|| "none".to_owned(), |head| head.to_string()),
+        chain
+            .newest()
+            .map_or_else(String::new, |newest| newest.info.id.to_string()),
+    );
+    tracing::warn!(device = device.name(), disk = %id, reason, "stale disk");
+    Disk::new(Some(device), Some(id), DiskState::Stale, Some(reason))
+}
+
+impl Opened {
+    /// Nothing acknowledged may be missing: with `m` copies more than needed, `m` disks may be, counting those that
+    /// were already absent and are not rebuilt.
+    pub(crate) fn refuse_too_few(&self, options: &OpenOptions) -> Result<()> {
+        let present = self
+            .disks
+            .iter()
+            .filter(|disk| disk.live().is_some())
+            .count();
+        let (epoch, members, absent) = match self.chain.newest() {
+            Some(newest) => (
+                newest.info.id,
+                newest.info.members.len(),
+                newest.info.absent.len(),
+            ),
+            None => (EpochId::default(), self.label.disks.len(), 0),
+        };
+        let spare = usize::from(self.label.layout.parity).saturating_sub(absent);
+        let spare = if options.allow_degraded && self.chain.newest().is_some() {
+            spare
+        } else {
+            0
+        };
+        let needed = members.saturating_sub(spare).max(1);
+        if present >= needed {
+            return Ok(());
+        }
+        let detail = self
+            .disks
+            .iter()
+            .map(Disk::status)
+            .filter_map(|disk| disk.reason.map(|reason| format!("{}: {reason}", disk.name)));
+        let detail = detail.collect::<Vec<_>>().join("; ");
+        Err(PoolError::NotEnoughDisks {
+            epoch,
+            needed,
+            members,
+            present,
+            detail,
+        })
+    }
+}

@@ -1,0 +1,248 @@
+//! The open pool: its parts, and how it comes to be.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+
+use parking_lot::{Mutex, RwLock};
+use strongroom_device::{Device, Env};
+
+use crate::append::LaneState;
+use crate::disk::Disk;
+use crate::epoch::{Chain, EPOCH_FILES};
+use crate::headers::HeaderCache;
+use crate::label::{LABEL_FILES, Label, MAX_DISKS, read_label, write_copy};
+use crate::open::survey;
+use crate::segment::{Handles, SEGMENT_DIR, SegmentTable, find_segments};
+use crate::{DiskId, EpochId, EpochInfo, Lane, Layout, OpenOptions, PoolError, PoolId, Result};
+
+/// An open pool. Everything is a plain call from any thread; what may wait for a disk does so inside
+/// [`Env::block_in_place`].
+#[derive(Debug)]
+pub struct Pool {
+    pub(crate) env: Arc<dyn Env>,
+    pub(crate) id: PoolId,
+    pub(crate) layout: Layout,
+    pub(crate) disks: Vec<Disk>,
+    /// The epoch chain; held while an epoch is written.
+    pub(crate) chain: Mutex<Chain>,
+    /// The epoch that appends are made under.
+    pub(crate) current: RwLock<Current>,
+    /// Why writing is impossible, or None.
+    pub(crate) stopped: RwLock<Option<String>>,
+    pub(crate) segments: SegmentTable,
+    pub(crate) next_segment: AtomicU32,
+    pub(crate) lanes: [Mutex<LaneState>; LANES],
+    pub(crate) headers: HeaderCache,
+    pub(crate) handles: Handles,
+    pub(crate) counters: Counters,
+    pub(crate) closed: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Current {
+    pub(crate) epoch: EpochId,
+    /// 0 until an epoch was begun by this opening.
+    pub(crate) sequence: u32,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) bad_fragments: AtomicU64,
+    pub(crate) repaired_fragments: AtomicU64,
+    pub(crate) lost_reads: AtomicU64,
+}
+
+pub(crate) const LANES: usize = 6;
+const STREAM_LANES: usize = 4;
+
+impl Lane {
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Small => 0,
+            Self::Compact => 1,
+            Self::Stream(number) => 2 + usize::from(number) % STREAM_LANES,
+        }
+    }
+}
+
+impl Pool {
+    /// Makes labels on blank devices. Durable on return.
+    ///
+    /// # Errors
+    /// Refuses devices that are not blank, layouts that this version cannot write, and too few devices.
+    pub fn create(
+        env: Arc<dyn Env>,
+        devices: Vec<Arc<dyn Device>>,
+        layout: Layout,
+    ) -> Result<Arc<Self>> {
+        check_layout(layout, devices.len())?;
+        for device in &devices {
+            if let Some(found) = contents(&**device)? {
+                return Err(PoolError::NotBlank {
+                    device: device.name().to_owned(),
+                    found,
+                });
+            }
+        }
+        let random = || {
+            let mut bytes = [0; 16];
+            env.fill_random(&mut bytes);
+            bytes
+        };
+        let pool = PoolId(random());
+        let disks: Vec<DiskId> = devices.iter().map(|_| DiskId(random())).collect();
+        let created_ns = env.now().0;
+        for (device, disk) in devices.iter().zip(&disks) {
+            let label = Label {
+                pool,
+                disk: *disk,
+                layout,
+                created_ns,
+                disks: disks.clone(),
+            };
+            for path in LABEL_FILES {
+                write_copy(&**device, path, &label)?;
+                device.sync_dir("")?;
+            }
+        }
+        warn_of_shared_domains(&devices);
+        Self::open(env, devices)
+    }
+
+    /// Reads labels and epochs and decides which disks are members. Writes nothing.
+    ///
+    /// # Errors
+    /// Name the disk and say what to do; see [`PoolError`].
+    pub fn open(env: Arc<dyn Env>, devices: Vec<Arc<dyn Device>>) -> Result<Arc<Self>> {
+        Self::open_with(env, devices, OpenOptions::default())
+    }
+
+    /// [`Pool::open`] with options.
+    pub fn open_with(
+        env: Arc<dyn Env>,
+        devices: Vec<Arc<dyn Device>>,
+        options: OpenOptions,
+    ) -> Result<Arc<Self>> {
+        let opened = survey(devices)?;
+        let layout = opened.label.layout;
+        check_layout(layout, opened.label.disks.len())?;
+        let segments = find_segments(&opened.disks, layout.width());
+        opened.refuse_too_few(&options)?;
+        for (segment, end) in opened.chain.segment_ends() {
+            if let Some(segment) = segments.get(segment) {
+                segment.set_end(end);
+            }
+        }
+        let epoch = opened
+            .chain
+            .newest()
+            .map(|newest| newest.info.id)
+            .unwrap_or_default();
+        Ok(Arc::new(Self {
+            env,
+            id: opened.label.pool,
+            layout,
+            disks: opened.disks,
+            chain: Mutex::new(opened.chain),
+            current: RwLock::new(Current { epoch, sequence: 0 }),
+            stopped: RwLock::new(None),
+            segments,
+            next_segment: AtomicU32::new(0),
+            lanes: std::array::from_fn(|_| Mutex::default()),
+            headers: HeaderCache::new(options.max_cached_headers),
+            handles: Handles::new(options.max_open_files / layout.width()),
+            counters: Counters::default(),
+            closed: AtomicBool::new(false),
+        }))
+    }
+
+    /// True if the device holds no pool, or only one that was never used because its creation was cut off.
+    ///
+    /// # Errors
+    /// When the device cannot be read, or holds a newer format.
+    pub fn is_blank(device: &dyn Device) -> Result<bool> {
+        Ok(contents(device)?.is_none())
+    }
+
+    pub fn id(&self) -> PoolId {
+        self.id
+    }
+
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The newest epoch recorded; None only before the first one.
+    pub fn last_epoch(&self) -> Option<EpochInfo> {
+        self.chain.lock().newest().map(|record| record.info.clone())
+    }
+
+    /// The epoch that appends are made under.
+    pub fn epoch(&self) -> EpochId {
+        self.current.read().epoch
+    }
+}
+
+fn check_layout(layout: Layout, disks: usize) -> Result<()> {
+    if layout.data != 1 || layout.parity > 2 {
+        return Err(PoolError::UnsupportedLayout { layout });
+    }
+    if disks < layout.width() {
+        return Err(PoolError::TooFewDisks {
+            layout,
+            needed: layout.width(),
+            given: disks,
+        });
+    }
+    if disks > MAX_DISKS {
+        return Err(PoolError::Invalid(format!(
+            "{disks} disks given; a pool has at most {MAX_DISKS}"
+        )));
+    }
+    Ok(())
+}
+
+/// Names what makes a device not blank. A label alone stores nothing yet, so a creation that was cut off may be repeated.
+fn contents(device: &dyn Device) -> Result<Option<String>> {
+    match read_label(device) {
+        Err(error @ (PoolError::NewerFormat { .. } | PoolError::Device(_))) => return Err(error),
+        Ok(_) | Err(_) => {}
+    }
+    let files = device.list("")?;
+    if let Some(epochs) = files
+        .iter()
+        .find(|name| EPOCH_FILES.contains(&name.as_str()))
+    {
+        return Ok(Some(format!("a pool ({epochs})")));
+    }
+    for dir in [
+        SEGMENT_DIR,
+        "log/0",
+        "log/1",
+        "log/2",
+        "index/0",
+        "index/1",
+        "index/2",
+    ] {
+        if let Some(name) = device.list(dir)?.first() {
+            return Ok(Some(format!("part of a pool ({dir}/{name})")));
+        }
+    }
+    Ok(None)
+}
+
+fn warn_of_shared_domains(devices: &[Arc<dyn Device>]) {
+    for (index, device) in devices.iter().enumerate() {
+        let twin = devices[..index]
+            .iter()
+            .find(|d| d.failure_domain() == device.failure_domain());
+        if let Some(twin) = twin {
+            let (first, second) = (twin.name(), device.name());
+            tracing::warn!(
+                first,
+                second,
+                "these share one block device and would fail together"
+            );
+        }
+    }
+}

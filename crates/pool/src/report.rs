@@ -1,0 +1,77 @@
+//! Space and state.
+
+use std::sync::atomic::Ordering;
+
+use crate::disk::Disk;
+use crate::pool::Pool;
+use crate::{PoolSpace, PoolStatus, Result};
+
+impl Pool {
+    /// Bytes of the members, raw and as the layout leaves them for data.
+    pub fn space(&self) -> Result<PoolSpace> {
+        let mut space = PoolSpace::default();
+        let (mut totals, mut frees) = (Vec::new(), Vec::new());
+        for device in self.disks.iter().filter_map(Disk::live) {
+            let found = device.space()?;
+            space.raw_total = space.raw_total.saturating_add(found.total);
+            space.raw_free = space.raw_free.saturating_add(found.free);
+            totals.push(found.total);
+            frees.push(found.free);
+        }
+        let width = self.layout.width().min(totals.len()).max(1);
+        space.usable_total = usable(&totals, width) * u64::from(self.layout.data);
+        space.usable_free = usable(&frees, width) * u64::from(self.layout.data);
+        Ok(space)
+    }
+
+    /// A report for people and metrics.
+    pub fn status(&self) -> PoolStatus {
+        PoolStatus {
+            id: self.id.to_string(),
+            layout: self.layout.to_string(),
+            epoch: self.epoch().to_string(),
+            writable: self.stopped.read().is_none(),
+            disks: self.disks.iter().map(Disk::status).collect(),
+            segments: self.segments.len() as u64,
+            bad_fragments: self.counters.bad_fragments.load(Ordering::Relaxed),
+            repaired_fragments: self.counters.repaired_fragments.load(Ordering::Relaxed),
+            lost_reads: self.counters.lost_reads.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// The largest shard length that fits `width` times when each disk takes one shard of a segment: the most x with
+/// sum(min(room, x)) >= width * x.
+fn usable(rooms: &[u64], width: usize) -> u64 {
+    let width = width as u64;
+    let mut length = rooms
+        .iter()
+        .fold(0, |sum: u64, room| sum.saturating_add(*room))
+        / width;
+    loop {
+        let fits = rooms
+            .iter()
+            .fold(0, |sum: u64, room| sum.saturating_add(length.min(*room)))
+            / width;
+        if fits >= length {
+            return length;
+        }
+        length = fits;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::usable;
+
+    #[test]
+    fn the_largest_disk_counts_only_as_far_as_others_pair_with_it() {
+        assert_eq!(usable(&[100], 1), 100);
+        assert_eq!(usable(&[100, 50], 1), 150);
+        assert_eq!(usable(&[100, 50], 2), 50);
+        assert_eq!(usable(&[100, 50, 50], 2), 100);
+        assert_eq!(usable(&[1000, 50, 50], 2), 100);
+        assert_eq!(usable(&[0, 50], 2), 0);
+        assert_eq!(usable(&[], 1), 0);
+    }
+}

@@ -1,0 +1,200 @@
+//! Segments and stripes as they describe themselves; giving space back.
+
+use std::sync::Arc;
+
+use strongroom_device::{Device, DeviceError};
+
+use crate::fragment::{Header, Place, SECTOR, mark_punched};
+use crate::headers::HeaderKey;
+use crate::pool::Pool;
+use crate::read::{BadCopy, read_header};
+use crate::segment::{SEGMENT_DIR, Segment, Shard};
+use crate::{BLOCK, PoolError, Result, SegmentId, SegmentInfo, StripeInfo};
+
+impl Pool {
+    /// All segments, by id. Asks the disks for lengths that are not yet known.
+    pub fn segments(&self) -> Result<Vec<SegmentInfo>> {
+        let describe = |segment: Arc<Segment>| {
+            Ok(SegmentInfo {
+                id: segment.id,
+                layout: self.layout,
+                blocks: self.end_of(&segment)?,
+                open: segment.is_open(),
+            })
+        };
+        self.segments.all().into_iter().map(describe).collect()
+    }
+
+    /// The end that was recorded or appended to, else the length of the longest shard.
+    fn end_of(&self, segment: &Arc<Segment>) -> Result<u32> {
+        if let Some(end) = segment.known_end() {
+            return Ok(end);
+        }
+        let mut longest = None;
+        let mut failure = None;
+        for shard in self.live_shards(segment) {
+            match segment
+                .file(shard, &self.disks[shard.disk], &self.handles)
+                .and_then(|f| f.len())
+            {
+                Ok(len) => longest = longest.max(Some(len)),
+                Err(error) => failure = Some(error),
+            }
+        }
+        match (longest, failure) {
+            (Some(len), _) => {
+                let end = u32::try_from(len.div_ceil(BLOCK as u64)).unwrap_or(u32::MAX - 1);
+                segment.set_end(end);
+                Ok(end)
+            }
+            (None, Some(error)) => Err(error.into()),
+            (None, None) => Err(PoolError::NoSegment {
+                segment: segment.id,
+            }),
+        }
+    }
+
+    fn live_shards<'a>(&'a self, segment: &'a Segment) -> impl Iterator<Item = &'a Shard> {
+        segment
+            .shards
+            .iter()
+            .filter(|shard| self.disks[shard.disk].live().is_some())
+    }
+
+    /// The stripes of a segment in order, from whichever copy of each header is good. A stripe without a good header is
+    /// left out and logged; so are bytes of epochs that the pool does not know.
+    pub fn stripes(&self, segment: SegmentId) -> Result<Vec<StripeInfo>> {
+        let found = self
+            .segments
+            .get(segment)
+            .ok_or(PoolError::NoSegment { segment })?;
+        let end = self.end_of(&found)?;
+        let mut stripes = Vec::new();
+        let mut at = 0;
+        let mut damage_from = None;
+        while at < end {
+            match self.stripe_at(&found, at) {
+                Some(stripe) => {
+                    report_damage(segment, damage_from.take(), at);
+                    at = at.saturating_add(stripe.blocks);
+                    stripes.push(stripe);
+                }
+                None => {
+                    damage_from.get_or_insert(at);
+                    at += 1;
+                }
+            }
+        }
+        report_damage(segment, damage_from, end);
+        Ok(stripes)
+    }
+
+    fn stripe_at(&self, segment: &Arc<Segment>, stripe: u32) -> Option<StripeInfo> {
+        self.live_shards(segment).find_map(|shard| {
+            let (header, place) = self.header_of(segment, shard, stripe).ok()?;
+            let known = self.chain.lock().contains(header.epoch);
+            known.then(|| header.describe(&place))
+        })
+    }
+
+    fn header_of(
+        &self,
+        segment: &Arc<Segment>,
+        shard: &Shard,
+        stripe: u32,
+    ) -> std::result::Result<(Header, Place), BadCopy> {
+        let file = segment.file(shard, &self.disks[shard.disk], &self.handles)?;
+        let place = shard.place(self.id, segment.id, stripe);
+        Ok((read_header(&*file, &place)?, place))
+    }
+
+    /// Gives back the data of a dead stripe on all shards. Its header stays, marked as punched. `blocks` is the stripe's
+    /// length with its header, as [`StripeInfo::blocks`] tells it.
+    pub fn punch_stripe(&self, segment: SegmentId, stripe: u32, blocks: u32) -> Result<()> {
+        self.refuse_if_stopped()?;
+        let found = self
+            .segments
+            .get(segment)
+            .ok_or(PoolError::NoSegment { segment })?;
+        for shard in self.live_shards(&found) {
+            match self.punch_fragment(&found, shard, stripe, blocks) {
+                Ok(()) => {}
+                Err(BadCopy::Device(error @ DeviceError::Io { .. })) => {
+                    self.set_aside(&self.disks[shard.disk].name(), &error)?;
+                }
+                Err(BadCopy::Device(error)) => return Err(error.into()),
+                Err(why) => {
+                    // Dead and damaged: nothing to save, and nothing says how far it reaches.
+                    tracing::warn!(%segment, stripe, shard = shard.shard, %why, "stripe not punched");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn punch_fragment(
+        &self,
+        segment: &Arc<Segment>,
+        shard: &Shard,
+        stripe: u32,
+        blocks: u32,
+    ) -> std::result::Result<(), BadCopy> {
+        let (header, place) = self.header_of(segment, shard, stripe)?;
+        assert_eq!(
+            header.fragment_blocks(),
+            blocks,
+            "a stripe is punched as a whole"
+        );
+        let file = segment.file(shard, &self.disks[shard.disk], &self.handles)?;
+        if !header.punched {
+            let mut sector = header.encode(&place);
+            sector.truncate(SECTOR);
+            mark_punched(&place, &mut sector);
+            file.write_at(place.file_offset(), &sector)?;
+            self.headers.remove(HeaderKey {
+                segment: segment.id,
+                stripe,
+                shard: shard.shard,
+            });
+        }
+        let data_offset = place.file_offset() + header.len() as u64;
+        Ok(file.punch(data_offset, u64::from(header.data_len))?)
+    }
+
+    /// Removes a segment and all its bytes.
+    ///
+    /// # Errors
+    /// [`PoolError::NoSegment`]; a disk that fails is set aside.
+    pub fn delete_segment(&self, segment: SegmentId) -> Result<()> {
+        self.refuse_if_stopped()?;
+        self.seal(segment)?;
+        let found = self
+            .segments
+            .remove(segment)
+            .ok_or(PoolError::NoSegment { segment })?;
+        self.headers.remove_segment(segment);
+        self.handles.forget(segment);
+        for shard in &found.shards {
+            let Some(device) = self.disks[shard.disk].live() else {
+                continue;
+            };
+            match delete_durably(&**device, &shard.path(segment)) {
+                Ok(()) | Err(DeviceError::NotFound { .. }) => {}
+                Err(error) => self.set_aside(&self.disks[shard.disk].name(), &error)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A shard that came back after a crash would be found as a segment again, so the name goes for good.
+fn delete_durably(device: &dyn Device, path: &str) -> std::result::Result<(), DeviceError> {
+    device.delete(path)?;
+    device.sync_dir(SEGMENT_DIR)
+}
+
+fn report_damage(segment: SegmentId, from: Option<u32>, to: u32) {
+    if let Some(from) = from {
+        tracing::warn!(%segment, from, to, "no readable stripe in these blocks");
+    }
+}
