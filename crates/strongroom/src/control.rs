@@ -80,14 +80,13 @@ impl Control {
     async fn connect(&self) -> Result<UnixStream> {
         let no_server = |error: std::io::Error| {
             let data = self.data.display();
-            let message = match error.kind() {
-                std::io::ErrorKind::PermissionDenied => {
-                    format!("the server on {data} belongs to another user: run this as that user")
-                }
-                _ => format!(
+            let message = if error.kind() == std::io::ErrorKind::PermissionDenied {
+                format!("the server on {data} belongs to another user: run this as that user")
+            } else {
+                format!(
                     "no server is running on {data} ({error}): start it with \
                      `strongroom serve --data {data}`, or name the right --data directory"
-                ),
+                )
             };
             Failure::new(Kind::NoServer, message)
         };

@@ -1,6 +1,7 @@
 //! Failures as a person meets them: what is wrong, what to do, and an exit code for scripts.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use strongroom_identity::IdentityError;
@@ -48,21 +49,25 @@ impl Failure {
 
     /// An operation on a path failed, for which the system gave a reason.
     pub(crate) fn path(what: &str, path: &Path, error: &std::io::Error) -> Failure {
-        let advice = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => {
-                ": give this user the right to write there, or name another directory"
-            }
-            std::io::ErrorKind::ReadOnlyFilesystem => {
-                ": it is mounted read-only; mount it for writing, or name another directory"
-            }
-            std::io::ErrorKind::StorageFull => ": free some space there, or name another directory",
-            _ => "",
-        };
+        let advice = advice(error.kind());
         let path = path.display();
         Failure::new(
             Kind::Storage,
             format!("cannot {what} {path} ({error}){advice}"),
         )
+    }
+}
+
+/// What a person can do about a system's refusal.
+fn advice(kind: ErrorKind) -> &'static str {
+    if kind == ErrorKind::PermissionDenied {
+        ": give this user the right to write there, or name another directory"
+    } else if kind == ErrorKind::ReadOnlyFilesystem {
+        ": it is mounted read-only; mount it for writing, or name another directory"
+    } else if kind == ErrorKind::StorageFull {
+        ": free some space there, or name another directory"
+    } else {
+        ""
     }
 }
 

@@ -174,25 +174,28 @@ async fn remove_share(
 
 /// What the file system's refusal means for a share of this name.
 fn share_problem(name: &str, error: VfsError) -> Problem {
-    let is = |status, detail: String| Problem::new(status, detail);
-    match error {
-        VfsError::Exists => is(
+    if matches!(error, VfsError::Exists) {
+        return Problem::new(
             StatusCode::CONFLICT,
             format!("there is a share named {name} already; choose another name"),
-        ),
-        VfsError::NotFound => is(
+        );
+    }
+    if matches!(error, VfsError::NotFound) {
+        return Problem::new(
             StatusCode::NOT_FOUND,
             format!("there is no share named {name}; `share list` shows all"),
-        ),
-        VfsError::InvalidName | VfsError::NameTooLong => is(
+        );
+    }
+    if matches!(error, VfsError::InvalidName | VfsError::NameTooLong) {
+        return Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             format!(
                 "{name:?} cannot be a share's name: it has 1 to 80 characters, none of them \
                  \" \\ / [ ] : | < > + = ; , * ? or a control character, and IPC$ is taken"
             ),
-        ),
-        other => Problem::from(other),
+        );
     }
+    Problem::from(error)
 }
 
 async fn status(Extracted(state): Extracted<Arc<State>>) -> Answer<Json<types::Status>> {
