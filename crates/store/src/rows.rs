@@ -40,6 +40,8 @@ pub(crate) const GRAVES: Table = Table(215);
 pub(crate) const DEAD_STRIPES: Table = Table(216);
 /// Version, last txg, byte counts.
 pub(crate) const META: Table = Table(217);
+/// (Second in which to look again, txg, chunk) → keys of [`HISTORY`].
+pub(crate) const EXPIRY: Table = Table(219);
 /// Client session → bytes of history that it made.
 pub(crate) const MAKERS: Table = Table(218);
 
@@ -52,7 +54,9 @@ pub(crate) fn keeps_history(table: Table) -> bool {
 type Parse<T> = std::result::Result<T, Truncated>;
 
 fn corrupt(what: &str) -> StoreError {
-    StoreError::Corrupt { what: format!("index: damaged {what} row") }
+    StoreError::Corrupt {
+        what: format!("index: damaged {what} row"),
+    }
 }
 
 fn truncated(what: &'static str) -> impl FnOnce(Truncated) -> StoreError {
@@ -67,7 +71,11 @@ fn whole<'a, T>(
 ) -> Result<T> {
     let mut reader = Reader::new(bytes);
     let value = read(&mut reader).map_err(truncated(what))?;
-    if reader.is_empty() { Ok(value) } else { Err(corrupt(what)) }
+    if reader.is_empty() {
+        Ok(value)
+    } else {
+        Err(corrupt(what))
+    }
 }
 
 fn u32_of(reader: &mut Reader<'_>) -> Parse<u32> {
@@ -102,7 +110,11 @@ pub(crate) struct Stored {
 impl Stored {
     pub(crate) fn decode(bytes: Bytes) -> Result<Self> {
         let header = Header::decode(&bytes)?;
-        Ok(Self { txg: header.txg, session: header.session, payload: bytes.slice(header.len..) })
+        Ok(Self {
+            txg: header.txg,
+            session: header.session,
+            payload: bytes.slice(header.len..),
+        })
     }
 }
 
@@ -121,7 +133,11 @@ impl Header {
         let mut read = || -> Parse<_> { Ok((reader.varint()?, reader.varint()?)) };
         let (txg, session) = read().map_err(truncated("header of a"))?;
         let len = bytes.len() - reader.remaining();
-        Ok(Self { txg: Txg(txg), session: SessionId(session), len })
+        Ok(Self {
+            txg: Txg(txg),
+            session: SessionId(session),
+            len,
+        })
     }
 }
 
@@ -142,7 +158,12 @@ pub(crate) fn object_key(object: ObjectId) -> [u8; 12] {
 }
 
 pub(crate) fn decode_object_key(key: &[u8]) -> Result<ObjectId> {
-    whole("object", key, |r| Ok(ObjectId { inode: Inode(be_u64(r)?), stream: be_u32(r)? }))
+    whole("object", key, |r| {
+        Ok(ObjectId {
+            inode: Inode(be_u64(r)?),
+            stream: be_u32(r)?,
+        })
+    })
 }
 
 /// Key of [`EXTENTS`]: inode, stream, file offset, big-endian.
@@ -155,7 +176,13 @@ pub(crate) fn extent_key(object: ObjectId, offset: u64) -> [u8; 20] {
 
 pub(crate) fn decode_extent_key(key: &[u8]) -> Result<(ObjectId, u64)> {
     whole("extent", key, |r| {
-        Ok((ObjectId { inode: Inode(be_u64(r)?), stream: be_u32(r)? }, be_u64(r)?))
+        Ok((
+            ObjectId {
+                inode: Inode(be_u64(r)?),
+                stream: be_u32(r)?,
+            },
+            be_u64(r)?,
+        ))
     })
 }
 
@@ -188,7 +215,11 @@ impl HeadRow {
             }
             let (size, allocated, mtime) = (r.varint()?, r.varint()?, Timestamp(r.varint()?));
             Ok(Self {
-                head: DataHead { size, allocated, mtime },
+                head: DataHead {
+                    size,
+                    allocated,
+                    mtime,
+                },
                 inline: flags & HEAD_INLINE != 0,
             })
         })
@@ -218,9 +249,13 @@ impl ExtentRow {
         let mut out = Vec::with_capacity(24);
         out.push(if self.fresh { EXTENT_FRESH } else { 0 });
         put_varint(&mut out, self.address.segment.0);
-        for number in
-            [self.address.stripe, self.address.offset, self.start, self.len, self.whole]
-        {
+        for number in [
+            self.address.stripe,
+            self.address.offset,
+            self.start,
+            self.len,
+            self.whole,
+        ] {
             put_varint(&mut out, u64::from(number));
         }
         out
@@ -233,9 +268,19 @@ impl ExtentRow {
                 return Err(Truncated);
             }
             let segment = SegmentId(r.varint()?);
-            let address = Address { segment, stripe: u32_of(r)?, offset: u32_of(r)? };
+            let address = Address {
+                segment,
+                stripe: u32_of(r)?,
+                offset: u32_of(r)?,
+            };
             let (start, len, whole) = (u32_of(r)?, u32_of(r)?, u32_of(r)?);
-            Ok(Self { address, start, len, whole, fresh: flags & EXTENT_FRESH != 0 })
+            Ok(Self {
+                address,
+                start,
+                len,
+                whole,
+                fresh: flags & EXTENT_FRESH != 0,
+            })
         })?;
         let end = row.start.checked_add(row.len);
         if row.len == 0 || end.is_none_or(|end| end > row.whole) {
@@ -320,7 +365,12 @@ impl InstantRow {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
-        whole("instant", bytes, |r| Ok(Self { txg: Txg(r.varint()?), time: Timestamp(r.varint()?) }))
+        whole("instant", bytes, |r| {
+            Ok(Self {
+                txg: Txg(r.varint()?),
+                time: Timestamp(r.varint()?),
+            })
+        })
     }
 }
 
@@ -367,14 +417,21 @@ fn decode_change(r: &mut Reader<'_>) -> Parse<Change> {
     let (inode, session) = (Inode(r.varint()?), SessionId(r.varint()?));
     let aspect = match aspect {
         ASPECT_NAME => Aspect::Name,
-        ASPECT_DATA => Aspect::Data { offset: r.varint()?, len: r.varint()? },
+        ASPECT_DATA => Aspect::Data {
+            offset: r.varint()?,
+            len: r.varint()?,
+        },
         ASPECT_ATTRIBUTES => Aspect::Attributes,
         ASPECT_ACL => Aspect::Acl,
         ASPECT_STREAM => Aspect::Stream,
         ASPECT_EXTENDED_ATTRIBUTES => Aspect::ExtendedAttributes,
         _ => return Err(Truncated),
     };
-    Ok(Change { inode, aspect, session })
+    Ok(Change {
+        inode,
+        aspect,
+        session,
+    })
 }
 
 pub(crate) fn decode_changes(bytes: &[u8]) -> Result<Vec<Change>> {
@@ -413,11 +470,24 @@ impl GraveRow {
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Self> {
         let (txg, object) = whole("grave", key, |r| {
             let txg = Txg(be_u64(r)?);
-            Ok((txg, ObjectId { inode: Inode(be_u64(r)?), stream: be_u32(r)? }))
+            Ok((
+                txg,
+                ObjectId {
+                    inode: Inode(be_u64(r)?),
+                    stream: be_u32(r)?,
+                },
+            ))
         })?;
         whole("grave", value, |r| {
             let session = SessionId(r.varint()?);
-            Ok(Self { dead: DeadObject { txg, session, object }, allocated: r.varint()? })
+            Ok(Self {
+                dead: DeadObject {
+                    txg,
+                    session,
+                    object,
+                },
+                allocated: r.varint()?,
+            })
         })
     }
 }
@@ -447,23 +517,33 @@ impl<'a> HistoryKey<'a> {
             let (rest, place) = rest.split_last_chunk::<2>()?;
             let (key, ended) = rest.split_last_chunk::<8>()?;
             let ended = Txg(u64::from_be_bytes(*ended));
-            Some(Self { table: Table(*table), key, ended, place: u16::from_be_bytes(*place) })
+            Some(Self {
+                table: Table(*table),
+                key,
+                ended,
+                place: u16::from_be_bytes(*place),
+            })
         };
         parts().ok_or_else(|| corrupt("history"))
     }
 }
 
-/// A value that was: the session that ended it, then the value as it was stored, with its header.
+/// A value that was: flags, the session that ended it, then the value as it was stored, with its header. A thinned one
+/// has its header only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HistoryRow<'a> {
     pub(crate) ended_by: SessionId,
     pub(crate) began: Txg,
     pub(crate) began_by: SessionId,
-    pub(crate) payload: &'a [u8],
+    /// None when the value was given up.
+    pub(crate) payload: Option<&'a [u8]>,
 }
+
+const HISTORY_THINNED: u8 = 1;
 
 /// Appends a history value made from the value as it was stored.
 pub(crate) fn encode_history(out: &mut Vec<u8>, ended_by: SessionId, stored: &[u8]) {
+    out.push(0);
     put_varint(out, ended_by.0);
     out.extend_from_slice(stored);
 }
@@ -471,16 +551,63 @@ pub(crate) fn encode_history(out: &mut Vec<u8>, ended_by: SessionId, stored: &[u
 impl<'a> HistoryRow<'a> {
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self> {
         let mut reader = Reader::new(bytes);
-        let ended_by = SessionId(reader.varint().map_err(truncated("history"))?);
+        let mut read = || -> Parse<_> { Ok((reader.u8()?, SessionId(reader.varint()?))) };
+        let (flags, ended_by) = read().map_err(truncated("history"))?;
         let stored = reader.rest();
         let header = Header::decode(stored)?;
+        let payload = stored.get(header.len..).unwrap_or_default();
+        let payload = match flags {
+            0 => Some(payload),
+            HISTORY_THINNED if payload.is_empty() => None,
+            _ => return Err(corrupt("history")),
+        };
         Ok(Self {
             ended_by,
             began: header.txg,
             began_by: header.session,
-            payload: stored.get(header.len..).unwrap_or_default(),
+            payload,
         })
     }
+
+    /// The value of the row once its payload is given up.
+    pub(crate) fn thinned(&self) -> Vec<u8> {
+        let mut out = vec![HISTORY_THINNED];
+        put_varint(&mut out, self.ended_by.0);
+        put_varint(&mut out, self.began.0);
+        put_varint(&mut out, self.began_by.0);
+        out
+    }
+}
+
+/// Key of [`EXPIRY`]: second, group, chunk, big-endian.
+pub(crate) fn expiry_key(second: u64, txg: Txg, chunk: u32) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..8].copy_from_slice(&second.to_be_bytes());
+    key[8..16].copy_from_slice(&txg.0.to_be_bytes());
+    key[16..].copy_from_slice(&chunk.to_be_bytes());
+    key
+}
+
+pub(crate) fn decode_expiry_key(key: &[u8]) -> Result<(u64, Txg, u32)> {
+    whole("expiry", key, |r| {
+        Ok((be_u64(r)?, Txg(be_u64(r)?), be_u32(r)?))
+    })
+}
+
+/// Appends one key of [`HISTORY`] to a list of [`EXPIRY`].
+pub(crate) fn encode_expiry(out: &mut Vec<u8>, history_key: &[u8]) {
+    put_varint(out, history_key.len() as u64);
+    out.extend_from_slice(history_key);
+}
+
+/// The history keys of a list.
+pub(crate) fn decode_expiry(bytes: &[u8]) -> Result<Vec<&[u8]>> {
+    let mut reader = Reader::new(bytes);
+    let mut keys = Vec::new();
+    while !reader.is_empty() {
+        keys.push(reader.blob().map_err(truncated("expiry"))?);
+    }
+    Ok(keys)
 }
 
 #[cfg(test)]

@@ -61,11 +61,14 @@ impl<'a> Chains<'a> {
     }
 
     pub(super) fn walk(&mut self, chain: &RowChain<'_>) -> Result<()> {
-        let Some(newest) = chain.versions.last() else { return Ok(()) };
+        let Some(newest) = chain.versions.last() else {
+            return Ok(());
+        };
         let mut old = std::mem::take(&mut self.old);
         let had_old = if let Some(payload) = &newest.value {
             rows::encode_stored(&mut self.value, newest.txg, newest.session, payload);
-            self.write.insert(chain.table, chain.key, &self.value, &mut old)?
+            self.write
+                .insert(chain.table, chain.key, &self.value, &mut old)?
         } else {
             self.write.remove(chain.table, chain.key, &mut old)?
         };
@@ -82,9 +85,13 @@ impl<'a> Chains<'a> {
             return Ok(());
         }
         if let Some(first) = chain.versions.first() {
-            let one = chain.versions.iter().all(|version| version.session == first.session);
+            let one = chain
+                .versions
+                .iter()
+                .all(|version| version.session == first.session);
             let object = rows::decode_object_key(chain.key)?;
-            self.born.insert(object, (first.txg, one.then_some(first.session)));
+            self.born
+                .insert(object, (first.txg, one.then_some(first.session)));
         }
         Ok(())
     }
@@ -97,13 +104,23 @@ impl<'a> Chains<'a> {
         for (number, version) in chain.versions.iter().enumerate() {
             if let Some(stored) = before.take() {
                 let header = Header::decode(&stored)?;
-                let ended = Ended { stored: &stored, header, at: version.txg, by: version.session };
+                let ended = Ended {
+                    stored: &stored,
+                    header,
+                    at: version.txg,
+                    by: version.session,
+                };
                 if place.0 != version.txg {
                     place = (version.txg, 0);
                 }
-                place.1 = place.1.saturating_add(self.end(chain.table, chain.key, ended, place.1)?);
+                place.1 =
+                    place
+                        .1
+                        .saturating_add(self.end(chain.table, chain.key, ended, place.1)?);
             }
-            let Some(payload) = &version.value else { continue };
+            let Some(payload) = &version.value else {
+                continue;
+            };
             if chain.table == EXTENTS {
                 self.tally.add_row(payload)?;
             }
@@ -115,7 +132,9 @@ impl<'a> Chains<'a> {
                 self.tally.present_gains(payload)?;
             }
         }
-        if chain.table == EXTENTS && let Some(old) = old {
+        if chain.table == EXTENTS
+            && let Some(old) = old
+        {
             self.tally.present_loses(payload_of(old)?)?;
         }
         Ok(())
@@ -139,7 +158,8 @@ impl<'a> Chains<'a> {
         rows::encode_history(&mut arena.bytes, ended.by, ended.stored);
         arena.rows.push((key_end, arena.bytes.len()));
         let bytes = (arena.bytes.len() - start) as u64;
-        self.tally.history_gains(ended.by, table, payload, bytes)?;
+        self.tally
+            .history_gains(ended.by, table, Some(payload), bytes)?;
         Ok(1)
     }
 
@@ -156,31 +176,86 @@ impl<'a> Chains<'a> {
             let head = self.write.get(HEADS, &rows::object_key(dead.object))?;
             let Some(head) = head else { continue };
             let allocated = HeadRow::decode(payload_of(&head)?)?.head.allocated;
-            let grave = GraveRow { dead: *dead, allocated };
+            let grave = GraveRow {
+                dead: *dead,
+                allocated,
+            };
             let key = rows::grave_key(dead.txg, dead.object);
-            self.write.insert(rows::GRAVES, &key, &grave.encode(), &mut self.old)?;
+            self.write
+                .insert(rows::GRAVES, &key, &grave.encode(), &mut self.old)?;
             self.tally.grave_gains(dead.session, allocated);
         }
         Ok(())
     }
 
-    /// Writes the history rows; tells how many.
+    /// Writes the history rows and the list by which they are found when they are old; tells how many.
     pub(super) fn finish(self) -> Result<u64> {
-        let Arena { bytes, rows } = &self.history;
+        let Arena { bytes, rows: ends } = &self.history;
         let mut old = self.old;
+        let mut list = Expiry::new(self.kept.last_second(), self.kept.last_txg());
         let mut start = 0;
-        for (key_end, end) in rows {
-            let replaced =
-                self.write.insert(HISTORY, &bytes[start..*key_end], &bytes[*key_end..*end], &mut old)?;
+        for (key_end, end) in ends {
+            let key = &bytes[start..*key_end];
+            let replaced = self
+                .write
+                .insert(HISTORY, key, &bytes[*key_end..*end], &mut old)?;
             assert!(!replaced, "a value ended twice in one group");
+            list.add(self.write, key)?;
             start = *end;
         }
-        Ok(rows.len() as u64)
+        list.finish(self.write)?;
+        Ok(ends.len() as u64)
+    }
+}
+
+/// Bytes of keys in one row of the list.
+const EXPIRY_MAX: usize = 16 * 1024;
+
+/// Writes history keys to [`rows::EXPIRY`], to be looked at again after a second.
+pub(crate) struct Expiry {
+    second: u64,
+    txg: Txg,
+    chunk: u32,
+    row: Vec<u8>,
+}
+
+impl Expiry {
+    pub(crate) fn new(second: u64, txg: Txg) -> Self {
+        Self {
+            second,
+            txg,
+            chunk: 0,
+            row: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, write: &mut dyn WriteTxn, key: &[u8]) -> Result<()> {
+        rows::encode_expiry(&mut self.row, key);
+        if self.row.len() < EXPIRY_MAX {
+            Ok(())
+        } else {
+            self.finish(write)
+        }
+    }
+
+    pub(crate) fn finish(&mut self, write: &mut dyn WriteTxn) -> Result<()> {
+        if self.row.is_empty() {
+            return Ok(());
+        }
+        loop {
+            let key = rows::expiry_key(self.second, self.txg, self.chunk);
+            self.chunk += 1;
+            if write.get(rows::EXPIRY, &key)?.is_none() {
+                write.insert(rows::EXPIRY, &key, &self.row, &mut Vec::new())?;
+                self.row.clear();
+                return Ok(());
+            }
+        }
     }
 }
 
 /// A stored value without its header.
-pub(super) fn payload_of(stored: &[u8]) -> Result<&[u8]> {
+pub(crate) fn payload_of(stored: &[u8]) -> Result<&[u8]> {
     let header = Header::decode(stored)?;
     Ok(stored.get(header.len..).unwrap_or_default())
 }

@@ -1,5 +1,6 @@
 //! Which groups are kept instants: the last of each second, on a map from time to group that never runs backwards.
 
+use strongroom_device::Timestamp;
 use strongroom_pool::Txg;
 
 use super::TxgInfo;
@@ -15,13 +16,24 @@ pub(super) struct Kept {
     before: Txg,
     /// Those inside the run, ascending.
     inside: Vec<Txg>,
+    /// The run's last instant.
+    last: InstantRow,
 }
 
 impl Kept {
     /// Writes the instants of a run and tells which groups are kept.
     pub(super) fn record(write: &mut dyn WriteTxn, txgs: &[TxgInfo<'_>]) -> Result<Self> {
         let [older, newest] = last_two(write)?;
-        let mut kept = Self { before: older.map_or(Txg(0), |row| row.txg), inside: Vec::new() };
+        let nothing = InstantRow {
+            txg: Txg(0),
+            time: Timestamp(0),
+        };
+        let before = older.map_or(Txg(0), |row| row.txg);
+        let mut kept = Self {
+            before,
+            inside: Vec::new(),
+            last: nothing,
+        };
         let mut last = newest;
         let mut ended = Vec::new();
         for group in txgs {
@@ -30,19 +42,38 @@ impl Kept {
                 kept.inside.push(last.txg);
                 ended.push(last);
             }
-            last = Some(InstantRow { txg: group.txg, time });
+            last = Some(InstantRow {
+                txg: group.txg,
+                time,
+            });
         }
         let mut old = Vec::new();
         for row in ended.iter().chain(&last) {
-            write.insert(INSTANTS, &number_key(row.time.seconds()), &row.encode(), &mut old)?;
+            write.insert(
+                INSTANTS,
+                &number_key(row.time.seconds()),
+                &row.encode(),
+                &mut old,
+            )?;
         }
+        kept.last = last.unwrap_or(nothing);
         Ok(kept)
+    }
+
+    pub(super) fn last_second(&self) -> u64 {
+        self.last.time.seconds()
+    }
+
+    pub(super) fn last_txg(&self) -> Txg {
+        self.last.txg
     }
 
     /// The newest kept instant before a group; 0 when there is none.
     fn newest_before(&self, group: Txg) -> Txg {
         let place = self.inside.partition_point(|kept| *kept < group);
-        place.checked_sub(1).map_or(self.before, |place| self.inside[place])
+        place
+            .checked_sub(1)
+            .map_or(self.before, |place| self.inside[place])
     }
 
     /// True when a value from `began` up to, not including, `ended` was alive at a kept instant.
@@ -54,9 +85,12 @@ impl Kept {
 /// The last instant of all and the one before it, oldest first.
 fn last_two(write: &mut dyn WriteTxn) -> Result<[Option<InstantRow>; 2]> {
     let newest = write.last_row(INSTANTS, None)?;
-    let Some((key, value)) = newest else { return Ok([None, None]) };
+    let Some((key, value)) = newest else {
+        return Ok([None, None]);
+    };
     let older = write.last_row(INSTANTS, Some(&key))?;
-    let older = older.map(|(_, value)| InstantRow::decode(&value)).transpose()?;
+    let older = older
+        .map(|(_, value)| InstantRow::decode(&value))
+        .transpose()?;
     Ok([older, Some(InstantRow::decode(&value)?)])
 }
-

@@ -1,7 +1,9 @@
 //! Feeds runs of whole transaction groups to the index, and makes history on the way.
 
-mod chains;
+pub(crate) mod chains;
 mod kept;
+#[cfg(test)]
+mod measure;
 pub(crate) mod tally;
 #[cfg(test)]
 mod tests;
@@ -104,26 +106,46 @@ const CHANGES_MAX: usize = 16 * 1024;
 /// [`StoreError::Invalid`] for a run that does not follow what is held; damage found on the way.
 pub(crate) fn feed(index: &dyn Index, options: FeedOptions, run: &Run<'_>) -> Result<Fed> {
     let (Some(first), Some(last)) = (run.txgs.first(), run.txgs.last()) else {
-        return Ok(Fed { last: index.last_txg(), ..Fed::default() });
+        return Ok(Fed {
+            last: index.last_txg(),
+            ..Fed::default()
+        });
     };
-    assert!(run.txgs.is_sorted_by(|a, b| a.txg < b.txg), "groups of a run must ascend");
-    let keys: Vec<_> = run.rows.iter().map(|chain| (chain.table, chain.key)).collect();
+    assert!(
+        run.txgs.is_sorted_by(|a, b| a.txg < b.txg),
+        "groups of a run must ascend"
+    );
+    let keys: Vec<_> = run
+        .rows
+        .iter()
+        .map(|chain| (chain.table, chain.key))
+        .collect();
     index.prefetch(&keys);
     let mut fed = Fed::default();
     index.write(&mut |write| {
-        fed = Fed { last: last.txg, ..Fed::default() };
+        fed = Fed {
+            last: last.txg,
+            ..Fed::default()
+        };
         if write.last_txg() >= last.txg {
             return Ok(());
         }
         if write.last_txg() >= first.txg {
-            return Err(StoreError::Invalid { what: "a run overlaps what the index holds".into() });
+            return Err(StoreError::Invalid {
+                what: "a run overlaps what the index holds".into(),
+            });
         }
         feed_once(write, options, run, &mut fed)
     })?;
     Ok(fed)
 }
 
-fn feed_once(write: &mut dyn WriteTxn, options: FeedOptions, run: &Run<'_>, fed: &mut Fed) -> Result<()> {
+fn feed_once(
+    write: &mut dyn WriteTxn,
+    options: FeedOptions,
+    run: &Run<'_>,
+    fed: &mut Fed,
+) -> Result<()> {
     let kept = Kept::record(write, run.txgs)?;
     let mut tally = Tally::default();
     let mut chains = Chains::new(write, options, &kept, &mut tally);
@@ -147,13 +169,23 @@ fn write_changes(write: &mut dyn WriteTxn, txgs: &[TxgInfo<'_>]) -> Result<()> {
         for change in group.changes {
             rows::encode_change(&mut row, change);
             if row.len() >= CHANGES_MAX {
-                write.insert(rows::CHANGES, &rows::change_key(group.txg, chunk), &row, &mut old)?;
+                write.insert(
+                    rows::CHANGES,
+                    &rows::change_key(group.txg, chunk),
+                    &row,
+                    &mut old,
+                )?;
                 chunk += 1;
                 row.clear();
             }
         }
         if !row.is_empty() {
-            write.insert(rows::CHANGES, &rows::change_key(group.txg, chunk), &row, &mut old)?;
+            write.insert(
+                rows::CHANGES,
+                &rows::change_key(group.txg, chunk),
+                &row,
+                &mut old,
+            )?;
             row.clear();
         }
     }
@@ -175,7 +207,10 @@ pub(crate) fn dead_stripes(index: &dyn Index, up_to: Txg, limit: usize) -> Resul
     // A stripe can come to life again when another of its extents is published later.
     let mut kept = Vec::with_capacity(dead.len());
     for stripe in dead {
-        let live = snapshot.get(rows::STRIPES, &rows::stripe_key(stripe.segment, stripe.stripe))?;
+        let live = snapshot.get(
+            rows::STRIPES,
+            &rows::stripe_key(stripe.segment, stripe.stripe),
+        )?;
         if live.is_none() {
             kept.push(stripe);
         }
@@ -188,7 +223,11 @@ pub(crate) fn forget_dead_stripes(index: &dyn Index, punched: &[DeadStripe]) -> 
     index.write(&mut |write| {
         let mut old = Vec::new();
         for stripe in punched {
-            write.remove(rows::DEAD_STRIPES, &rows::dead_stripe_key(*stripe), &mut old)?;
+            write.remove(
+                rows::DEAD_STRIPES,
+                &rows::dead_stripe_key(*stripe),
+                &mut old,
+            )?;
         }
         Ok(())
     })

@@ -8,7 +8,8 @@ use super::chains::payload_of;
 use super::{DeadObject, DeadStripe};
 use crate::index::WriteTxn;
 use crate::rows::{
-    self, DEAD_STRIPES, EXTENTS, ExtentRow, HEADS, Header, INLINE, MAKERS, META, REFERENCES, STRIPES,
+    self, DEAD_STRIPES, EXTENTS, ExtentRow, HEADS, Header, INLINE, MAKERS, META, REFERENCES,
+    STRIPES,
 };
 use crate::{Result, SessionId, Table};
 
@@ -80,7 +81,7 @@ impl Tally {
         &mut self,
         session: SessionId,
         table: Table,
-        payload: &[u8],
+        payload: Option<&[u8]>,
         bytes: u64,
     ) -> Result<()> {
         *self.makers.entry(session).or_default() += history_weight(table, payload, bytes)?;
@@ -91,7 +92,7 @@ impl Tally {
         &mut self,
         session: SessionId,
         table: Table,
-        payload: &[u8],
+        payload: Option<&[u8]>,
         bytes: u64,
     ) -> Result<()> {
         *self.makers.entry(session).or_default() -= history_weight(table, payload, bytes)?;
@@ -111,7 +112,12 @@ impl Tally {
     }
 
     /// Removes the rows of a dead object, at most `limit` of them; tells how many. The object is gone when it is fewer.
-    pub(crate) fn reap(&mut self, write: &mut dyn WriteTxn, dead: DeadObject, limit: usize) -> Result<usize> {
+    pub(crate) fn reap(
+        &mut self,
+        write: &mut dyn WriteTxn,
+        dead: DeadObject,
+        limit: usize,
+    ) -> Result<usize> {
         let start = rows::object_key(dead.object);
         let end = rows::extent_key(dead.object, u64::MAX);
         let mut keys = Vec::new();
@@ -136,7 +142,10 @@ impl Tally {
             return Ok(keys.len());
         }
         for table in [HEADS, INLINE] {
-            let of_dead = write.get(table, &start)?.map(|value| Header::decode(&value)).transpose()?;
+            let of_dead = write
+                .get(table, &start)?
+                .map(|value| Header::decode(&value))
+                .transpose()?;
             if of_dead.is_some_and(|header| header.txg <= dead.txg) {
                 write.remove(table, &start, &mut old)?;
             }
@@ -151,14 +160,20 @@ impl Tally {
         let mut live = 0;
         for (address, delta) in &self.extents {
             let change = settle_extent(write, *address, *delta)?;
-            *stripes.entry((address.segment, address.stripe)).or_default() += change.bytes;
+            *stripes
+                .entry((address.segment, address.stripe))
+                .or_default() += change.bytes;
             live += change.bytes;
             if change.freed {
                 settled.freed.push(*address);
             }
         }
         for ((segment, stripe), bytes) in stripes {
-            let dead = DeadStripe { txg, segment, stripe };
+            let dead = DeadStripe {
+                txg,
+                segment,
+                stripe,
+            };
             if settle_stripe(write, dead, bytes)? {
                 settled.dead_stripes.push(dead);
             }
@@ -174,8 +189,12 @@ impl Tally {
 }
 
 /// What an ended value weighs: its row, and the file bytes that it alone may hold.
-pub(crate) fn history_weight(table: Table, payload: &[u8], bytes: u64) -> Result<i64> {
-    let held = if table == EXTENTS { i64::from(ExtentRow::decode(payload)?.len) } else { 0 };
+fn history_weight(table: Table, payload: Option<&[u8]>, bytes: u64) -> Result<i64> {
+    let extent = payload
+        .filter(|_| table == EXTENTS)
+        .map(ExtentRow::decode)
+        .transpose()?;
+    let held = extent.map_or(0, |row| i64::from(row.len));
     Ok(held.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX)))
 }
 
@@ -184,13 +203,26 @@ struct ExtentChange {
     freed: bool,
 }
 
-fn settle_extent(write: &mut dyn WriteTxn, address: Address, delta: ExtentDelta) -> Result<ExtentChange> {
+fn settle_extent(
+    write: &mut dyn WriteTxn,
+    address: Address,
+    delta: ExtentDelta,
+) -> Result<ExtentChange> {
     if delta.rows == 0 && !delta.fresh {
-        return Ok(ExtentChange { bytes: 0, freed: false });
+        return Ok(ExtentChange {
+            bytes: 0,
+            freed: false,
+        });
     }
     let key = rows::address_key(address);
-    let counted = if delta.fresh { None } else { write.get(REFERENCES, &key)? };
-    let counted = counted.map(|value| rows::decode_number(&value)).transpose()?;
+    let counted = if delta.fresh {
+        None
+    } else {
+        write.get(REFERENCES, &key)?
+    };
+    let counted = counted
+        .map(|value| rows::decode_number(&value))
+        .transpose()?;
     let before = if delta.fresh { 0 } else { counted.unwrap_or(1) };
     let after = before.checked_add_signed(delta.rows);
     let after = after.unwrap_or_else(|| panic_negative(address, before, delta.rows));
@@ -205,10 +237,16 @@ fn settle_extent(write: &mut dyn WriteTxn, address: Address, delta: ExtentDelta)
         (1.., 0) => -occupied(delta.whole),
         _ => 0,
     };
-    Ok(ExtentChange { bytes, freed: after == 0 })
+    Ok(ExtentChange {
+        bytes,
+        freed: after == 0,
+    })
 }
 
-#[expect(clippy::panic, reason = "an extent referred to less than never is our own broken invariant")]
+#[expect(
+    clippy::panic,
+    reason = "an extent referred to less than never is our own broken invariant"
+)]
 fn panic_negative(address: Address, before: u64, rows: i64) -> u64 {
     panic!("extent {address:?} had {before} references and lost {rows}")
 }
@@ -218,14 +256,21 @@ fn settle_stripe(write: &mut dyn WriteTxn, stripe: DeadStripe, bytes: i64) -> Re
     let key = rows::stripe_key(stripe.segment, stripe.stripe);
     let live = add_to(write, STRIPES, &key, bytes)?;
     if live == 0 {
-        write.insert(DEAD_STRIPES, &rows::dead_stripe_key(stripe), &[], &mut Vec::new())?;
+        write.insert(
+            DEAD_STRIPES,
+            &rows::dead_stripe_key(stripe),
+            &[],
+            &mut Vec::new(),
+        )?;
     }
     Ok(live == 0)
 }
 
 /// Adds to a row that is one number; a row of zero is removed. Tells the sum.
 fn add_to(write: &mut dyn WriteTxn, table: Table, key: &[u8], delta: i64) -> Result<u64> {
-    let before = write.get(table, key)?.map_or(Ok(0), |value| rows::decode_number(&value))?;
+    let before = write
+        .get(table, key)?
+        .map_or(Ok(0), |value| rows::decode_number(&value))?;
     let after = before.checked_add_signed(delta);
     assert!(after.is_some(), "a count in the index fell below zero");
     let after = after.unwrap_or_default();

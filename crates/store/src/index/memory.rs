@@ -74,14 +74,18 @@ impl MemoryState {
     }
 
     fn last(&self, table: Table, before: Option<&[u8]>) -> Option<(Bytes, Bytes)> {
-        let end = before.map_or((Table(table.0 + 1), Vec::new()), |before| (table, before.to_vec()));
+        let end = before.map_or((Table(table.0 + 1), Vec::new()), |before| {
+            (table, before.to_vec())
+        });
         let ((_, key), value) = self.rows.range((table, Vec::new())..end).next_back()?;
         Some((Bytes::copy_from_slice(key), value.clone()))
     }
 
     fn replaced(value: Option<Bytes>, old: &mut Vec<u8>) -> bool {
         old.clear();
-        value.inspect(|value| old.extend_from_slice(value)).is_some()
+        value
+            .inspect(|value| old.extend_from_slice(value))
+            .is_some()
     }
 }
 
@@ -114,8 +118,16 @@ impl WriteTxn for MemoryState {
         Ok(self.rows.get(&(table, key.to_vec())).cloned())
     }
 
-    fn insert(&mut self, table: Table, key: &[u8], value: &[u8], old: &mut Vec<u8>) -> Result<bool> {
-        let replaced = self.rows.insert((table, key.to_vec()), Bytes::copy_from_slice(value));
+    fn insert(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        value: &[u8],
+        old: &mut Vec<u8>,
+    ) -> Result<bool> {
+        let replaced = self
+            .rows
+            .insert((table, key.to_vec()), Bytes::copy_from_slice(value));
         Ok(Self::replaced(replaced, old))
     }
 

@@ -67,7 +67,8 @@ pub(crate) trait Snapshot: Send + Sync + Debug {
 pub(crate) trait WriteTxn {
     fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Bytes>>;
     /// Writes a row; the replaced value goes to `old`. True if there was one.
-    fn insert(&mut self, table: Table, key: &[u8], value: &[u8], old: &mut Vec<u8>) -> Result<bool>;
+    fn insert(&mut self, table: Table, key: &[u8], value: &[u8], old: &mut Vec<u8>)
+    -> Result<bool>;
     /// Removes a row; its value goes to `old`. True if there was one.
     fn remove(&mut self, table: Table, key: &[u8], old: &mut Vec<u8>) -> Result<bool>;
     fn scan(
@@ -113,7 +114,10 @@ pub(crate) fn scan_rows(
         return Ok(rows);
     }
     snapshot.scan(table, start, Some(end), &mut |key, value| {
-        rows.push((Bytes::copy_from_slice(key), Stored::decode(Bytes::copy_from_slice(value))?));
+        rows.push((
+            Bytes::copy_from_slice(key),
+            Stored::decode(Bytes::copy_from_slice(value))?,
+        ));
         Ok(rows.len() < limit)
     })?;
     Ok(rows)

@@ -1,4 +1,9 @@
-#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::panic,
+    reason = "tests"
+)]
 
 use std::sync::Arc;
 
@@ -10,14 +15,21 @@ use super::{Index, IndexOptions, PageHome, RedbIndex};
 use crate::rows::{SETTINGS, number_key};
 use crate::{Result, StoreError, Table};
 
-const OPTIONS: IndexOptions = IndexOptions { cache: 1 << 20, readers: 0 };
+const OPTIONS: IndexOptions = IndexOptions {
+    cache: 1 << 20,
+    readers: 0,
+};
 
 /// Two copies on two simulated disks.
 struct Disks(Vec<Arc<SimDevice>>);
 
 impl Disks {
     fn new(env: &Arc<SimEnv>) -> Self {
-        Self((0..2).map(|n| SimDevice::new(env, &format!("disk{n}"), n)).collect())
+        Self(
+            (0..2)
+                .map(|n| SimDevice::new(env, &format!("disk{n}"), n))
+                .collect(),
+        )
     }
 
     fn homes(&self) -> Vec<PageHome> {
@@ -63,13 +75,23 @@ fn check(index: &dyn Index) -> u64 {
     let txg = snapshot.last_txg().0;
     let mut rows = 0;
     for n in 0..40_u64 {
-        let found = snapshot.get(SETTINGS, &number_key(n * 7919 % 4096)).unwrap();
+        let found = snapshot
+            .get(SETTINGS, &number_key(n * 7919 % 4096))
+            .unwrap();
         rows += usize::from(found.is_some());
-        assert!(found.is_none_or(|found| found == value(txg, n)), "row {n} at group {txg}");
+        assert!(
+            found.is_none_or(|found| found == value(txg, n)),
+            "row {n} at group {txg}"
+        );
     }
     assert_eq!(rows, if txg == 0 { 0 } else { 40 });
     let mut groups = 0;
-    snapshot.scan(Table(1), &[], None, &mut |_, _| { groups += 1; Ok(true) }).unwrap();
+    snapshot
+        .scan(Table(1), &[], None, &mut |_, _| {
+            groups += 1;
+            Ok(true)
+        })
+        .unwrap();
     assert_eq!(groups, txg);
     txg
 }
@@ -110,7 +132,10 @@ fn a_snapshot_stays_and_is_known_while_it_is_held() {
     for txg in 2..=20 {
         step(&*index, txg).unwrap();
     }
-    assert_eq!(held.get(SETTINGS, &number_key(0)).unwrap().unwrap(), value(1, 0));
+    assert_eq!(
+        held.get(SETTINGS, &number_key(0)).unwrap().unwrap(),
+        value(1, 0)
+    );
     assert_eq!((index.oldest_pinned(), index.last_txg()), (Txg(1), Txg(20)));
     drop(held);
     assert_eq!(index.oldest_pinned(), Txg(20));
@@ -122,7 +147,9 @@ fn run_to_cut(seed: u64, cut: u64, moment: Moment) -> (Disks, u64, bool) {
     let disks = Disks::new(&env);
     env.cut_at_sync(cut, moment);
     let mut done = 0;
-    let Ok(index) = disks.create() else { return (disks.reopen(), 0, true) };
+    let Ok(index) = disks.create() else {
+        return (disks.reopen(), 0, true);
+    };
     for txg in 1..=6 {
         if step(&*index, txg).is_err() {
             drop(index);
@@ -142,7 +169,10 @@ fn a_power_cut_at_any_sync_leaves_an_exact_group() {
             let (disks, done, was_cut) = run_to_cut(cut + 77, cut, moment);
             let index = disks.create().unwrap();
             let found = check(&*index);
-            assert!(found == done || found == done + 1, "cut {cut}: {found} after {done}");
+            assert!(
+                found == done || found == done + 1,
+                "cut {cut}: {found} after {done}"
+            );
             step(&*index, found + 1).unwrap();
             check(&*index);
             if !was_cut {
@@ -163,7 +193,9 @@ fn a_skipped_page_sync_is_caught() {
         env.cut_power();
         drop(index);
         let disks = disks.reopen();
-        disks.open().is_ok_and(|index| index.scrub().is_ok() && index.status().pages.bad > 0)
+        disks
+            .open()
+            .is_ok_and(|index| index.scrub().is_ok() && index.status().pages.bad > 0)
     });
     assert!(lost, "the simulation does not notice a missing sync");
 }
@@ -182,7 +214,12 @@ fn flips_in_one_copy_are_read_around_and_repaired() {
     for round in 0..40 {
         let disks = filled(&SimEnv::new(round));
         let disk = &disks.0[rng.below(2)];
-        let path = disk.paths().into_iter().filter(|path| path.contains("pages")).next().unwrap();
+        let path = disk
+            .paths()
+            .into_iter()
+            .filter(|path| path.contains("pages"))
+            .next()
+            .unwrap();
         let len = disk.contents(&path).unwrap().len();
         for _ in 0..200 {
             disk.flip(&path, rng.below(len) as u64, 1 << rng.below(8));
@@ -191,7 +228,10 @@ fn flips_in_one_copy_are_read_around_and_repaired() {
         assert_eq!(check(&*index), 6);
         index.scrub().unwrap();
         let status = index.status().pages;
-        assert!(status.repaired > 0 && status.repaired == status.bad && status.lost == 0, "{status:?}");
+        assert!(
+            status.repaired > 0 && status.repaired == status.bad && status.lost == 0,
+            "{status:?}"
+        );
         index.scrub().unwrap();
         assert_eq!(index.status().pages, status, "repaired once, good for ever");
     }
@@ -307,5 +347,8 @@ fn refuses_a_newer_format() {
             }
         }
     }
-    assert!(matches!(disks.open(), Err(StoreError::Newer { found: 99, .. })));
+    assert!(matches!(
+        disks.open(),
+        Err(StoreError::Newer { found: 99, .. })
+    ));
 }

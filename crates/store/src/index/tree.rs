@@ -64,7 +64,9 @@ pub(crate) struct RedbIndex {
 
 impl std::fmt::Debug for RedbIndex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedbIndex").field("last_txg", &self.last_txg()).finish_non_exhaustive()
+        f.debug_struct("RedbIndex")
+            .field("last_txg", &self.last_txg())
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,9 +75,13 @@ fn engine(error: impl Into<redb::Error>) -> StoreError {
     match error.into() {
         redb::Error::Io(io) => match io.downcast::<StoreError>() {
             Ok(error) => error,
-            Err(io) => StoreError::Corrupt { what: format!("index: {io}") },
+            Err(io) => StoreError::Corrupt {
+                what: format!("index: {io}"),
+            },
         },
-        other => StoreError::Corrupt { what: format!("index: {other}") },
+        other => StoreError::Corrupt {
+            what: format!("index: {other}"),
+        },
     }
 }
 
@@ -88,7 +94,11 @@ fn tree_key(out: &mut Vec<u8>, table: Table, key: &[u8]) {
 
 impl RedbIndex {
     /// Makes an empty index on blank homes, or opens what is there already. Durable on return.
-    pub(crate) fn create(homes: Vec<PageHome>, failed: FailureHook, options: IndexOptions) -> Result<Arc<Self>> {
+    pub(crate) fn create(
+        homes: Vec<PageHome>,
+        failed: FailureHook,
+        options: IndexOptions,
+    ) -> Result<Arc<Self>> {
         Self::start(homes, failed, options, true)
     }
 
@@ -96,7 +106,11 @@ impl RedbIndex {
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] when no copy is readable, [`StoreError::Newer`] for a newer format.
-    pub(crate) fn open(homes: Vec<PageHome>, failed: FailureHook, options: IndexOptions) -> Result<Arc<Self>> {
+    pub(crate) fn open(
+        homes: Vec<PageHome>,
+        failed: FailureHook,
+        options: IndexOptions,
+    ) -> Result<Arc<Self>> {
         Self::start(homes, failed, options, false)
     }
 
@@ -123,7 +137,10 @@ impl RedbIndex {
             pins: Mutex::default(),
         });
         shared.publish()?;
-        Ok(Arc::new(Self { shared, writer: Mutex::new(()) }))
+        Ok(Arc::new(Self {
+            shared,
+            writer: Mutex::new(()),
+        }))
     }
 }
 
@@ -131,8 +148,14 @@ impl Opened {
     fn on(pages: Arc<PageStore>, generation: u64, cache: usize) -> Result<Self> {
         let mut builder = Database::builder();
         builder.set_cache_size(cache);
-        let database = builder.create_with_backend(Backend(Arc::clone(&pages))).map_err(engine)?;
-        Ok(Self { generation, database, pages })
+        let database = builder
+            .create_with_backend(Backend(Arc::clone(&pages)))
+            .map_err(engine)?;
+        Ok(Self {
+            generation,
+            database,
+            pages,
+        })
     }
 
     /// Makes the tree if there is none and refuses a newer format.
@@ -148,7 +171,11 @@ impl Opened {
             Some(rows::FORMAT_VERSION) => transaction.abort().map_err(engine),
             Some(found) => {
                 let known = rows::FORMAT_VERSION;
-                Err(StoreError::Newer { what: "the index".into(), found, known })
+                Err(StoreError::Newer {
+                    what: "the index".into(),
+                    found,
+                    known,
+                })
             }
             None => {
                 {
@@ -164,7 +191,10 @@ impl Opened {
 impl Shared {
     /// Lets new readers see the last commit.
     fn publish(self: &Arc<Self>) -> Result<()> {
-        let snapshot = Arc::new(TreeSnapshot::take(&self.opened.load(), Arc::downgrade(self))?);
+        let snapshot = Arc::new(TreeSnapshot::take(
+            &self.opened.load(),
+            Arc::downgrade(self),
+        )?);
         let mut pins = self.pins.lock();
         pins.retain(|(_, held)| held.strong_count() > 0);
         pins.push((snapshot.txg(), Arc::downgrade(&snapshot)));
@@ -181,7 +211,12 @@ impl Shared {
             return Ok(());
         }
         old.pages.retire();
-        let pages = PageStore::open(&self.homes, Arc::clone(&self.failed), Arc::clone(&self.health), false)?;
+        let pages = PageStore::open(
+            &self.homes,
+            Arc::clone(&self.failed),
+            Arc::clone(&self.health),
+            false,
+        )?;
         let opened = Opened::on(pages, generation + 1, self.options.cache)?;
         self.opened.store(Arc::new(opened));
         self.reopened.fetch_add(1, Ordering::Relaxed);
@@ -246,13 +281,18 @@ impl Index for RedbIndex {
     fn oldest_pinned(&self) -> Txg {
         let pins = self.shared.pins.lock();
         let held = pins.iter().filter(|(_, held)| held.strong_count() > 0);
-        held.map(|(txg, _)| *txg).min().unwrap_or_else(|| self.last_txg())
+        held.map(|(txg, _)| *txg)
+            .min()
+            .unwrap_or_else(|| self.last_txg())
     }
 
     fn prefetch(&self, keys: &[(Table, &[u8])]) {
         let readers = self.shared.options.readers;
         let opened = self.shared.opened.load_full();
-        if readers == 0 || keys.len() < PREFETCH_MIN || opened.pages.bytes() <= self.shared.options.cache as u64 {
+        if readers == 0
+            || keys.len() < PREFETCH_MIN
+            || opened.pages.bytes() <= self.shared.options.cache as u64
+        {
             return;
         }
         let snapshot = self.shared.newest.load_full();

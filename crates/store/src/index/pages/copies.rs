@@ -41,9 +41,18 @@ fn open_or_create(home: &PageHome, name: &str) -> DeviceResult<Arc<dyn DeviceFil
 impl PageCopy {
     fn open(home: &PageHome, number: u32) -> DeviceResult<Self> {
         let pages = open_or_create(home, "pages")?;
-        let sums = [open_or_create(home, "sums.0")?, open_or_create(home, "sums.1")?];
+        let sums = [
+            open_or_create(home, "sums.0")?,
+            open_or_create(home, "sums.1")?,
+        ];
         home.device.sync_dir(&home.dir)?;
-        Ok(Self { device: Arc::clone(&home.device), dir: home.dir.clone(), number, pages, sums })
+        Ok(Self {
+            device: Arc::clone(&home.device),
+            dir: home.dir.clone(),
+            number,
+            pages,
+            sums,
+        })
     }
 
     pub(super) fn bit(&self) -> u32 {
@@ -81,8 +90,13 @@ impl PageCopy {
         let mut best: Option<(usize, Replayed)> = None;
         for area in 0..2 {
             let bytes = read_all(&*self.sums[area])?;
-            let Some(state) = records::replay(&bytes, &format!("{self}/sums.{area}"))? else { continue };
-            if best.as_ref().is_none_or(|(_, known)| state.head.sequence > known.head.sequence) {
+            let Some(state) = records::replay(&bytes, &format!("{self}/sums.{area}"))? else {
+                continue;
+            };
+            if best
+                .as_ref()
+                .is_none_or(|(_, known)| state.head.sequence > known.head.sequence)
+            {
                 best = Some((area, state));
             }
         }
@@ -149,7 +163,9 @@ impl PageStore {
 
     fn attach(homes: &[PageHome], failed: FailureHook, health: Arc<Health>) -> Result<Self> {
         let mut copies = Vec::new();
-        let mut last = StoreError::Invalid { what: "the index has no home".into() };
+        let mut last = StoreError::Invalid {
+            what: "the index has no home".into(),
+        };
         for (home, number) in homes.iter().zip(0..) {
             if health.out.load(Ordering::SeqCst) & (1 << (number % 32)) != 0 {
                 continue;
@@ -159,20 +175,30 @@ impl PageStore {
                 Err(error) => {
                     health.out.fetch_or(1 << (number % 32), Ordering::SeqCst);
                     if !failed(home.device.name(), &error) {
-                        return Err(StoreError::Offline { why: error.to_string() });
+                        return Err(StoreError::Offline {
+                            why: error.to_string(),
+                        });
                     }
                     last = error.into();
                 }
             }
         }
-        if copies.is_empty() { Err(last) } else { Ok(Self::new(copies, failed, health)) }
+        if copies.is_empty() {
+            Err(last)
+        } else {
+            Ok(Self::new(copies, failed, health))
+        }
     }
 
     fn survey(&self) -> Result<Vec<Found>> {
         let mut found = Vec::new();
         for (number, copy) in self.copies.iter().enumerate() {
             match copy.newest() {
-                Ok(Some((area, state))) => found.push(Found { copy: number, area, state }),
+                Ok(Some((area, state))) => found.push(Found {
+                    copy: number,
+                    area,
+                    state,
+                }),
                 Ok(None) => {}
                 Err(StoreError::Device(error)) => drop(self.lose_copy(copy, error)?),
                 Err(other) => return Err(other),
@@ -183,16 +209,28 @@ impl PageStore {
 
     /// True when every copy in service ends in the same record at the same place.
     fn level(&self, found: &[Found]) -> bool {
-        let in_service = self.copies.iter().filter(|copy| self.in_service(copy)).count();
+        let in_service = self
+            .copies
+            .iter()
+            .filter(|copy| self.in_service(copy))
+            .count();
         let same = |pair: &[Found]| match pair {
-            [a, b] => a.area == b.area && a.state.end == b.state.end && a.state.head == b.state.head,
+            [a, b] => {
+                a.area == b.area && a.state.end == b.state.end && a.state.head == b.state.head
+            }
             _ => true,
         };
         found.len() == in_service && found.windows(2).all(same)
     }
 
     fn adopt(&self, best: Found, others: &[Found], level: bool) -> Result<()> {
-        let RecordHead { generation, sequence, len, first, .. } = best.state.head.clone();
+        let RecordHead {
+            generation,
+            sequence,
+            len,
+            first,
+            ..
+        } = best.state.head.clone();
         let pages = len / PAGE_U64;
         for page in 0..pages {
             let sum = best.state.sums.get(page);
@@ -217,10 +255,16 @@ impl PageStore {
         if level {
             return Ok(());
         }
-        for (number, copy) in self.copies.iter().enumerate().filter(|(_, copy)| self.in_service(copy)) {
+        for (number, copy) in self
+            .copies
+            .iter()
+            .enumerate()
+            .filter(|(_, copy)| self.in_service(copy))
+        {
             // A crash between the records of two copies leaves one a single record behind, its pages complete: both
             // copies' pages are synced before the first record.
-            let behind = |other: &Found| other.copy == number && other.state.head.sequence + 1 >= sequence;
+            let behind =
+                |other: &Found| other.copy == number && other.state.head.sequence + 1 >= sequence;
             if number != best.copy && !others.iter().any(behind) {
                 self.bring_level(number, copy, pages)?;
             }
@@ -237,7 +281,11 @@ impl PageStore {
             if sum == 0 || matches!(copy.read_page(page, sum, &mut buffer), Ok(true)) {
                 continue;
             }
-            let mut others = self.copies.iter().enumerate().filter(|(other, _)| *other != number);
+            let mut others = self
+                .copies
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != number);
             if others.any(|(_, other)| matches!(other.read_page(page, sum, &mut buffer), Ok(true)))
                 && let Err(error) = copy.write_run(page, &[IoSlice::new(&buffer)])
             {

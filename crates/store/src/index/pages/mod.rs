@@ -115,7 +115,10 @@ pub(super) struct PageStore {
 
 impl std::fmt::Debug for PageStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PageStore").field("copies", &self.copies).field("len", &self.len).finish()
+        f.debug_struct("PageStore")
+            .field("copies", &self.copies)
+            .field("len", &self.len)
+            .finish()
     }
 }
 
@@ -158,7 +161,11 @@ impl PageStore {
 
     pub(super) fn status(&self) -> PageStatus {
         let count = |good: bool| {
-            let copies = self.copies.iter().filter(|copy| !good || self.in_service(copy)).count();
+            let copies = self
+                .copies
+                .iter()
+                .filter(|copy| !good || self.in_service(copy))
+                .count();
             u32::try_from(copies).unwrap_or(u32::MAX)
         };
         PageStatus {
@@ -182,7 +189,9 @@ impl PageStore {
         &self,
         mut operation: impl FnMut(&PageCopy) -> std::result::Result<(), DeviceError>,
     ) -> Result<()> {
-        let mut last = StoreError::Offline { why: "no copy of the index is in service".into() };
+        let mut last = StoreError::Offline {
+            why: "no copy of the index is in service".into(),
+        };
         let mut done = 0;
         for copy in self.copies.iter().filter(|copy| self.in_service(copy)) {
             match operation(copy) {
@@ -200,7 +209,9 @@ impl PageStore {
         if (self.failed)(copy.device_name(), &error) {
             Ok(error.into())
         } else {
-            Err(StoreError::Offline { why: error.to_string() })
+            Err(StoreError::Offline {
+                why: error.to_string(),
+            })
         }
     }
 
@@ -208,7 +219,9 @@ impl PageStore {
         if self.current.load(Ordering::SeqCst) {
             Ok(())
         } else {
-            Err(StoreError::Offline { why: "this opening of the index has ended".into() })
+            Err(StoreError::Offline {
+                why: "this opening of the index has ended".into(),
+            })
         }
     }
 }

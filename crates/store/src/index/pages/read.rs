@@ -14,7 +14,9 @@ impl PageStore {
         self.current()?;
         let end = offset.checked_add(out.len() as u64);
         if end.is_none_or(|end| end > self.bytes()) {
-            return Err(StoreError::Corrupt { what: "the index refers beyond its end".into() });
+            return Err(StoreError::Corrupt {
+                what: "the index refers beyond its end".into(),
+            });
         }
         if offset == 0 && out.len() <= PAGE {
             self.read_first(out);
@@ -25,7 +27,9 @@ impl PageStore {
         if out.len() > PAGE && self.read_joined(first, out) {
             return Ok(());
         }
-        out.chunks_exact_mut(PAGE).zip(first..).try_for_each(|(chunk, page)| self.read_page(page, chunk))
+        out.chunks_exact_mut(PAGE)
+            .zip(first..)
+            .try_for_each(|(chunk, page)| self.read_page(page, chunk))
     }
 
     fn read_first(&self, out: &mut [u8]) {
@@ -40,9 +44,14 @@ impl PageStore {
         if first == 0 || self.pending_pages.load(Ordering::Acquire) != 0 {
             return false;
         }
-        let Some(copy) = self.copies.iter().find(|copy| self.in_service(copy)) else { return false };
+        let Some(copy) = self.copies.iter().find(|copy| self.in_service(copy)) else {
+            return false;
+        };
         matches!(copy.pages.read_at(first * PAGE_U64, out), Ok(read) if read == out.len())
-            && out.chunks_exact(PAGE).zip(first..).all(|(chunk, page)| sum_of(chunk) == self.sums.get(page))
+            && out
+                .chunks_exact(PAGE)
+                .zip(first..)
+                .all(|(chunk, page)| sum_of(chunk) == self.sums.get(page))
     }
 
     fn read_page(&self, page: u64, out: &mut [u8]) -> Result<()> {
@@ -94,7 +103,9 @@ impl PageStore {
             bad.push(copy);
         }
         self.health.lost.fetch_add(1, Ordering::Relaxed);
-        Err(StoreError::Corrupt { what: format!("index page {page} is damaged on every copy") })
+        Err(StoreError::Corrupt {
+            what: format!("index page {page} is damaged on every copy"),
+        })
     }
 
     /// Writes a good page over a bad one. The writer is kept out, and what it wrote since stays.
@@ -133,8 +144,11 @@ impl PageStore {
             }
             // The page may have been replaced while it was read; repairing asks again.
             if let Some(good) = good {
-                self.health.bad.fetch_add(bad.len() as u64, Ordering::Relaxed);
-                bad.iter().for_each(|copy| self.repair(copy, page, sum, &good));
+                self.health
+                    .bad
+                    .fetch_add(bad.len() as u64, Ordering::Relaxed);
+                bad.iter()
+                    .for_each(|copy| self.repair(copy, page, sum, &good));
             }
             self.current()?;
         }

@@ -35,10 +35,15 @@ pub(super) struct RecordHead {
 
 fn start(kind: u32, head: &RecordHead, count: usize, entry: usize) -> Writer {
     let mut out = Writer::with_capacity(64 + head.first.len() + count * entry);
-    out.u32(MAGIC).u32(VERSION).u32(kind).u64(head.generation).u64(head.sequence);
+    out.u32(MAGIC)
+        .u32(VERSION)
+        .u32(kind)
+        .u64(head.generation)
+        .u64(head.sequence);
     out.u64(head.len).u64(head.kept);
     out.u32(u32::try_from(head.first.len()).unwrap_or(u32::MAX));
-    out.u32(u32::try_from(count).unwrap_or(u32::MAX)).bytes(&head.first);
+    out.u32(u32::try_from(count).unwrap_or(u32::MAX))
+        .bytes(&head.first);
     out
 }
 
@@ -59,7 +64,10 @@ pub(super) fn encode_changes(head: &RecordHead, pages: &[(u64, u64)]) -> Vec<u8>
 }
 
 /// A record of all pages of `sums`.
-pub(super) fn encode_checkpoint(head: &RecordHead, sums: impl ExactSizeIterator<Item = u64>) -> Vec<u8> {
+pub(super) fn encode_checkpoint(
+    head: &RecordHead,
+    sums: impl ExactSizeIterator<Item = u64>,
+) -> Vec<u8> {
     let mut out = start(CHECKPOINT, head, sums.len(), 8);
     for sum in sums {
         out.u64(sum);
@@ -94,9 +102,11 @@ pub(super) fn replay(bytes: &[u8], what: &str) -> Result<Option<Replayed>, Store
 fn refuse_newer(bytes: &[u8], what: &str) -> Result<(), StoreError> {
     let mut reader = Reader::new(bytes);
     match (reader.u32(), reader.u32()) {
-        (Ok(MAGIC), Ok(found)) if found > VERSION => {
-            Err(StoreError::Newer { what: what.to_string(), found, known: VERSION })
-        }
+        (Ok(MAGIC), Ok(found)) if found > VERSION => Err(StoreError::Newer {
+            what: what.to_string(),
+            found,
+            known: VERSION,
+        }),
         _ => Ok(()),
     }
 }
@@ -121,7 +131,9 @@ fn take_record(bytes: &[u8], state: &mut Replayed) -> Result<usize, Truncated> {
     let pages = len / PAGE as u64;
     let follows = state.end > 0;
     let fits = if follows {
-        kind == CHANGES && generation == state.head.generation && sequence == state.head.sequence + 1
+        kind == CHANGES
+            && generation == state.head.generation
+            && sequence == state.head.sequence + 1
     } else {
         kind == CHECKPOINT && count as u64 <= pages
     };
@@ -130,7 +142,13 @@ fn take_record(bytes: &[u8], state: &mut Replayed) -> Result<usize, Truncated> {
     }
     state.sums.clear(kept, state.head.len / PAGE as u64);
     let first = first.to_vec();
-    state.head = RecordHead { generation, sequence, len, kept, first };
+    state.head = RecordHead {
+        generation,
+        sequence,
+        len,
+        kept,
+        first,
+    };
     take_list(kind, list, pages, &state.sums)?;
     Ok(used + 8)
 }
@@ -139,7 +157,11 @@ fn take_list(kind: u32, list: &[u8], pages: u64, sums: &SumTable) -> Result<(), 
     let mut r = Reader::new(list);
     let mut next = 0;
     while !r.is_empty() {
-        let page = if kind == CHECKPOINT { next } else { u64::from(r.u32()?) };
+        let page = if kind == CHECKPOINT {
+            next
+        } else {
+            u64::from(r.u32()?)
+        };
         let sum = r.u64()?;
         if page < pages {
             sums.set(page, sum);

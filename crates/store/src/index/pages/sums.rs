@@ -21,7 +21,9 @@ pub(super) struct SumTable {
 
 impl Default for SumTable {
     fn default() -> Self {
-        Self { chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect() }
+        Self {
+            chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
+        }
     }
 }
 
@@ -32,15 +34,20 @@ impl SumTable {
     }
 
     pub(super) fn get(&self, page: u64) -> u64 {
-        let Some((chunk, slot)) = Self::place(page) else { return 0 };
+        let Some((chunk, slot)) = Self::place(page) else {
+            return 0;
+        };
         let chunk = self.chunks.get(chunk).and_then(OnceLock::get);
         chunk.map_or(0, |chunk| chunk[slot].load(Ordering::Acquire))
     }
 
     pub(super) fn set(&self, page: u64, sum: u64) {
         assert!(page < PAGES_MAX, "the index outgrew its checksum table");
-        let Some((chunk, slot)) = Self::place(page) else { return };
-        let chunk = self.chunks[chunk].get_or_init(|| (0..CHUNK).map(|_| AtomicU64::new(0)).collect());
+        let Some((chunk, slot)) = Self::place(page) else {
+            return;
+        };
+        let chunk =
+            self.chunks[chunk].get_or_init(|| (0..CHUNK).map(|_| AtomicU64::new(0)).collect());
         chunk[slot].store(sum, Ordering::Release);
     }
 

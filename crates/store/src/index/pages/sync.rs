@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::records::{RecordHead, encode_changes, encode_checkpoint};
 use super::sums::{PAGES_MAX, sum_of};
-use super::{PAGE, PAGE_U64, Pending, PageStore, SPILL_PAGES, Written};
+use super::{PAGE, PAGE_U64, PageStore, Pending, SPILL_PAGES, Written};
 use crate::{Result, StoreError};
 
 /// Bytes of records after which a new checkpoint is due, at least.
@@ -40,7 +40,10 @@ impl PageStore {
     }
 
     fn stage(&self, page: u64, chunk: &[u8]) {
-        let pending = Pending { sum: sum_of(chunk), data: Some(Arc::from(chunk)) };
+        let pending = Pending {
+            sum: sum_of(chunk),
+            data: Some(Arc::from(chunk)),
+        };
         let replaced = self.shard(page).write().insert(page, pending);
         if replaced.is_none() {
             self.pending_pages.fetch_add(1, Ordering::Release);
@@ -74,7 +77,8 @@ impl PageStore {
                 let keep = *page < pages;
                 if !keep {
                     self.pending_pages.fetch_sub(1, Ordering::Release);
-                    self.buffered_pages.fetch_sub(usize::from(pending.data.is_some()), Ordering::Relaxed);
+                    self.buffered_pages
+                        .fetch_sub(usize::from(pending.data.is_some()), Ordering::Relaxed);
                 }
                 keep
             });
@@ -85,7 +89,9 @@ impl PageStore {
     pub(super) fn sync(&self) -> Result<()> {
         let mut written = self.written.lock();
         self.current()?;
-        if front(&written.first) == front(&written.durable_first) && written.len == written.durable_len {
+        if front(&written.first) == front(&written.durable_first)
+            && written.len == written.durable_len
+        {
             return Ok(());
         }
         self.write_out(&mut written)?;
@@ -109,7 +115,10 @@ impl PageStore {
             return Ok(());
         }
         pages.sort_unstable_by_key(|(page, _)| *page);
-        let runs: Vec<_> = pages.chunk_by(|a, b| a.0 + 1 == b.0).flat_map(|run| run.chunks(RUN_PAGES)).collect();
+        let runs: Vec<_> = pages
+            .chunk_by(|a, b| a.0 + 1 == b.0)
+            .flat_map(|run| run.chunks(RUN_PAGES))
+            .collect();
         let mut slices = Vec::with_capacity(RUN_PAGES);
         written.unsynced = true;
         self.on_copies(|copy| {
@@ -132,7 +141,12 @@ impl PageStore {
     fn record(&self, written: &mut Written) -> Result<()> {
         let mut changes = Vec::with_capacity(self.pending_pages.load(Ordering::Acquire));
         for shard in &self.pending {
-            changes.extend(shard.read().iter().map(|(page, pending)| (*page, pending.sum)));
+            changes.extend(
+                shard
+                    .read()
+                    .iter()
+                    .map(|(page, pending)| (*page, pending.sum)),
+            );
         }
         changes.sort_unstable();
         if written.area_end > RECORDS_MIN.max(written.len / PAGE_U64 * 8) {
@@ -153,7 +167,8 @@ impl PageStore {
             self.sums.set(*page, *sum);
             self.shard(*page).write().remove(page);
         }
-        self.pending_pages.fetch_sub(changes.len(), Ordering::Release);
+        self.pending_pages
+            .fetch_sub(changes.len(), Ordering::Release);
     }
 
     /// Writes all checksums to the other record file and goes on there.
@@ -197,7 +212,11 @@ fn front(first: &[u8]) -> &[u8] {
 }
 
 fn head(written: &Written, generation: u64) -> RecordHead {
-    let used = written.first.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let used = written
+        .first
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
     RecordHead {
         generation,
         sequence: written.sequence + 1,

@@ -22,7 +22,9 @@ pub(super) struct TreeSnapshot {
 
 impl std::fmt::Debug for TreeSnapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TreeSnapshot").field("txg", &self.txg).finish_non_exhaustive()
+        f.debug_struct("TreeSnapshot")
+            .field("txg", &self.txg)
+            .finish_non_exhaustive()
     }
 }
 
@@ -38,7 +40,12 @@ impl TreeSnapshot {
     pub(super) fn take(opened: &Opened, shared: Weak<Shared>) -> Result<Self> {
         let transaction = opened.database.begin_read().map_err(engine)?;
         let table = transaction.open_table(ROWS).map_err(engine)?;
-        let mut snapshot = Self { generation: opened.generation, txg: Txg(0), table, shared };
+        let mut snapshot = Self {
+            generation: opened.generation,
+            txg: Txg(0),
+            table,
+            shared,
+        };
         let last = snapshot.value(rows::META, META_LAST)?;
         snapshot.txg = Txg(last.map_or(Ok(0), |last| rows::decode_number(&last))?);
         Ok(snapshot)
@@ -65,7 +72,10 @@ impl TreeSnapshot {
 
     fn last(&self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>> {
         let to = range_end(table, before);
-        let range = (Bound::Included(&[table.0][..]), to.as_ref().map(Vec::as_slice));
+        let range = (
+            Bound::Included(&[table.0][..]),
+            to.as_ref().map(Vec::as_slice),
+        );
         last_of(self.table.range::<&[u8]>(range).map_err(engine)?)
     }
 
@@ -81,8 +91,17 @@ impl TreeSnapshot {
     }
 
     /// Shows rows; `last` tells the last key shown.
-    fn rows(&self, from: Bound<&[u8]>, to: Bound<&[u8]>, last: &mut Vec<u8>, visit: Visit<'_>) -> std::result::Result<(), Broken> {
-        let range = self.table.range::<&[u8]>((from, to)).map_err(|e| Broken::Engine(engine(e)))?;
+    fn rows(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        last: &mut Vec<u8>,
+        visit: Visit<'_>,
+    ) -> std::result::Result<(), Broken> {
+        let range = self
+            .table
+            .range::<&[u8]>((from, to))
+            .map_err(|e| Broken::Engine(engine(e)))?;
         for row in range {
             let (key, value) = row.map_err(|e| Broken::Engine(engine(e)))?;
             let key = key.value();
@@ -101,10 +120,15 @@ impl TreeSnapshot {
 pub(super) fn last_of(
     mut range: redb::Range<'_, &'static [u8], &'static [u8]>,
 ) -> Result<Option<(Bytes, Bytes)>> {
-    let Some(row) = range.next_back() else { return Ok(None) };
+    let Some(row) = range.next_back() else {
+        return Ok(None);
+    };
     let (key, value) = row.map_err(engine)?;
     let own = key.value().get(1..).unwrap_or_default();
-    Ok(Some((Bytes::copy_from_slice(own), Bytes::copy_from_slice(value.value()))))
+    Ok(Some((
+        Bytes::copy_from_slice(own),
+        Bytes::copy_from_slice(value.value()),
+    )))
 }
 
 /// The end of a range in the shared tree: the given end, or the next table.
@@ -130,7 +154,9 @@ impl Snapshot for TreeSnapshot {
             Ok(value) => Ok(value),
             Err(error) => match self.successor() {
                 // An unreadable page fails again here; it latched the new opening too, so that is left working.
-                Some(next) => next.value(table, key).inspect_err(|_| drop(next.successor())),
+                Some(next) => next
+                    .value(table, key)
+                    .inspect_err(|_| drop(next.successor())),
                 None => Err(error),
             },
         }
@@ -150,8 +176,14 @@ impl Snapshot for TreeSnapshot {
             Err(Broken::Visitor(error)) => return Err(error),
             Err(Broken::Engine(error)) => error,
         };
-        let Some(next) = self.successor() else { return Err(error) };
-        let from = if last.is_empty() { Bound::Included(from) } else { Bound::Excluded(last) };
+        let Some(next) = self.successor() else {
+            return Err(error);
+        };
+        let from = if last.is_empty() {
+            Bound::Included(from)
+        } else {
+            Bound::Excluded(last)
+        };
         let from = from.as_ref().map(Vec::as_slice);
         match next.rows(from, to, &mut Vec::new(), visit) {
             Ok(()) => Ok(()),
@@ -167,7 +199,9 @@ impl Snapshot for TreeSnapshot {
         match self.last(table, before) {
             Ok(row) => Ok(row),
             Err(error) => match self.successor() {
-                Some(next) => next.last(table, before).inspect_err(|_| drop(next.successor())),
+                Some(next) => next
+                    .last(table, before)
+                    .inspect_err(|_| drop(next.successor())),
                 None => Err(error),
             },
         }

@@ -21,28 +21,37 @@ pub(super) struct TreeWrite<'t> {
 
 impl<'t> TreeWrite<'t> {
     pub(super) fn new(table: redb::Table<'t, &'static [u8], &'static [u8]>) -> Result<Self> {
-        let mut writer = Self { table, key: Vec::new(), last: Txg(0) };
+        let mut writer = Self {
+            table,
+            key: Vec::new(),
+            last: Txg(0),
+        };
         let last = WriteTxn::get(&mut writer, rows::META, META_LAST)?;
         writer.last = Txg(last.map_or(Ok(0), |last| rows::decode_number(&last))?);
         Ok(writer)
     }
 
     pub(super) fn format_version(&mut self) -> Result<Option<u32>> {
-        let Some(version) = WriteTxn::get(self, rows::META, META_VERSION)? else { return Ok(None) };
+        let Some(version) = WriteTxn::get(self, rows::META, META_VERSION)? else {
+            return Ok(None);
+        };
         let version = u32::try_from(rows::decode_number(&version)?);
         Ok(Some(version.unwrap_or(u32::MAX)))
     }
 
     pub(super) fn set_format_version(&mut self, version: u32) -> Result<()> {
         let version = rows::encode_number(u64::from(version));
-        self.insert(rows::META, META_VERSION, &version, &mut Vec::new()).map(|_| ())
+        self.insert(rows::META, META_VERSION, &version, &mut Vec::new())
+            .map(|_| ())
     }
 }
 
 /// Moves a replaced value to `old`.
 fn take(value: Option<redb::AccessGuard<'_, &'static [u8]>>, old: &mut Vec<u8>) -> bool {
     old.clear();
-    value.inspect(|value| old.extend_from_slice(value.value())).is_some()
+    value
+        .inspect(|value| old.extend_from_slice(value.value()))
+        .is_some()
 }
 
 impl WriteTxn for TreeWrite<'_> {
@@ -52,9 +61,18 @@ impl WriteTxn for TreeWrite<'_> {
         Ok(value.map(|value| Bytes::copy_from_slice(value.value())))
     }
 
-    fn insert(&mut self, table: Table, key: &[u8], value: &[u8], old: &mut Vec<u8>) -> Result<bool> {
+    fn insert(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        value: &[u8],
+        old: &mut Vec<u8>,
+    ) -> Result<bool> {
         tree_key(&mut self.key, table, key);
-        let replaced = self.table.insert(self.key.as_slice(), value).map_err(engine)?;
+        let replaced = self
+            .table
+            .insert(self.key.as_slice(), value)
+            .map_err(engine)?;
         Ok(take(replaced, old))
     }
 
@@ -89,7 +107,10 @@ impl WriteTxn for TreeWrite<'_> {
 
     fn last_row(&mut self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>> {
         let to = range_end(table, before);
-        let range = (Bound::Included(&[table.0][..]), to.as_ref().map(Vec::as_slice));
+        let range = (
+            Bound::Included(&[table.0][..]),
+            to.as_ref().map(Vec::as_slice),
+        );
         last_of(self.table.range::<&[u8]>(range).map_err(engine)?)
     }
 
@@ -99,11 +120,15 @@ impl WriteTxn for TreeWrite<'_> {
 
     fn set_last_txg(&mut self, txg: Txg) -> Result<()> {
         if txg < self.last {
-            let what = format!("index: asked to go back from group {} to {}", self.last.0, txg.0);
+            let what = format!(
+                "index: asked to go back from group {} to {}",
+                self.last.0, txg.0
+            );
             return Err(StoreError::Invalid { what });
         }
         self.last = txg;
         let value = rows::encode_number(txg.0);
-        self.insert(rows::META, META_LAST, &value, &mut Vec::new()).map(|_| ())
+        self.insert(rows::META, META_LAST, &value, &mut Vec::new())
+            .map(|_| ())
     }
 }
