@@ -45,7 +45,7 @@ pub enum ErrorKind {
     Internal,
 }
 
-pub type Result<T> = std::result::Result<T, StoreError>;
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 impl StoreError {
     /// Groups errors by what the caller may do.

@@ -1,18 +1,30 @@
 //! Transaction groups: a mirrored log, an overlay, an index, extents, the past and its thinning.
 
+mod clean;
+mod commit;
+mod data;
+mod drain;
+mod engine;
 mod error;
 mod feed;
 mod history;
 mod index;
+mod inodes;
 mod jobs;
+mod log;
+mod open;
+mod overlay;
+mod record;
+mod report;
 mod rows;
+mod space;
 mod store;
 mod thin;
 mod txn;
 mod types;
 
 pub use error::{ErrorKind, Result, StoreError};
-pub use jobs::Jobs;
+pub use jobs::{JobId, JobKind, JobState, JobStatus, Jobs, Step};
 pub use store::Store;
 pub use strongroom_pool::Txg;
 pub use txn::Txn;
@@ -20,3 +32,6 @@ pub use types::{
     Aspect, DataHead, HistoryOptions, Inode, Key, ObjectId, Planted, SessionId, StoreOptions,
     StoreSpace, StoreStatus, Table,
 };
+
+#[cfg(test)]
+mod tests;

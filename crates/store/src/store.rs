@@ -1,168 +1,226 @@
 //! The store's public face.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use strongroom_device::{Env, Timestamp};
 use strongroom_pool::Pool;
 
+use crate::commit::Wanted;
+use crate::data::Change;
+use crate::engine::Engine;
+use crate::open;
 use crate::{
-    DataHead, Inode, Jobs, ObjectId, Result, SessionId, StoreOptions, StoreSpace, StoreStatus,
-    Table, Txg, Txn,
+    DataHead, Inode, Jobs, ObjectId, Result, SessionId, StoreError, StoreOptions, StoreSpace,
+    StoreStatus, Table, Txg, Txn,
 };
 
 /// Rows and file data over one pool. See ARCHITECTURE.md for the meaning.
+///
+/// Dropping it without [`Store::close`] ends its tasks as a crash would: nothing acknowledged is lost.
 #[derive(Debug)]
 pub struct Store {
+    engine: Arc<Engine>,
     jobs: Jobs,
 }
 
-#[expect(clippy::unused_async, reason = "signatures first")]
 impl Store {
-    /// Lays a new store on a blank pool.
+    /// Lays a new store on a blank pool. Durable on return.
     pub fn create(
-        _env: Arc<dyn Env>,
-        _pool: Arc<Pool>,
-        _options: StoreOptions,
+        env: Arc<dyn Env>,
+        pool: Arc<Pool>,
+        options: StoreOptions,
     ) -> Result<Arc<Self>> {
-        unimplemented!()
+        Ok(Self::start(open::create(env, pool, options)?))
     }
 
     /// Recovers what was acknowledged and starts the committer and the feeder.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming file and offset, when acknowledged changes are damaged on every copy of the log.
     pub fn open(
-        _env: Arc<dyn Env>,
-        _pool: Arc<Pool>,
-        _options: StoreOptions,
+        env: Arc<dyn Env>,
+        pool: Arc<Pool>,
+        options: StoreOptions,
     ) -> Result<Arc<Self>> {
-        unimplemented!()
+        Ok(Self::start(open::open(env, pool, options)?))
+    }
+
+    fn start(engine: Arc<Engine>) -> Arc<Self> {
+        let jobs = Jobs::new(Arc::clone(&engine));
+        engine.spawn_counted("store committer", Arc::clone(&engine).run_committer());
+        engine.spawn_counted("store ticker", Arc::clone(&engine).run_ticker());
+        engine.spawn_counted("store feeder", Arc::clone(&engine).run_feeder());
+        engine.spawn_counted("store cleaner", Arc::clone(&engine).run_cleaner());
+        // What recovery found is fed and cleaned without waiting for new changes.
+        engine.wake.feeder.notify_one();
+        engine.wake.cleaner.notify_one();
+        Arc::new(Self { engine, jobs })
     }
 
     /// Commits, feeds the index, stops the tasks. Everything later answers `Closed`.
     pub async fn close(&self) -> Result<()> {
-        unimplemented!()
+        if self.engine.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let result = self.finish().await;
+        self.engine.stop();
+        self.stopped().await;
+        let sealed = self.engine.pool.close();
+        result.and(sealed.map_err(StoreError::from))
+    }
+
+    async fn finish(&self) -> Result<()> {
+        self.engine.request(Wanted::Everything).await?;
+        self.engine.feed_up_to(self.engine.feedable()).await?;
+        self.engine.request(Wanted::Watermark).await
+    }
+
+    async fn stopped(&self) {
+        loop {
+            let stopped = self.engine.wake.stopped.notified();
+            let mut stopped = std::pin::pin!(stopped);
+            stopped.as_mut().enable();
+            if self.engine.wake.running.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            stopped.await;
+        }
     }
 
     /// The newest value of a row.
-    pub fn get(&self, _table: Table, _key: &[u8]) -> Result<Option<Bytes>> {
-        unimplemented!()
+    pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
+        self.engine.get(table, key)
     }
 
     /// Rows with `start <= key < end` in order, at most `limit`; both share their first 8 bytes.
     pub fn scan(
         &self,
-        _table: Table,
-        _start: &[u8],
-        _end: &[u8],
-        _limit: usize,
+        table: Table,
+        start: &[u8],
+        end: &[u8],
+        limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>> {
-        unimplemented!()
+        self.engine.scan_pinned(table, start, end, limit).map(|(rows, _)| rows)
     }
 
-    /// A new id, near those of the same directory of birth; never given twice.
-    pub fn allocate_inode(&self, _near: Inode) -> Inode {
-        unimplemented!()
+    /// A new id, near those of the same directory of birth; never given twice. Ids below 1024 are never allocated.
+    pub fn allocate_inode(&self, near: Inode) -> Inode {
+        self.engine.allocate_inode(near)
     }
 
     /// Begins a unit of atomicity.
     pub fn txn(&self, session: SessionId) -> Txn<'_> {
-        Txn { store: self, session }
+        Txn::new(&self.engine, session)
     }
 
-    /// Waits while the overlay or the log are too full. Called before a change, outside locks.
+    /// Waits while the overlay, the log or memory are too full. Called before a change, outside locks.
     pub async fn throttle(&self) {
-        unimplemented!()
+        self.engine.throttle().await;
     }
 
     /// All namespace changes so far and the data of these objects are durable on return.
-    pub async fn sync(&self, _objects: &[ObjectId]) -> Result<()> {
-        unimplemented!()
+    pub async fn sync(&self, objects: &[ObjectId]) -> Result<()> {
+        self.engine.not_closed()?;
+        self.engine.request(Wanted::Objects(objects.to_vec())).await
     }
 
     /// Everything so far is durable on return.
     pub async fn sync_all(&self) -> Result<()> {
-        unimplemented!()
+        self.engine.not_closed()?;
+        self.engine.request(Wanted::Everything).await
     }
 
     /// The object's size, space and time; zeroes when absent.
-    pub fn head(&self, _object: ObjectId) -> Result<DataHead> {
-        unimplemented!()
+    pub fn head(&self, object: ObjectId) -> Result<DataHead> {
+        Ok(self.engine.head(object)?.unwrap_or_default())
     }
 
-    pub fn head_if_exists(&self, _object: ObjectId) -> Result<Option<DataHead>> {
-        unimplemented!()
+    /// As [`Store::head`]; None if the object was never written.
+    pub fn head_if_exists(&self, object: ObjectId) -> Result<Option<DataHead>> {
+        self.engine.head(object)
     }
 
-    /// Heads of many objects, in their order; zeroes when absent. For listings: ascending
-    /// inodes are looked up together.
-    pub fn heads(&self, _objects: &[ObjectId]) -> Result<Vec<DataHead>> {
-        unimplemented!()
+    /// Heads of many objects, in their order; zeroes when absent.
+    pub fn heads(&self, objects: &[ObjectId]) -> Result<Vec<DataHead>> {
+        objects.iter().map(|object| self.head(*object)).collect()
     }
 
     /// Reads from `offset`; short only at the end of the data.
-    pub fn read(&self, _object: ObjectId, _offset: u64, _buffer: &mut [u8]) -> Result<usize> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// `Corrupt` when no good copy of the bytes is left; never wrong bytes.
+    pub fn read(&self, object: ObjectId, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        self.engine.read(object, offset, buffer)
     }
 
     /// Writes all of `data`; reserves its space first and waits while memory is too full.
     pub async fn write(
         &self,
-        _session: SessionId,
-        _object: ObjectId,
-        _offset: u64,
-        _data: &[u8],
-        _mtime: Option<Timestamp>,
+        session: SessionId,
+        object: ObjectId,
+        offset: u64,
+        data: &[u8],
+        mtime: Option<Timestamp>,
     ) -> Result<()> {
-        unimplemented!()
+        self.engine.throttle().await;
+        self.engine.write(Change { session, object, mtime }, offset, data)
     }
 
     /// Sets the size; growing makes a hole.
     pub async fn truncate(
         &self,
-        _session: SessionId,
-        _object: ObjectId,
-        _size: u64,
-        _mtime: Option<Timestamp>,
+        session: SessionId,
+        object: ObjectId,
+        size: u64,
+        mtime: Option<Timestamp>,
     ) -> Result<()> {
-        unimplemented!()
+        self.engine.throttle().await;
+        self.engine.writable()?;
+        self.engine.truncate(Change { session, object, mtime }, size)
     }
 
     /// Makes a hole; the size stays.
     pub async fn zero(
         &self,
-        _session: SessionId,
-        _object: ObjectId,
-        _offset: u64,
-        _len: u64,
-        _mtime: Option<Timestamp>,
+        session: SessionId,
+        object: ObjectId,
+        offset: u64,
+        len: u64,
+        mtime: Option<Timestamp>,
     ) -> Result<()> {
-        unimplemented!()
+        self.engine.throttle().await;
+        self.engine.writable()?;
+        self.engine.zero(Change { session, object, mtime }, offset, len)
     }
 
     pub fn set_mtime(
         &self,
-        _session: SessionId,
-        _object: ObjectId,
-        _mtime: Timestamp,
+        session: SessionId,
+        object: ObjectId,
+        mtime: Timestamp,
     ) -> Result<()> {
-        unimplemented!()
+        self.engine.writable()?;
+        self.engine.set_mtime(Change { session, object, mtime: Some(mtime) })
     }
 
     /// The parts of `offset..offset + len` that hold data, as (offset, length), in order.
     pub fn allocated_ranges(
         &self,
-        _object: ObjectId,
-        _offset: u64,
-        _len: u64,
+        object: ObjectId,
+        offset: u64,
+        len: u64,
     ) -> Result<Vec<(u64, u64)>> {
-        unimplemented!()
+        self.engine.allocated_ranges(object, offset, len)
     }
 
     pub fn space(&self) -> Result<StoreSpace> {
-        unimplemented!()
+        self.engine.space_report()
     }
 
     pub fn status(&self) -> StoreStatus {
-        unimplemented!()
+        self.engine.status()
     }
 
     /// The one engine for long work.
@@ -172,11 +230,17 @@ impl Store {
 
     /// The transaction group that is open now.
     pub fn last_txg(&self) -> Txg {
-        unimplemented!()
+        self.engine.open_txg()
     }
 
     /// The newest transaction group that survives a crash.
     pub fn durable_txg(&self) -> Txg {
-        unimplemented!()
+        self.engine.durable_txg()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.engine.stop();
     }
 }

@@ -2,43 +2,86 @@
 
 use bytes::Bytes;
 
-use crate::{Aspect, Inode, Key, ObjectId, Result, SessionId, Store, Table, Txg};
+use crate::engine::Engine;
+use crate::feed::{Change, DeadObject};
+use crate::{Aspect, Inode, Key, ObjectId, Result, SessionId, Table, Txg};
 
 /// All of it in one transaction group, or nothing; dropped means nothing.
 #[derive(Debug)]
 pub struct Txn<'a> {
-    pub(crate) store: &'a Store,
-    pub(crate) session: SessionId,
+    engine: &'a Engine,
+    session: SessionId,
+    rows: Vec<(Table, Key, Option<Bytes>)>,
+    changes: Vec<Change>,
+    dead: Vec<ObjectId>,
+    /// Bytes that rows grow by at most.
+    needs: u64,
 }
 
-impl Txn<'_> {
-    pub fn put(&mut self, table: Table, key: impl Into<Key>, value: impl Into<Bytes>) {
-        let _ = (table, key.into(), value.into());
-        unimplemented!()
+impl<'a> Txn<'a> {
+    pub(crate) fn new(engine: &'a Engine, session: SessionId) -> Self {
+        let (rows, changes, dead) = (Vec::new(), Vec::new(), Vec::new());
+        Self { engine, session, rows, changes, dead, needs: 0 }
     }
 
+    /// Sets a row. The key begins with the 8-byte big-endian id of the inode that owns it.
+    pub fn put(&mut self, table: Table, key: impl Into<Key>, value: impl Into<Bytes>) {
+        let (key, value) = (key.into(), value.into());
+        assert!(key.len() >= 8, "a key begins with its inode");
+        self.needs += (key.len() + value.len()) as u64;
+        self.rows.push((table, key, Some(value)));
+    }
+
+    /// Removes a row, if it is there.
     pub fn delete(&mut self, table: Table, key: impl Into<Key>) {
-        let _ = (table, key.into());
-        unimplemented!()
+        let key = key.into();
+        assert!(key.len() >= 8, "a key begins with its inode");
+        self.rows.push((table, key, None));
     }
 
     /// Tells the change log what this transaction touched.
     pub fn note(&mut self, inode: Inode, aspect: Aspect) {
-        let _ = (inode, aspect);
-        unimplemented!()
+        self.changes.push(Change { inode, aspect, session: self.session });
     }
 
-    /// The object's data dies with this transaction.
+    /// The object's data dies with this transaction. Its id is not used again.
     pub fn delete_object(&mut self, object: ObjectId) {
-        let _ = object;
-        unimplemented!()
+        self.dead.push(object);
     }
 
     /// Makes the transaction visible to all readers; durable with its group.
     ///
-    /// `NoSpace` when it needs room and there is none. One that only deletes draws on the reserve.
+    /// # Errors
+    /// `NoSpace` when it needs room and there is none; one that removes rows or objects may put others and draws on the
+    /// reserve. `Offline` or `Closed` when nothing may be written any more.
     pub fn commit(self) -> Result<Txg> {
-        let _ = (self.store, self.session);
-        unimplemented!()
+        let engine = self.engine;
+        engine.writable()?;
+        let removes = !self.dead.is_empty() || self.rows.iter().any(|(_, _, value)| value.is_none());
+        if self.needs > 0 && !removes {
+            drop(engine.admit(self.needs)?);
+        }
+        Ok(self.join())
+    }
+
+    fn join(self) -> Txg {
+        let engine = self.engine;
+        let gate = engine.join();
+        let txg = *gate;
+        for (table, key, value) in self.rows {
+            engine.overlay.lock(key.inode()).put(txg, self.session, table, key, value);
+        }
+        for change in self.changes {
+            engine.overlay.lock(change.inode).change(change);
+        }
+        for object in self.dead {
+            if engine.kill_object(object, txg) {
+                let dead = DeadObject { txg, session: self.session, object };
+                engine.overlay.lock(object.inode).dead(dead);
+            }
+        }
+        drop(gate);
+        engine.mark_dirty();
+        txg
     }
 }

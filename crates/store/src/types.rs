@@ -170,6 +170,8 @@ pub struct StoreOptions {
     pub history: Option<HistoryOptions>,
     /// Memory for the index's pages, in bytes.
     pub index_cache: usize,
+    /// Threads that read ahead for the feeder; 0 in a simulation.
+    pub index_readers: usize,
     /// One log file, in bytes; rounded up to 1 MiB.
     pub log_file: u64,
     /// How many log files there may be in one copy.
@@ -190,11 +192,12 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             txg_interval: Duration::from_secs(1),
-            inline_max: 4096,
+            inline_max: 2048,
             history: Some(HistoryOptions::default()),
             index_cache: 256 << 20,
-            log_file: 64 << 20,
-            log_files_max: 16,
+            index_readers: 8,
+            log_file: 16 << 20,
+            log_files_max: 48,
             overlay_rows_max: 600_000,
             overlay_bytes_max: 192 << 20,
             dirty_bytes_max: 128 << 20,
@@ -245,4 +248,6 @@ pub struct StoreStatus {
     pub offline: Option<String>,
     /// Damaged log frames repaired from another copy since opening.
     pub log_repairs: u64,
+    /// Rows given to the index since opening.
+    pub fed_rows: u64,
 }

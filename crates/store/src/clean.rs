@@ -1,0 +1,123 @@
+//! Cleaning: gives back the space of what no row names any more, and thins the past.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use strongroom_device::EnvExt as _;
+
+use crate::engine::Engine;
+use crate::feed::{self, DeadStripe};
+use crate::thin::{self, Budget, Schedule};
+use crate::{Result, Txg};
+
+/// Dead stripes given back in one go.
+const PUNCH_MAX: usize = 1024;
+/// Rows that one step of thinning may look at.
+const THIN_ROWS: usize = 20_000;
+/// The past is thinned this often when there is no hurry.
+const THIN_EVERY: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// Cleans after the feeder, until the store stops.
+    pub(crate) async fn run_cleaner(self: Arc<Self>) {
+        while !self.stopping() {
+            self.wake.cleaner.notified().await;
+            if self.stopping() || self.failure().is_some() {
+                continue;
+            }
+            let engine = Arc::clone(&self);
+            let cleaned = self.env.run_blocking(move || engine.clean()).await;
+            if let Err(error) = cleaned {
+                tracing::warn!(%error, "cleaning stopped; it goes on later");
+            }
+        }
+    }
+
+    /// One round: thin where it is due, then give back the stripes that died.
+    pub(crate) fn clean(&self) -> Result<()> {
+        let short = self.is_short();
+        if short || self.thinning_due() {
+            self.thin(short)?;
+        }
+        while self.punch_dead()? {}
+        self.refresh_space();
+        Ok(())
+    }
+
+    /// Clients can write less than one part in sixteen, or had to be refused.
+    fn is_short(&self) -> bool {
+        let left = self.space.available(self.memory.dirty() as u64);
+        left < i64::try_from(self.space.total() / 16).unwrap_or(i64::MAX)
+    }
+
+    fn thinning_due(&self) -> bool {
+        let now = self.env.monotonic();
+        let mut last = self.last_thinning.lock();
+        let due = last.is_none_or(|last| now.saturating_sub(last) >= THIN_EVERY);
+        if due {
+            *last = Some(now);
+        }
+        due
+    }
+
+    fn thin(&self, pressure: bool) -> Result<()> {
+        let window = self.options.history.map(|history| history.window);
+        let schedule = Schedule::window(window.unwrap_or_default());
+        let budget = Budget { rows: THIN_ROWS, pressure };
+        loop {
+            let _feeding = self.feeding.lock();
+            let freed = thin::thin(self.index.as_ref(), &schedule, self.env.now(), budget)?;
+            tracing::debug!(rows = freed.rows, extents = freed.extents.len(), "thinned the past");
+            let enough = pressure && freed.rows > 0 && !freed.dead_stripes.is_empty();
+            if !freed.more || freed.exhausted || enough || self.stopping() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Gives back stripes in which nothing is alive and that no reader can see any more. True if there may be more.
+    fn punch_dead(&self) -> Result<bool> {
+        let index = self.index.as_ref();
+        let reach = Txg(index.oldest_pinned().0.min(index.last_txg().0));
+        let dead = feed::dead_stripes(index, reach, PUNCH_MAX)?;
+        if dead.is_empty() || self.stopping() {
+            return Ok(false);
+        }
+        let mut segments: Vec<_> = dead.iter().map(|stripe| stripe.segment).collect();
+        segments.dedup();
+        for stripe in &dead {
+            self.punch(*stripe)?;
+        }
+        let _feeding = self.feeding.lock();
+        feed::forget_dead_stripes(index, &dead)?;
+        Ok(dead.len() == PUNCH_MAX)
+    }
+
+    fn punch(&self, dead: DeadStripe) -> Result<()> {
+        let stripes = match self.pool.stripes(dead.segment) {
+            Ok(stripes) => stripes,
+            Err(strongroom_pool::PoolError::NoSegment { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(found) = stripes.iter().find(|stripe| stripe.stripe == dead.stripe) else {
+            return Ok(());
+        };
+        if !found.punched {
+            self.pool.punch_stripe(dead.segment, dead.stripe, found.blocks)?;
+            self.punched.fetch_add(1, Ordering::Relaxed);
+        }
+        let gone = |stripe: &strongroom_pool::StripeInfo| {
+            stripe.punched || stripe.stripe == dead.stripe
+        };
+        let sealed = self
+            .pool
+            .segments()?
+            .iter()
+            .any(|segment| segment.id == dead.segment && !segment.open);
+        if sealed && stripes.iter().all(gone) {
+            self.pool.delete_segment(dead.segment)?;
+        }
+        Ok(())
+    }
+}

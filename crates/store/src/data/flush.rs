@@ -1,0 +1,251 @@
+//! From memory into segments: small buffers of many files are packed into full stripes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use strongroom_pool::{ExtentTag, Lane, MAX_STRIPE_PAYLOAD, SegmentId};
+
+use super::{EXTENT_MAX, Entry, Layer, Object, Piece, Sealed, State};
+use crate::engine::Engine;
+use crate::rows;
+use crate::{ObjectId, Result};
+
+/// Extents on their way into one stripe.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    engine: &'a Engine,
+    room: usize,
+    used: usize,
+    items: Vec<Item>,
+}
+
+#[derive(Debug)]
+struct Item {
+    object: ObjectId,
+    start: u64,
+    bytes: Bytes,
+}
+
+/// A range whose bytes lie in a segment now.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) object: ObjectId,
+    pub(super) start: u64,
+    pub(super) piece: Piece,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(engine: &'a Engine) -> Self {
+        let room = MAX_STRIPE_PAYLOAD * usize::from(engine.pool.layout().data.max(1));
+        Self { engine, room, used: 0, items: Vec::new() }
+    }
+
+    fn fits(&self, len: usize) -> bool {
+        // The stripe's header lists its extents, so their number is bounded, too.
+        self.used + len.next_multiple_of(4096) <= self.room && self.items.len() < 256
+    }
+
+    pub(super) fn add(&mut self, object: ObjectId, start: u64, bytes: Bytes) {
+        self.used += bytes.len().next_multiple_of(4096);
+        self.items.push(Item { object, start, bytes });
+    }
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Writes the stripes and empties the batch.
+    pub(super) fn append(&mut self, lane: Lane) -> Result<Vec<Placed>> {
+        let items = std::mem::take(&mut self.items);
+        self.used = 0;
+        let mut placed = Vec::with_capacity(items.len());
+        let mut rest = items.as_slice();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.fitting(rest));
+            placed.extend(self.append_stripe(lane, now)?);
+            rest = later;
+        }
+        Ok(placed)
+    }
+
+    fn fitting(&self, items: &[Item]) -> usize {
+        let mut used = 0;
+        let fits = items.iter().take(256).take_while(|item| {
+            used += item.bytes.len().next_multiple_of(4096);
+            used <= self.room
+        });
+        fits.count().max(1)
+    }
+
+    fn append_stripe(&self, lane: Lane, items: &[Item]) -> Result<Vec<Placed>> {
+        let txg = self.engine.open_txg();
+        let parts: Vec<[&[u8]; 1]> = items.iter().map(|item| [&item.bytes[..]]).collect();
+        let tag = |item: &Item| ExtentTag {
+            inode: item.object.inode.0,
+            stream: item.object.stream,
+            offset: item.start,
+            len: u32::try_from(item.bytes.len()).unwrap_or(u32::MAX),
+            txg,
+        };
+        let extents: Vec<(ExtentTag, &[&[u8]])> =
+            items.iter().zip(&parts).map(|(item, part)| (tag(item), &part[..])).collect();
+        let addresses = self.engine.append(lane, &extents)?;
+        assert_eq!(addresses.len(), items.len(), "the pool gives an address for every extent");
+        let placed = |(item, address): (&Item, _)| {
+            let whole = u32::try_from(item.bytes.len()).unwrap_or(u32::MAX);
+            let piece = Piece::Extent { address, start: 0, whole };
+            Placed { object: item.object, start: item.start, piece }
+        };
+        Ok(items.iter().zip(addresses).map(placed).collect())
+    }
+}
+
+impl Engine {
+    /// Seals these objects and brings their bytes into segments. Returns those that wait to be published.
+    /// The caller holds the flush lock.
+    pub(crate) fn flush_objects(&self, objects: &[Arc<Object>]) -> Result<Vec<Arc<Object>>> {
+        let mut sealed = Vec::with_capacity(objects.len());
+        let mut batch = Batch::new(self);
+        let mut waiting: Vec<Arc<Object>> = Vec::new();
+        for object in objects {
+            if let Some(pieces) = self.seal(object)? {
+                for (start, bytes) in pieces {
+                    if !batch.fits(bytes.len()) {
+                        self.flush_batch(&mut batch, &waiting)?;
+                        waiting.clear();
+                    }
+                    batch.add(object.id, start, bytes);
+                    waiting.push(Arc::clone(object));
+                }
+                sealed.push(Arc::clone(object));
+            }
+        }
+        if !batch.is_empty() {
+            self.flush_batch(&mut batch, &waiting)?;
+        }
+        Ok(sealed)
+    }
+
+    fn flush_batch(&self, batch: &mut Batch<'_>, objects: &[Arc<Object>]) -> Result<()> {
+        // What is nearly a stripe by itself does not belong among the small ones.
+        let lane = if batch.items.len() == 1 && batch.used >= EXTENT_MAX / 2 {
+            Lane::Stream(0)
+        } else {
+            Lane::Small
+        };
+        let placed = batch.append(lane)?;
+        assert_eq!(placed.len(), objects.len(), "every extent of a batch has its object");
+        for (placed, object) in placed.into_iter().zip(objects) {
+            let mut state = object.state.lock();
+            if let Some(sealed) = &mut state.sealed {
+                sealed.layer.replace(placed.start, placed.piece);
+            } else {
+                // The object died while its bytes were on their way.
+                self.orphan_piece(&placed.piece);
+            }
+            self.settle(&mut state);
+        }
+        Ok(())
+    }
+
+    /// Moves the pending layer over to the sealed one. Returns the bytes that need a segment, or None if nothing
+    /// changed.
+    fn seal(&self, object: &Object) -> Result<Option<Vec<(u64, Bytes)>>> {
+        let Some(mut state) = self.attached(object)? else { return Ok(None) };
+        if state.is_clean() {
+            self.release_if_clean(object, &mut state);
+            return Ok(None);
+        }
+        self.seal_state(object.id, &mut state).map(Some)
+    }
+
+    fn seal_state(&self, id: ObjectId, state: &mut State) -> Result<Vec<(u64, Bytes)>> {
+        let mut dropped = Vec::new();
+        let pending = std::mem::take(&mut state.pending);
+        let mut layer = match state.sealed.take() {
+            Some(mut sealed) => {
+                sealed.layer.cover(pending, &mut dropped);
+                sealed.layer
+            }
+            None => pending,
+        };
+        self.orphan(&dropped);
+        layer.freeze();
+        let inline = self.stays_inline(state, &layer);
+        let filled = if inline { Ok(()) } else { self.fill_from_inline(id, state, &mut layer) };
+        let frozen = |(start, entry): (u64, &Entry)| match &entry.piece {
+            Piece::Frozen(bytes) => Some((start, bytes.clone())),
+            Piece::Buffer { .. } | Piece::Extent { .. } | Piece::Hole => None,
+        };
+        let pieces =
+            if inline { Vec::new() } else { layer.iter().filter_map(frozen).collect() };
+        let (head, session) = (state.head, state.session);
+        state.sealed = Some(Sealed { layer, head, session, synced: false });
+        state.changed = false;
+        filled.map(|()| pieces)
+    }
+
+    /// Small content lives in a row of its own, as long as no extents were made for it.
+    pub(super) fn stays_inline(&self, state: &State, layer: &Layer) -> bool {
+        let size = state.head.size;
+        let streamed =
+            layer.iter().any(|(_, entry)| matches!(entry.piece, Piece::Extent { .. }));
+        let mapped = state.published.head.size > 0 && !state.published.inline;
+        size == 0 || (size <= self.options.inline_max as u64 && !mapped && !streamed)
+    }
+
+    /// What the inline row holds and the layer does not hide needs a place in a segment.
+    fn fill_from_inline(&self, id: ObjectId, state: &State, layer: &mut Layer) -> Result<()> {
+        if !state.published.inline {
+            return Ok(());
+        }
+        let content = self.get(rows::INLINE, &rows::object_key(id))?.unwrap_or_default();
+        let end = (content.len() as u64).min(state.head.size);
+        for (start, end) in super::read::gaps(layer, 0, end) {
+            let range = to_index(start)..to_index(end);
+            let entry = Entry {
+                end,
+                session: state.session,
+                piece: Piece::Frozen(content.slice(range)),
+            };
+            layer.insert(start, entry, &mut Vec::new());
+        }
+        Ok(())
+    }
+
+    /// The segments that the sealed layers of these objects name.
+    pub(crate) fn sealed_segments(&self, objects: &[Arc<Object>]) -> Vec<SegmentId> {
+        let mut segments = Vec::new();
+        for object in objects {
+            if let Some(sealed) = &object.state.lock().sealed {
+                collect_segments(&sealed.layer, &mut segments);
+            }
+        }
+        segments.sort_unstable();
+        segments.dedup();
+        segments
+    }
+
+    /// Says that the segments of these sealed layers are durable.
+    pub(crate) fn mark_synced(&self, objects: &[Arc<Object>]) {
+        for object in objects {
+            if let Some(sealed) = &mut object.state.lock().sealed {
+                sealed.synced = true;
+            }
+        }
+    }
+}
+
+fn to_index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
+pub(super) fn collect_segments(layer: &Layer, segments: &mut Vec<SegmentId>) {
+    for (_, entry) in layer.iter() {
+        if let Piece::Extent { address, .. } = &entry.piece
+            && segments.last() != Some(&address.segment)
+        {
+            segments.push(address.segment);
+        }
+    }
+}

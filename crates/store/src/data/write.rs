@@ -1,0 +1,226 @@
+//! Writing, truncating and making holes, in memory and straight into segments.
+
+use strongroom_device::Timestamp;
+use strongroom_pool::{ExtentTag, Lane};
+
+use super::{DIRECT_MIN, EXTENT_MAX, Entry, OBJECT_DIRTY_MAX, Piece, State};
+use crate::engine::Engine;
+use crate::{ObjectId, Result, SessionId, StoreError};
+
+/// One change of data.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Change {
+    pub(crate) session: SessionId,
+    pub(crate) object: ObjectId,
+    pub(crate) mtime: Option<Timestamp>,
+}
+
+/// Files end before this; offsets beyond are refused.
+pub(crate) const SIZE_MAX: u64 = 1 << 62;
+
+impl Engine {
+    /// Writes all of `data`.
+    pub(crate) fn write(&self, change: Change, offset: u64, data: &[u8]) -> Result<()> {
+        let end = offset.checked_add(data.len() as u64).filter(|end| *end <= SIZE_MAX);
+        let end = end.ok_or_else(|| StoreError::Invalid { what: "write beyond the largest file".into() })?;
+        let promised = self.admit(self.write_cost(data.len()))?;
+        let result = self.with_object(change.object, |state| {
+            self.place(change, state, offset, data)?;
+            state.head.size = state.head.size.max(end);
+            self.touch(change, state);
+            self.flush_if_large(change, state)
+        });
+        drop(promised);
+        self.mark_dirty();
+        result
+    }
+
+    /// What a write may take at most: padding, parity, header and rows.
+    fn write_cost(&self, len: usize) -> u64 {
+        let extents = len.div_ceil(EXTENT_MAX) as u64 + 1;
+        (len as u64).next_multiple_of(4096) + extents * 8192
+    }
+
+    fn touch(&self, change: Change, state: &mut State) {
+        state.session = change.session;
+        state.changed = true;
+        state.unlogged = true;
+        if let Some(mtime) = change.mtime {
+            state.head.mtime = mtime;
+        }
+    }
+
+    /// Long runs go to the segment as they come; what is short is gathered.
+    fn place(&self, change: Change, state: &mut State, mut offset: u64, mut data: &[u8]) -> Result<()> {
+        while !data.is_empty() {
+            let gathered = state.pending.buffer_ending_at(offset, change.session);
+            let before = gathered.map_or(0, |(_, len)| len);
+            let room = EXTENT_MAX - before.min(EXTENT_MAX);
+            let (now, later) = data.split_at(data.len().min(room));
+            if now.len() >= DIRECT_MIN || (before > 0 && before + now.len() >= EXTENT_MAX) {
+                self.append_stream(change, state, gathered.map(|(start, _)| start), offset, now)?;
+            } else {
+                self.gather(change, state, gathered.map(|(start, _)| start), offset, now);
+            }
+            offset += now.len() as u64;
+            data = later;
+        }
+        Ok(())
+    }
+
+    fn gather(
+        &self,
+        change: Change,
+        state: &mut State,
+        gathered: Option<u64>,
+        offset: u64,
+        data: &[u8],
+    ) {
+        if state.pending.overwrite(offset, data, change.session) {
+            return;
+        }
+        let end = offset + data.len() as u64;
+        let mut dropped = Vec::new();
+        match gathered {
+            Some(start) => {
+                state.pending.carve(offset, end, &mut dropped);
+                state.pending.extend(start, data);
+            }
+            None => {
+                let piece = Piece::Buffer { data: data.to_vec(), logged: 0 };
+                let entry = Entry { end, session: change.session, piece };
+                state.pending.insert(offset, entry, &mut dropped);
+            }
+        }
+        self.orphan(&dropped);
+    }
+
+    /// Appends the buffer at `gathered` (if any, it ends at `offset`) and `data` as one extent.
+    fn append_stream(
+        &self,
+        change: Change,
+        state: &mut State,
+        gathered: Option<u64>,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<()> {
+        let start = gathered.unwrap_or(offset);
+        let end = offset + data.len() as u64;
+        let lane = Lane::Stream(self.lane(state));
+        let head = gathered.and_then(|start| state.pending.get_mut(start));
+        let head = head.map_or(&[][..], |entry| match &entry.piece {
+            Piece::Buffer { data, .. } => data.as_slice(),
+            Piece::Frozen(_) | Piece::Extent { .. } | Piece::Hole => &[],
+        });
+        let whole = u32::try_from(head.len() + data.len()).unwrap_or(u32::MAX);
+        let tag = ExtentTag {
+            inode: change.object.inode.0,
+            stream: change.object.stream,
+            offset: start,
+            len: whole,
+            txg: self.open_txg(),
+        };
+        let parts: &[&[u8]] = if head.is_empty() { &[data] } else { &[head, data] };
+        let mut appended = Ok(Vec::new());
+        self.env.block_in_place(&mut || appended = self.append(lane, &[(tag, parts)]));
+        let addresses = appended?;
+        let Some(address) = addresses.first().copied() else { return Ok(()) };
+        let mut dropped = Vec::new();
+        let entry = Entry {
+            end,
+            session: change.session,
+            piece: Piece::Extent { address, start: 0, whole },
+        };
+        state.pending.insert(start, entry, &mut dropped);
+        self.orphan(&dropped);
+        Ok(())
+    }
+
+    /// One object does not fill the memory that all share: its buffers go to segments early.
+    fn flush_if_large(&self, change: Change, state: &mut State) -> Result<()> {
+        if state.pending.buffered() < OBJECT_DIRTY_MAX {
+            return Ok(());
+        }
+        let starts: Vec<u64> = state
+            .pending
+            .iter()
+            .filter(|(_, entry)| matches!(entry.piece, Piece::Buffer { .. }))
+            .map(|(start, _)| start)
+            .collect();
+        for chunk in starts.chunks(64) {
+            self.flush_buffers(change.object, state, chunk)?;
+        }
+        Ok(())
+    }
+
+    /// Packs buffers of one object into a stripe.
+    fn flush_buffers(&self, id: ObjectId, state: &mut State, starts: &[u64]) -> Result<()> {
+        let mut batch = super::flush::Batch::new(self);
+        let lane = Lane::Stream(self.lane(state));
+        for start in starts {
+            let Some(entry) = state.pending.get_mut(*start) else { continue };
+            if let Piece::Buffer { data, .. } = &mut entry.piece {
+                let bytes = bytes::Bytes::from(std::mem::take(data));
+                entry.piece = Piece::Frozen(bytes.clone());
+                batch.add(id, *start, bytes);
+            }
+        }
+        for placed in batch.append(lane)? {
+            state.pending.replace(placed.start, placed.piece);
+        }
+        Ok(())
+    }
+
+    /// Sets the size. Cutting hides what lay beyond, for ever.
+    pub(crate) fn truncate(&self, change: Change, size: u64) -> Result<()> {
+        if size > SIZE_MAX {
+            return Err(StoreError::Invalid { what: "size beyond the largest file".into() });
+        }
+        let result = self.with_object(change.object, |state| {
+            if size < state.head.size {
+                self.hole(change, state, size, u64::MAX);
+            }
+            state.head.size = size;
+            self.touch(change, state);
+            Ok(())
+        });
+        self.mark_dirty();
+        result
+    }
+
+    /// Makes a hole; the size stays.
+    pub(crate) fn zero(&self, change: Change, offset: u64, len: u64) -> Result<()> {
+        let result = self.with_object(change.object, |state| {
+            let end = offset.saturating_add(len).min(state.head.size);
+            if offset < end {
+                self.hole(change, state, offset, end);
+            }
+            self.touch(change, state);
+            Ok(())
+        });
+        self.mark_dirty();
+        result
+    }
+
+    fn hole(&self, change: Change, state: &mut State, start: u64, end: u64) {
+        let mut dropped = Vec::new();
+        state.pending.carve(start, end, &mut dropped);
+        // Where nothing lies below, nothing needs hiding.
+        let below = state.sealed.is_some() || start < state.published.head.size;
+        if below || state.logged_since.is_some() {
+            let entry =
+                Entry { end, session: change.session, piece: Piece::Hole };
+            state.pending.insert(start, entry, &mut dropped);
+        }
+        self.orphan(&dropped);
+    }
+
+    pub(crate) fn set_mtime(&self, change: Change) -> Result<()> {
+        let result = self.with_object(change.object, |state| {
+            self.touch(change, state);
+            Ok(())
+        });
+        self.mark_dirty();
+        result
+    }
+}

@@ -1,0 +1,496 @@
+//! What the store's tasks and its public face share.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use strongroom_device::{DeviceError, Env, Timestamp};
+use strongroom_pool::{Address, ErrorKind, ExtentTag, Lane, Pool, PoolError, SegmentId};
+use tokio::sync::Notify;
+
+use crate::commit::Request;
+use crate::data::{Entry, Objects, Piece};
+use crate::feed::{Change, DeadObject};
+use crate::index::{Index, Snapshot};
+use crate::inodes::Inodes;
+use crate::log::Log;
+use crate::overlay::{Found, Overlay};
+use crate::rows::Stored;
+use crate::space::{Promise, Space};
+use crate::{Key, ObjectId, Result, SessionId, StoreError, StoreOptions, Table, Txg};
+
+/// See the module's description. Locks are taken in the order of the fields that have one: flush, gate, objects,
+/// overlay; the short ones after them guard nothing but themselves.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) env: Arc<dyn Env>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) options: StoreOptions,
+    /// Held while sealed layers are made and published.
+    pub(crate) flushing: Mutex<()>,
+    /// Joining a group shares it, closing one excludes.
+    gate: RwLock<Txg>,
+    open: AtomicU64,
+    pub(crate) durable: AtomicU64,
+    pub(crate) objects: Objects,
+    pub(crate) overlay: Overlay,
+    pub(crate) index: Arc<dyn Index>,
+    pub(crate) log: Log,
+    pub(crate) space: Space,
+    pub(crate) memory: Memory,
+    pub(crate) inodes: Inodes,
+    /// Closed groups that the index does not hold, oldest first.
+    pub(crate) groups: Mutex<VecDeque<Group>>,
+    pub(crate) requests: Mutex<Vec<Request>>,
+    logged: Mutex<Logged>,
+    orphans: Mutex<Vec<(Address, u32)>>,
+    pub(crate) wake: Wake,
+    failure: RwLock<Option<String>>,
+    pub(crate) closed: AtomicBool,
+    /// Told to the tasks: end.
+    stop: AtomicBool,
+    /// The last commit has no watermark after it.
+    pub(crate) unmarked: AtomicBool,
+    pub(crate) fed_rows: AtomicU64,
+    /// Stripes given back since opening.
+    pub(crate) punched: AtomicU64,
+    pub(crate) last_thinning: Mutex<Option<Duration>>,
+    last_time: AtomicU64,
+    pub(crate) log_repairs: u64,
+    /// Held for a moment by the feeder when it writes to the index, and by cleaning.
+    pub(crate) feeding: Mutex<()>,
+}
+
+/// Who is woken by what.
+#[derive(Debug, Default)]
+pub(crate) struct Wake {
+    pub(crate) dirty: AtomicBool,
+    pub(crate) ticker: Notify,
+    pub(crate) committer: Notify,
+    pub(crate) feeder: Notify,
+    pub(crate) cleaner: Notify,
+    /// Tasks that still run.
+    pub(crate) running: AtomicUsize,
+    pub(crate) stopped: Notify,
+}
+
+/// Written bytes that lie in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    dirty: AtomicUsize,
+}
+
+impl Memory {
+    pub(crate) fn change(&self, before: usize, now: usize) {
+        if now >= before {
+            self.dirty.fetch_add(now - before, Ordering::Relaxed);
+        } else {
+            self.dirty.fetch_sub(before - now, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn dirty(&self) -> usize {
+        self.dirty.load(Ordering::Relaxed)
+    }
+}
+
+/// A closed group on its way to the index.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) txg: Txg,
+    pub(crate) time: Timestamp,
+    pub(crate) rows: usize,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) dead: Vec<DeadObject>,
+}
+
+/// Payload that only the log holds: the index must not outrun it.
+#[derive(Debug, Default)]
+struct Logged {
+    /// (First group that carries bytes of the object, object).
+    waiting: BTreeSet<(Txg, ObjectId)>,
+    /// Over once the group is durable.
+    ends: Vec<(Txg, (Txg, ObjectId))>,
+}
+
+/// What an engine is made of.
+pub(crate) struct Parts {
+    pub(crate) env: Arc<dyn Env>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) options: StoreOptions,
+    pub(crate) index: Arc<dyn Index>,
+    pub(crate) log: Log,
+    pub(crate) last_txg: Txg,
+    pub(crate) last_time: Timestamp,
+    pub(crate) log_repairs: u64,
+}
+
+impl Engine {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let space = Space::new(&parts.options);
+        Self {
+            space,
+            env: parts.env,
+            pool: parts.pool,
+            options: parts.options,
+            flushing: Mutex::default(),
+            gate: RwLock::new(Txg(parts.last_txg.0 + 1)),
+            open: AtomicU64::new(parts.last_txg.0 + 1),
+            durable: AtomicU64::new(parts.last_txg.0),
+            objects: Objects::new(),
+            overlay: Overlay::new(),
+            index: parts.index,
+            log: parts.log,
+            memory: Memory::default(),
+            inodes: Inodes::new(),
+            groups: Mutex::default(),
+            requests: Mutex::default(),
+            logged: Mutex::default(),
+            orphans: Mutex::default(),
+            wake: Wake::default(),
+            failure: RwLock::default(),
+            closed: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            unmarked: AtomicBool::new(false),
+            fed_rows: AtomicU64::new(0),
+            punched: AtomicU64::new(0),
+            last_thinning: Mutex::default(),
+            last_time: AtomicU64::new(parts.last_time.0),
+            log_repairs: parts.log_repairs,
+            feeding: Mutex::default(),
+        }
+    }
+
+    /// The group that changes join now.
+    pub(crate) fn open_txg(&self) -> Txg {
+        Txg(self.open.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn durable_txg(&self) -> Txg {
+        Txg(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Joins the open group: it does not close while the guard lives.
+    pub(crate) fn join(&self) -> RwLockReadGuard<'_, Txg> {
+        self.gate.read()
+    }
+
+    /// Closes the open group and opens the next one. Returns it with what its shards gathered, or None if that is
+    /// nothing.
+    pub(crate) fn close_group(&self) -> Option<(Txg, Timestamp, Vec<Vec<u8>>)> {
+        let mut gate = self.gate.write();
+        let parts = self.overlay.take_open();
+        if parts.is_empty() {
+            return None;
+        }
+        let txg = *gate;
+        *gate = Txg(txg.0 + 1);
+        self.open.store(gate.0, Ordering::Release);
+        drop(gate);
+        let time = self.group_time();
+        let mut group = Group { txg, time, rows: 0, changes: Vec::new(), dead: Vec::new() };
+        let mut body = Vec::with_capacity(parts.len());
+        for mut part in parts {
+            group.rows += part.rows;
+            group.changes.append(&mut part.changes);
+            group.dead.append(&mut part.dead);
+            body.push(part.record);
+        }
+        self.groups.lock().push_back(group);
+        Some((txg, time, body))
+    }
+
+    /// The time of a group never runs backwards.
+    pub(crate) fn group_time(&self) -> Timestamp {
+        let now = self.env.now().0;
+        Timestamp(self.last_time.fetch_max(now, Ordering::AcqRel).max(now))
+    }
+
+    /// Says that there is something to commit.
+    pub(crate) fn mark_dirty(&self) {
+        if !self.wake.dirty.load(Ordering::Relaxed) && !self.wake.dirty.swap(true, Ordering::AcqRel)
+        {
+            self.wake.ticker.notify_one();
+        }
+    }
+
+    pub(crate) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
+        match self.overlay.get(table, key) {
+            Found::Value(value) => Ok(Some(value)),
+            Found::Deleted => Ok(None),
+            // Taken after the overlay was asked: what it forgot, this snapshot shows.
+            Found::Unknown => indexed(self.index.snapshot().as_ref(), table, key),
+        }
+    }
+
+    /// A range of rows, and the snapshot that keeps what they name in place.
+    pub(crate) fn scan_pinned(
+        &self,
+        table: Table,
+        start: &[u8],
+        end: &[u8],
+        limit: usize,
+    ) -> Result<(Vec<(Bytes, Bytes)>, Arc<dyn Snapshot>)> {
+        let pin = || self.index.snapshot();
+        let (newer, snapshot) = self.overlay.range(table, start, end, limit, pin);
+        let mut merge = Merge { newer: newer.into_iter().peekable(), rows: Vec::new(), limit };
+        if limit > 0 && start < end {
+            snapshot.scan(table, start, Some(end), &mut |key, value| merge.indexed(key, value))?;
+            merge.rest();
+        }
+        Ok((merge.rows, snapshot))
+    }
+
+    /// One row of the store itself, in the open group.
+    pub(crate) fn put_row(&self, table: Table, key: impl Into<Key>, value: Option<Bytes>) {
+        let key = key.into();
+        let txg = self.join();
+        self.overlay.lock(key.inode()).put(*txg, SessionId::SYSTEM, table, key, value);
+        drop(txg);
+        self.mark_dirty();
+    }
+
+    /// Appends extents as one stripe.
+    pub(crate) fn append(
+        &self,
+        lane: Lane,
+        extents: &[(ExtentTag, &[&[u8]])],
+    ) -> Result<Vec<Address>> {
+        if let Some(why) = self.failure() {
+            return Err(StoreError::Offline { why });
+        }
+        let addresses = self.pool.append(lane, self.open_txg(), extents);
+        let addresses = addresses.map_err(|error| self.pool_failed(error))?;
+        let payload: u64 =
+            extents.iter().map(|(tag, _)| u64::from(tag.len).next_multiple_of(4096)).sum();
+        self.space.consumed(payload + 4096);
+        Ok(addresses)
+    }
+
+    pub(crate) fn sync_segments(&self, segments: &[SegmentId]) -> Result<()> {
+        if segments.is_empty() || self.options.planted.skip_segment_sync {
+            return Ok(());
+        }
+        self.pool.sync_segments(segments).map_err(|error| self.pool_failed(error))
+    }
+
+    /// The pool sets failed disks aside by itself while others are left; what comes up here is the end of writing.
+    fn pool_failed(&self, error: PoolError) -> StoreError {
+        match error.kind() {
+            ErrorKind::NoSpace => StoreError::NoSpace,
+            ErrorKind::Offline => self.fail(error.to_string()),
+            ErrorKind::Corrupt | ErrorKind::Refused | ErrorKind::Invalid => error.into(),
+        }
+    }
+
+    /// Writing stops for good; reading goes on.
+    pub(crate) fn fail(&self, why: String) -> StoreError {
+        let mut failure = self.failure.write();
+        let why = failure.get_or_insert_with(|| {
+            tracing::error!(%why, "the store takes no more writes");
+            why
+        });
+        StoreError::Offline { why: why.clone() }
+    }
+
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failure.read().clone()
+    }
+
+    /// Err when nothing may be written any more.
+    pub(crate) fn writable(&self) -> Result<()> {
+        if let Some(why) = self.failure.read().as_ref() {
+            return Err(StoreError::Offline { why: why.clone() });
+        }
+        self.not_closed()
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Starts a task that [`crate::Store::close`] waits for.
+    pub(crate) fn spawn_counted(
+        self: &Arc<Self>,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.wake.running.fetch_add(1, Ordering::AcqRel);
+        let engine = Arc::clone(self);
+        let counted = async move {
+            task.await;
+            engine.wake.running.fetch_sub(1, Ordering::AcqRel);
+            engine.wake.stopped.notify_waiters();
+        };
+        self.env.spawn(name, Box::pin(counted));
+    }
+
+    /// Ends the tasks; what they have begun they finish.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        for wake in
+            [&self.wake.ticker, &self.wake.committer, &self.wake.feeder, &self.wake.cleaner]
+        {
+            wake.notify_one();
+        }
+    }
+
+    /// Promises space for a write, asking the disks anew before saying no.
+    pub(crate) fn admit(&self, bytes: u64) -> Result<Promise<'_>> {
+        self.writable()?;
+        let waiting = self.memory.dirty() as u64;
+        if let Ok(promise) = self.space.admit(bytes, waiting) {
+            return Ok(promise);
+        }
+        self.refresh_space();
+        let promise = self.space.admit(bytes, waiting);
+        if promise.is_err() {
+            self.wake.cleaner.notify_one();
+        }
+        promise
+    }
+
+    pub(crate) fn refresh_space(&self) {
+        match self.pool.space() {
+            Ok(space) => self.space.refresh(space),
+            Err(error) => tracing::warn!(%error, "cannot ask for free space"),
+        }
+    }
+
+    pub(crate) fn not_closed(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
+    /// The index lost a disk. False when no copy is left to write on.
+    pub(crate) fn device_failed(pool: &Pool, device: &str, error: &DeviceError) -> bool {
+        tracing::error!(device, %error, "an index copy failed");
+        pool.set_aside(device, error).is_ok()
+    }
+
+    pub(crate) fn logged_begins(&self, txg: Txg, object: ObjectId) {
+        self.logged.lock().waiting.insert((txg, object));
+    }
+
+    /// The payload that the log carries since `since` is not needed once `txg` is durable.
+    pub(crate) fn logged_ends(&self, txg: Txg, since: Txg, object: ObjectId) {
+        self.logged.lock().ends.push((txg, (since, object)));
+    }
+
+    /// Forgets payload that a durable group has moved.
+    pub(crate) fn logged_durable(&self, durable: Txg) {
+        let mut logged = self.logged.lock();
+        let Logged { waiting, ends } = &mut *logged;
+        ends.retain(|(txg, entry)| {
+            if *txg <= durable {
+                waiting.remove(entry);
+            }
+            *txg > durable
+        });
+    }
+
+    /// The last group that the index may hold without outrunning payload that only the log has.
+    pub(crate) fn feedable(&self) -> Txg {
+        let first = self.logged.lock().waiting.first().map(|(txg, _)| txg.0 - 1);
+        Txg(first.unwrap_or(u64::MAX).min(self.durable.load(Ordering::Acquire)))
+    }
+
+    /// Extents that were appended and are not named by any row, nor ever will be.
+    pub(crate) fn orphan(&self, dropped: &[(u64, Entry)]) {
+        for (_, entry) in dropped {
+            self.orphan_piece(&entry.piece);
+        }
+    }
+
+    pub(crate) fn orphan_piece(&self, piece: &Piece) {
+        // A part of an extent may live on in other ranges; only whole ones are known to be dead.
+        if let Piece::Extent { address, start: 0, whole } = piece {
+            let mut orphans = self.orphans.lock();
+            if orphans.len() < 1 << 16 {
+                orphans.push((*address, *whole));
+            }
+        }
+    }
+
+    /// Waits while memory or the log are too full, the longer the fuller.
+    pub(crate) async fn throttle(&self) {
+        loop {
+            let level = self.level();
+            if level < 500 || self.writable().is_err() {
+                return;
+            }
+            self.wake.feeder.notify_one();
+            self.mark_dirty();
+            let over = level - 500;
+            // From nothing at half full to 25 ms at the brim, by the square.
+            let delay = Duration::from_micros(over * over / 10);
+            self.env.sleep(delay.min(Duration::from_millis(25))).await;
+            if level < 1000 {
+                return;
+            }
+        }
+    }
+
+    /// How full the fullest of overlay, memory and log is, in thousandths.
+    pub(crate) fn level(&self) -> u64 {
+        let share = |now: u64, max: u64| now.saturating_mul(1000) / max.max(1);
+        let (log, log_max) = self.log.usage();
+        [
+            share(self.overlay.rows() as u64, self.options.overlay_rows_max as u64),
+            share(self.overlay.bytes() as u64, self.options.overlay_bytes_max as u64),
+            share(self.memory.dirty() as u64, self.options.dirty_bytes_max as u64),
+            share(log, log_max),
+        ]
+        .into_iter()
+        .max()
+        .unwrap_or(0)
+    }
+}
+
+fn indexed(snapshot: &dyn Snapshot, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
+    let stored = crate::index::get_row(snapshot, table, key)?;
+    Ok(stored.map(|stored| stored.payload))
+}
+
+/// Merges the overlay's rows with the index's.
+struct Merge {
+    newer: std::iter::Peekable<std::vec::IntoIter<(Key, Option<Bytes>)>>,
+    rows: Vec<(Bytes, Bytes)>,
+    limit: usize,
+}
+
+impl Merge {
+    /// Takes the next row of the index; false when there are enough.
+    fn indexed(&mut self, key: &[u8], value: &[u8]) -> Result<bool> {
+        while self.rows.len() < self.limit {
+            let Some((newer, _)) = self.newer.peek() else { break };
+            if newer[..] > *key {
+                break;
+            }
+            let replaces = newer[..] == *key;
+            self.take_newer();
+            if replaces {
+                return Ok(self.rows.len() < self.limit);
+            }
+        }
+        if self.rows.len() < self.limit {
+            let stored = Stored::decode(Bytes::copy_from_slice(value))?;
+            self.rows.push((Bytes::copy_from_slice(key), stored.payload));
+        }
+        Ok(self.rows.len() < self.limit)
+    }
+
+    fn take_newer(&mut self) {
+        if let Some((key, Some(value))) = self.newer.next() {
+            self.rows.push((Bytes::copy_from_slice(&key), value));
+        }
+    }
+
+    fn rest(&mut self) {
+        while self.rows.len() < self.limit && self.newer.peek().is_some() {
+            self.take_newer();
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! Reads the log after a crash: the good copy frame by frame, the bad one repaired, a torn tail cut only where no
+//! watermark says that it was acknowledged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use strongroom_device::DeviceError;
+use strongroom_pool::Txg;
+
+use crate::log::frame::{ALIGNMENT, HEADER_LEN, Header, NoFrame, Position, VERSION};
+use crate::log::{LogCopy, Tail, UsedFile};
+use crate::record::Record;
+use crate::{Result, StoreError};
+
+/// What the log says after the last group that the index holds.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    /// Whole groups, in order, without a gap.
+    pub(crate) records: Vec<Record>,
+    pub(crate) last_txg: Txg,
+    pub(crate) tail: Tail,
+    pub(crate) repairs: u64,
+}
+
+/// A verified frame.
+#[derive(Debug, Clone)]
+struct Frame {
+    header: Header,
+    hash: u64,
+    /// Header and body, without padding.
+    bytes: Bytes,
+}
+
+struct Reader<'a> {
+    copies: &'a [Arc<LogCopy>],
+    /// Sequence → slot.
+    files: BTreeMap<u64, Found>,
+    slots: BTreeSet<u32>,
+    file_len: u64,
+    repairs: u64,
+    dirty: BTreeSet<u32>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    slot: u32,
+    first: Option<(Txg, u32)>,
+}
+
+/// Reads what comes after `held`. `known` is the last group that an epoch or the index vouches for.
+pub(crate) fn recover(
+    copies: &[Arc<LogCopy>],
+    file_len: u64,
+    held: Txg,
+    known: Txg,
+    cut_below_watermark: bool,
+) -> Result<Recovered> {
+    let mut reader = Reader {
+        copies,
+        files: BTreeMap::new(),
+        slots: BTreeSet::new(),
+        file_len,
+        repairs: 0,
+        dirty: BTreeSet::new(),
+    };
+    reader.find_files()?;
+    let walk = reader.walk(held)?;
+    if walk.headless || walk.records.first().is_some_and(|record| record.txg.0 != held.0 + 1) {
+        return Err(gap(&reader, &walk, held));
+    }
+    if !cut_below_watermark {
+        reader.refuse_damage(&walk)?;
+        if walk.last < known {
+            return Err(lost(&reader, &walk, known));
+        }
+    }
+    reader.restore(&walk)?;
+    Ok(reader.finish(walk, held))
+}
+
+fn gap(reader: &Reader<'_>, walk: &Walk, held: Txg) -> StoreError {
+    let what = format!(
+        "the log begins after group {}, but the index holds only {}: log files are missing ({})",
+        held.0 + 1,
+        held.0,
+        reader.place(Position { sequence: walk.first_sequence, offset: 0 }),
+    );
+    StoreError::Corrupt { what }
+}
+
+fn lost(reader: &Reader<'_>, walk: &Walk, known: Txg) -> StoreError {
+    let what = format!(
+        "the log ends with group {} at {}, but group {} was acknowledged: log files are missing or damaged on every copy",
+        walk.last.0,
+        reader.place(walk.end),
+        known.0
+    );
+    StoreError::Corrupt { what }
+}
+
+/// How far the log reads on.
+struct Walk {
+    records: Vec<Record>,
+    last: Txg,
+    /// Where the first unreadable frame lies.
+    end: Position,
+    /// Hash of the last frame of the last whole group, or of a watermark after it.
+    hash: u64,
+    first_sequence: u64,
+    /// The first frame lies in the middle of a group that the index does not hold.
+    headless: bool,
+    /// Last group with a frame in each file.
+    ends: BTreeMap<u64, Txg>,
+}
+
+impl Reader<'_> {
+    fn find_files(&mut self) -> Result<()> {
+        for copy in self.copies {
+            self.slots.extend(copy.slots()?);
+        }
+        for slot in self.slots.clone() {
+            let mut found = None;
+            for copy in self.copies {
+                found = found.or(read_frame(copy, slot, 0)?);
+            }
+            if let Some(frame) = found
+                && frame.header.position.offset == 0
+            {
+                let first = Some((frame.header.txg, frame.header.number));
+                self.files.insert(frame.header.position.sequence, Found { slot, first });
+            } else if let Some(sequence) = self.sequence_inside(slot)? {
+                self.files.insert(sequence, Found { slot, first: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// The sequence of a file whose first frame is damaged on all copies: any later frame tells.
+    fn sequence_inside(&self, slot: u32) -> Result<Option<u64>> {
+        let mut highest = None;
+        self.scan(slot, 0, &mut |frame| {
+            highest = highest.max(Some(frame.position.sequence));
+        })?;
+        Ok(highest)
+    }
+
+    /// The file in which the groups after `held` begin.
+    fn first_file(&self, held: Txg) -> Option<u64> {
+        let wanted = (held.0 + 1, 0);
+        let before = |found: &Found| found.first.is_some_and(|(txg, number)| (txg.0, number) <= wanted);
+        self.files.iter().rev().find(|(_, found)| before(found)).map(|(sequence, _)| *sequence)
+    }
+
+    fn walk(&mut self, held: Txg) -> Result<Walk> {
+        let first = self.first_file(held).or_else(|| self.files.keys().next().copied());
+        let start = Position { sequence: first.unwrap_or(0), offset: 0 };
+        let mut walker = Walker::new(start, held);
+        // A file's end shows only in that the next one goes on: files of an earlier setting have other lengths.
+        while let Some(frame) = self.next_frame(&walker)? {
+            walker.accept(frame);
+        }
+        Ok(walker.walk(first.unwrap_or(0)))
+    }
+
+    /// The frame that follows, here or at the head of the next file (an earlier opening went on there).
+    fn next_frame(&mut self, walker: &Walker) -> Result<Option<Frame>> {
+        if let Some(frame) = self.frame(walker.at, &|frame| walker.follows(frame))? {
+            return Ok(Some(frame));
+        }
+        let next = Position { sequence: walker.at.sequence + 1, offset: 0 };
+        self.frame(next, &|frame| walker.follows(frame) || walker.restarts(frame))
+    }
+
+    /// Reads one position on all copies, takes a good frame and repairs those that differ.
+    fn frame(&mut self, at: Position, fits: &dyn Fn(&Frame) -> bool) -> Result<Option<Frame>> {
+        let Some(found) = self.files.get(&at.sequence).copied() else { return Ok(None) };
+        let mut good: Option<Frame> = None;
+        let mut bad = Vec::new();
+        for copy in self.copies {
+            match read_frame(copy, found.slot, at.offset)? {
+                Some(frame) if frame.header.position == at && fits(&frame) => {
+                    good.get_or_insert(frame);
+                }
+                _ => bad.push(copy),
+            }
+        }
+        let Some(frame) = good else { return Ok(None) };
+        for copy in bad {
+            self.repair(copy, found.slot, at, &frame)?;
+        }
+        Ok(Some(frame))
+    }
+
+    fn repair(&mut self, copy: &LogCopy, slot: u32, at: Position, frame: &Frame) -> Result<()> {
+        tracing::warn!(
+            device = copy.device().name(),
+            file = copy.path(slot),
+            offset = at.offset,
+            txg = frame.header.txg.0,
+            "log frame is missing or damaged on this copy; repaired from another"
+        );
+        let mut bytes = frame.bytes.to_vec();
+        bytes.resize(usize::try_from(frame.header.frame_len()).unwrap_or(bytes.len()), 0);
+        copy.file_or_create(slot, self.file_len)?.write_at(at.offset, &bytes)?;
+        self.repairs += 1;
+        Ok(())
+    }
+
+    /// Damage is an error when any frame after it says that what is damaged was durable.
+    fn refuse_damage(&self, walk: &Walk) -> Result<()> {
+        let mut highest = Txg(0);
+        for (sequence, found) in self.files.range(walk.end.sequence..) {
+            let from = if *sequence == walk.end.sequence { walk.end.offset } else { 0 };
+            self.scan(found.slot, from, &mut |frame| {
+                if frame.position.sequence == *sequence {
+                    highest = highest.max(frame.durable);
+                }
+            })?;
+        }
+        if highest <= walk.last {
+            return Ok(());
+        }
+        let what = format!(
+            "{}: the log is damaged on every copy, and group {} was acknowledged after it",
+            self.place(walk.end),
+            highest.0
+        );
+        Err(StoreError::Corrupt { what })
+    }
+
+    fn place(&self, at: Position) -> String {
+        let slot = self.files.get(&at.sequence).map_or(0, |found| found.slot);
+        let name = |copy: &Arc<LogCopy>| format!("{}/{}", copy.device().name(), copy.path(slot));
+        let names: Vec<String> = self.copies.iter().map(name).collect();
+        format!("{}, offset {}", names.join(" and "), at.offset)
+    }
+
+    /// Visits every whole frame of a slot from `from` on, in any copy, wherever it belongs.
+    fn scan(&self, slot: u32, from: u64, visit: &mut dyn FnMut(&Header)) -> Result<()> {
+        for copy in self.copies {
+            scan_copy(copy, slot, from, visit)?;
+        }
+        Ok(())
+    }
+
+    /// Makes what was accepted durable on every copy: a killed process may have left it in memory only.
+    fn restore(&mut self, walk: &Walk) -> Result<()> {
+        for (_, found) in self.files.range(walk.first_sequence..=walk.end.sequence) {
+            self.dirty.insert(found.slot);
+        }
+        for copy in self.copies {
+            for slot in &self.dirty {
+                copy.file_or_create(*slot, self.file_len)?.sync()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, walk: Walk, held: Txg) -> Recovered {
+        let mut used = std::collections::VecDeque::new();
+        let mut taken = BTreeSet::new();
+        for (sequence, found) in self.files.range(walk.first_sequence..=walk.end.sequence) {
+            let last_txg = walk.ends.get(sequence).copied().unwrap_or(walk.last);
+            used.push_back(UsedFile { sequence: *sequence, slot: found.slot, last_txg });
+            taken.insert(found.slot);
+        }
+        // What was cut off is used first, in order, so that no sequence is ever in two slots.
+        let cut = self.files.range(walk.end.sequence + 1..).rev().map(|(_, found)| found.slot);
+        let cut: Vec<u32> = cut.collect();
+        taken.extend(&cut);
+        let others = self.slots.iter().rev().filter(|slot| !taken.contains(slot));
+        let free = others.copied().chain(cut.iter().copied()).collect();
+        let next_slot = self.slots.last().map_or(0, |slot| slot + 1);
+        let tail = Tail {
+            // Writing goes on in a new file, so that no accepted frame shares a page with a new one.
+            sequence: walk.end.sequence,
+            offset: self.file_len,
+            previous: walk.hash,
+            used,
+            free,
+            next_slot,
+        };
+        debug_assert!(walk.records.first().is_none_or(|record| record.txg > held));
+        Recovered { records: walk.records, last_txg: walk.last, tail, repairs: self.repairs }
+    }
+}
+
+/// Follows the chain.
+struct Walker {
+    at: Position,
+    held: Txg,
+    started: bool,
+    /// Hash of the frame before.
+    previous: u64,
+    /// Hash of the last frame of the last whole group.
+    whole: u64,
+    last: Txg,
+    partial: Vec<Frame>,
+    records: Vec<Record>,
+    ends: BTreeMap<u64, Txg>,
+    headless: bool,
+}
+
+impl Walker {
+    fn new(at: Position, held: Txg) -> Self {
+        Self {
+            at,
+            held,
+            started: false,
+            previous: 0,
+            whole: 0,
+            last: Txg(0),
+            partial: Vec::new(),
+            records: Vec::new(),
+            ends: BTreeMap::new(),
+            headless: false,
+        }
+    }
+
+    /// Whether a frame goes on where the last one ended.
+    fn follows(&self, frame: &Frame) -> bool {
+        if !self.started {
+            return true;
+        }
+        let header = &frame.header;
+        let chained = header.previous == self.previous;
+        let expected = match self.partial.last() {
+            Some(before) => {
+                header.txg == before.header.txg && header.number == before.header.number + 1
+            }
+            None if header.watermark_only => header.txg == self.last,
+            None => header.txg.0 == self.last.0 + 1 && header.number == 0,
+        };
+        chained && expected
+    }
+
+    /// Whether a frame goes on after the last whole group, where a later opening cut a torn one.
+    fn restarts(&self, frame: &Frame) -> bool {
+        let header = &frame.header;
+        let expected = if header.watermark_only {
+            header.txg == self.last
+        } else {
+            header.txg.0 == self.last.0 + 1 && header.number == 0
+        };
+        self.started && header.previous == self.whole && expected
+    }
+
+    fn accept(&mut self, frame: Frame) {
+        let header = frame.header;
+        if !self.started {
+            self.start(&header);
+        } else if header.number == 0 {
+            self.partial.clear();
+        }
+        self.at = header.position;
+        self.at.offset += header.frame_len();
+        self.previous = frame.hash;
+        self.ends.insert(header.position.sequence, header.txg);
+        if header.watermark_only {
+            self.whole = frame.hash;
+            return;
+        }
+        self.partial.push(frame);
+        if header.last {
+            self.complete(header);
+        }
+    }
+
+    /// The first frame read may lie in the middle of a group that the index holds.
+    fn start(&mut self, header: &Header) {
+        self.started = true;
+        let before = Txg(header.txg.0.saturating_sub(1));
+        self.last = if header.watermark_only { header.txg } else { before };
+        self.headless = header.number > 0 && header.txg > self.held;
+    }
+
+    fn complete(&mut self, header: Header) {
+        self.whole = self.previous;
+        self.last = header.txg;
+        let frames = std::mem::take(&mut self.partial);
+        if header.txg > self.held {
+            let body = join(&frames);
+            self.records.push(Record { txg: header.txg, time: header.time, body });
+        }
+    }
+
+    fn walk(self, first_sequence: u64) -> Walk {
+        Walk {
+            records: self.records,
+            last: self.last,
+            end: self.at,
+            hash: self.whole,
+            first_sequence,
+            ends: self.ends,
+            headless: self.headless,
+        }
+    }
+}
+
+fn join(frames: &[Frame]) -> Bytes {
+    if let [frame] = frames {
+        return frame.bytes.slice(HEADER_LEN..);
+    }
+    let mut body = Vec::with_capacity(frames.iter().map(|frame| frame.bytes.len()).sum());
+    for frame in frames {
+        body.extend_from_slice(&frame.bytes[HEADER_LEN..]);
+    }
+    Bytes::from(body)
+}
+
+/// Reads one frame of one copy; None if there is no whole one.
+fn read_frame(copy: &LogCopy, slot: u32, offset: u64) -> Result<Option<Frame>> {
+    let file = match copy.file(slot) {
+        Err(DeviceError::NotFound { .. }) => return Ok(None),
+        found => found?,
+    };
+    let mut head = [0; HEADER_LEN];
+    let Ok(HEADER_LEN) = file.read_at(offset, &mut head) else { return Ok(None) };
+    let (header, stored) = match Header::parse(&head) {
+        Ok(parsed) => parsed,
+        Err(NoFrame::Damaged) => return Ok(None),
+        Err(NoFrame::Newer(found)) => return Ok(newer(copy, slot, offset, found)),
+    };
+    let len = HEADER_LEN + header.body_len as usize;
+    let mut bytes = vec![0; len];
+    match file.read_at(offset, &mut bytes) {
+        Ok(read) if read == len => {}
+        Ok(_) | Err(_) => return Ok(None),
+    }
+    let hash = header.verify(&bytes, stored);
+    Ok(hash.map(|hash| Frame { header, hash, bytes: Bytes::from(bytes) }))
+}
+
+/// A version field may be damage, too. A newer program says so in the label, which is read before; this is damage.
+fn newer(copy: &LogCopy, slot: u32, offset: u64, found: u16) -> Option<Frame> {
+    tracing::warn!(
+        device = copy.device().name(),
+        file = copy.path(slot),
+        offset,
+        found,
+        known = VERSION,
+        "log frame names a newer version; taken for damage"
+    );
+    None
+}
+
+fn scan_copy(copy: &LogCopy, slot: u32, from: u64, visit: &mut dyn FnMut(&Header)) -> Result<()> {
+    const CHUNK: usize = 1 << 20;
+    let file = match copy.file(slot) {
+        Err(DeviceError::NotFound { .. }) => return Ok(()),
+        found => found?,
+    };
+    let mut chunk = vec![0; CHUNK];
+    let mut offset = from;
+    loop {
+        let read = file.read_at(offset, &mut chunk).unwrap_or(0);
+        for (index, block) in chunk[..read].chunks(ALIGNMENT as usize).enumerate() {
+            let at = offset + index as u64 * ALIGNMENT;
+            let plausible = Header::parse(block).is_ok_and(|(header, _)| header.position.offset == at);
+            if plausible && let Some(frame) = read_frame(copy, slot, at)? {
+                visit(&frame.header);
+            }
+        }
+        if read < CHUNK {
+            return Ok(());
+        }
+        offset += CHUNK as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests;

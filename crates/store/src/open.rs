@@ -1,0 +1,243 @@
+//! Laying a new store on a blank pool, and opening one after a crash or a clean end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use strongroom_device::{DeviceError, Env, Timestamp};
+use strongroom_pool::{Home, Pool, SegmentId, Txg};
+
+use crate::engine::{Engine, Group, Parts};
+use crate::feed::{DeadObject, Version};
+use crate::index::{FailureHook, Index, IndexOptions, PageHome, RedbIndex, Snapshot};
+use crate::log::recover::{Recovered, recover};
+use crate::log::{Log, LogCopy, Tail};
+use crate::record::{self, Operation, Record};
+use crate::rows::{self, ExtentRow};
+use crate::{ObjectId, Result, SessionId, StoreError, StoreOptions};
+
+/// Everything durable on return.
+pub(crate) fn create(
+    env: Arc<dyn Env>,
+    pool: Arc<Pool>,
+    options: StoreOptions,
+) -> Result<Arc<Engine>> {
+    // What an interrupted creation left holds nothing: no epoch was ever begun.
+    for home in pool.homes("index").iter().chain(&pool.homes("log")) {
+        remove_files(home)?;
+    }
+    let (homes, failed) = index_homes(&pool);
+    let index = RedbIndex::create(homes, failed, index_options(&options))?;
+    pool.begin_epoch(Txg(0), &[])?;
+    let tail = Tail {
+        sequence: 0,
+        offset: options.log_file,
+        previous: 0,
+        used: std::collections::VecDeque::new(),
+        free: Vec::new(),
+        next_slot: 0,
+    };
+    let log = Log::new(&pool, log_copies(&pool), tail, options.log_file, options.log_files_max);
+    let engine = Engine::new(Parts {
+        env,
+        pool,
+        options,
+        index,
+        log,
+        last_txg: Txg(0),
+        last_time: Timestamp(0),
+        log_repairs: 0,
+    });
+    engine.refresh_space();
+    engine.cover_first_inodes();
+    engine.commit_first()?;
+    Ok(Arc::new(engine))
+}
+
+fn remove_files(home: &Home) -> Result<()> {
+    for name in home.device.list(&home.dir)? {
+        match home.device.delete(&format!("{}/{name}", home.dir)) {
+            Ok(()) | Err(DeviceError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn index_homes(pool: &Arc<Pool>) -> (Vec<PageHome>, FailureHook) {
+    let homes = pool.homes("index").into_iter();
+    let homes = homes.map(|home| PageHome { device: home.device, dir: home.dir }).collect();
+    let pool = Arc::downgrade(pool);
+    let failed: FailureHook = Arc::new(move |device, error| {
+        pool.upgrade().is_some_and(|pool| Engine::device_failed(&pool, device, error))
+    });
+    (homes, failed)
+}
+
+fn index_options(options: &StoreOptions) -> IndexOptions {
+    IndexOptions { cache: options.index_cache, readers: options.index_readers }
+}
+
+fn log_copies(pool: &Pool) -> Vec<Arc<LogCopy>> {
+    pool.homes("log").into_iter().map(|home| Arc::new(LogCopy::new(home))).collect()
+}
+
+/// Recovers what was acknowledged. Everything accepted is durable on every copy on return.
+pub(crate) fn open(
+    env: Arc<dyn Env>,
+    pool: Arc<Pool>,
+    options: StoreOptions,
+) -> Result<Arc<Engine>> {
+    let Some(epoch) = pool.last_epoch() else { return create(env, pool, options) };
+    let (homes, failed) = index_homes(&pool);
+    let index: Arc<dyn Index> = RedbIndex::open(homes, failed, index_options(&options))?;
+    let held = index.last_txg();
+    let known = held.max(epoch.last_txg);
+    let copies = log_copies(&pool);
+    let planted = options.planted.cut_below_watermark;
+    let recovered = recover(&copies, options.log_file, held, known, planted)?;
+    let Recovered { records, last_txg, tail, repairs } = recovered;
+    let last_txg = last_txg.max(held);
+    let decoded = Decoded::read(&records)?;
+    let ends = live_ends(&pool, index.snapshot().as_ref(), &decoded)?;
+    pool.begin_epoch(last_txg, &ends)?;
+    let log = Log::new(&pool, copies, tail, options.log_file, options.log_files_max);
+    let last_time = records.last().map_or(Timestamp(0), |record| record.time);
+    let engine = Engine::new(Parts {
+        env,
+        pool,
+        options,
+        index,
+        log,
+        last_txg,
+        last_time,
+        log_repairs: repairs,
+    });
+    engine.load(decoded)?;
+    engine.refresh_space();
+    Ok(Arc::new(engine))
+}
+
+/// The records of the tail, taken apart.
+struct Decoded {
+    groups: Vec<(Txg, Timestamp, Vec<Operation>)>,
+    /// The highest stripe that these records name, in each segment.
+    stripes: BTreeMap<SegmentId, u32>,
+}
+
+impl Decoded {
+    fn read(records: &[Record]) -> Result<Self> {
+        let mut decoded = Self { groups: Vec::with_capacity(records.len()), stripes: BTreeMap::new() };
+        for record in records {
+            let mut operations = Vec::new();
+            record::decode(&record.body, &mut |operation| operations.push(operation))
+                .map_err(|_| damaged(record.txg))?;
+            for operation in &operations {
+                decoded.note_stripe(operation)?;
+            }
+            decoded.groups.push((record.txg, record.time, operations));
+        }
+        Ok(decoded)
+    }
+
+    fn note_stripe(&mut self, operation: &Operation) -> Result<()> {
+        if let Operation::Row { table: rows::EXTENTS, value: Some(value), .. } = operation {
+            let address = ExtentRow::decode(value)?.address;
+            let highest = self.stripes.entry(address.segment).or_insert(0);
+            *highest = (*highest).max(address.stripe);
+        }
+        Ok(())
+    }
+}
+
+/// A frame's checksum held, so this was written so: a bug or a forged log.
+fn damaged(txg: Txg) -> StoreError {
+    StoreError::Corrupt { what: format!("the log's record of group {} cannot be decoded", txg.0) }
+}
+
+/// How far each segment that was open reaches by the accepted rows.
+fn live_ends(
+    pool: &Pool,
+    snapshot: &dyn Snapshot,
+    decoded: &Decoded,
+) -> Result<Vec<(SegmentId, u32)>> {
+    let mut ends = Vec::new();
+    for segment in pool.segments()?.into_iter().filter(|segment| segment.open) {
+        let indexed = last_indexed_stripe(snapshot, segment.id)?;
+        let logged = decoded.stripes.get(&segment.id).copied();
+        let end = match indexed.max(logged) {
+            Some(last) => stripe_end(pool, segment.id, last, segment.blocks)?,
+            None => 0,
+        };
+        ends.push((segment.id, end));
+    }
+    Ok(ends)
+}
+
+fn last_indexed_stripe(snapshot: &dyn Snapshot, segment: SegmentId) -> Result<Option<u32>> {
+    let (start, end) = (rows::stripe_key(segment, 0), rows::stripe_key(segment, u32::MAX));
+    let mut last = None;
+    snapshot.scan(rows::STRIPES, &start, Some(&end), &mut |key, _| {
+        last = Some(rows::decode_stripe_key(key)?.1);
+        Ok(true)
+    })?;
+    Ok(last)
+}
+
+fn stripe_end(pool: &Pool, segment: SegmentId, last: u32, blocks: u32) -> Result<u32> {
+    let stripes = pool.stripes(segment)?;
+    let found = stripes.iter().find(|stripe| stripe.stripe == last);
+    // If its header cannot be read on any copy, nothing is cut off behind it.
+    Ok(found.map_or(blocks, |stripe| stripe.stripe + stripe.blocks))
+}
+
+/// Payload that no stripe has yet, by object: (group, session, offset, bytes).
+type Waiting = BTreeMap<ObjectId, Vec<(Txg, SessionId, u64, Bytes)>>;
+
+impl Engine {
+    /// Fills the overlay from the tail of the log.
+    fn load(&self, decoded: Decoded) -> Result<()> {
+        let mut waiting = Waiting::new();
+        for (txg, time, operations) in decoded.groups {
+            let group = self.load_group(txg, time, operations, &mut waiting);
+            self.groups.lock().push_back(group);
+        }
+        let mark = self.get(rows::SETTINGS, &crate::inodes::mark_key())?;
+        self.inodes.restore(mark.as_deref())?;
+        for (object, pieces) in waiting {
+            self.restore_payload(object, pieces)?;
+        }
+        Ok(())
+    }
+
+    fn load_group(
+        &self,
+        txg: Txg,
+        time: Timestamp,
+        operations: Vec<Operation>,
+        waiting: &mut Waiting,
+    ) -> Group {
+        let mut group = Group { txg, time, rows: 0, changes: Vec::new(), dead: Vec::new() };
+        for operation in operations {
+            match operation {
+                Operation::Row { session, table, key, value } => {
+                    group.rows += 1;
+                    let version = Version { txg, session, value };
+                    self.overlay.lock(key.inode()).load(table, key, version);
+                }
+                Operation::Change(change) => group.changes.push(change),
+                Operation::Dead { session, object } => {
+                    waiting.remove(&object);
+                    group.dead.push(DeadObject { txg, session, object });
+                }
+                Operation::Payload { session, object, offset, bytes } => {
+                    waiting.entry(object).or_default().push((txg, session, offset, bytes));
+                }
+                Operation::Moved(object) => {
+                    waiting.remove(&object);
+                }
+            }
+        }
+        group
+    }
+}

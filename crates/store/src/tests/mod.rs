@@ -1,0 +1,108 @@
+//! The whole store on simulated disks, and on real directories where that matters.
+
+mod basics;
+
+use std::sync::Arc;
+
+use strongroom_device::sim::{Rng, SimDevice, SimEnv};
+use strongroom_device::{Device, Env};
+use strongroom_pool::{Layout, Pool};
+
+use crate::{Inode, ObjectId, Result, SessionId, Store, StoreOptions, Table};
+
+pub(crate) const ROWS: Table = Table(1);
+pub(crate) const SESSION: SessionId = SessionId(7);
+
+/// A machine with simulated disks.
+pub(crate) struct World {
+    pub(crate) env: Arc<SimEnv>,
+    pub(crate) disks: Vec<Arc<SimDevice>>,
+    pub(crate) options: StoreOptions,
+}
+
+/// Small files and buffers, so that tests reach their limits.
+pub(crate) fn small_options() -> StoreOptions {
+    StoreOptions {
+        index_cache: 4 << 20,
+        index_readers: 0,
+        log_file: 1 << 20,
+        log_files_max: 8,
+        ..StoreOptions::default()
+    }
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, disks: usize) -> Self {
+        let env = SimEnv::new(seed);
+        let disk = |n| SimDevice::new(&env, &format!("disk{n}"), n as u64);
+        let disks = (0..disks).map(disk).collect();
+        Self { env, disks, options: small_options() }
+    }
+
+    pub(crate) fn env(&self) -> Arc<dyn Env> {
+        Arc::clone(&self.env) as Arc<dyn Env>
+    }
+
+    fn devices(&self) -> Vec<Arc<dyn Device>> {
+        self.disks.iter().map(|disk| Arc::clone(disk) as Arc<dyn Device>).collect()
+    }
+
+    pub(crate) fn create(&self) -> Arc<Store> {
+        self.try_create().unwrap()
+    }
+
+    pub(crate) fn try_create(&self) -> Result<Arc<Store>> {
+        let layout = if self.disks.len() == 1 { Layout::SINGLE } else { Layout::MIRROR };
+        let pool = Pool::create(self.env(), self.devices(), layout)?;
+        Store::create(self.env(), pool, self.options.clone())
+    }
+
+    pub(crate) fn open(&self) -> Result<Arc<Store>> {
+        let pool = Pool::open(self.env(), self.devices())?;
+        Store::open(self.env(), pool, self.options.clone())
+    }
+
+    /// The power fails; what was not synced is lost, torn or reordered.
+    pub(crate) fn crash(&mut self, store: Arc<Store>) {
+        self.env.cut_power();
+        self.env.kill_tasks();
+        drop(store);
+        self.disks = self.disks.iter().map(|disk| disk.reopen()).collect();
+    }
+
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.env.block_on(future)
+    }
+
+    pub(crate) fn put(&self, store: &Store, key: &[u8], value: &[u8]) {
+        let mut txn = store.txn(SESSION);
+        txn.put(ROWS, key, value.to_vec());
+        txn.commit().unwrap();
+    }
+}
+
+/// A row's key under an inode.
+pub(crate) fn key(inode: u64, name: &str) -> Vec<u8> {
+    let mut key = inode.to_be_bytes().to_vec();
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+pub(crate) fn object(inode: u64) -> ObjectId {
+    ObjectId::data(Inode(inode))
+}
+
+/// Bytes that differ from place to place.
+pub(crate) fn pattern(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    Rng::new(seed).fill(&mut bytes);
+    bytes
+}
+
+pub(crate) fn read_all(store: &Store, object: ObjectId) -> Result<Vec<u8>> {
+    let size = usize::try_from(store.head(object)?.size).unwrap();
+    let mut bytes = vec![0xaa; size];
+    let read = store.read(object, 0, &mut bytes)?;
+    assert_eq!(read, size);
+    Ok(bytes)
+}
