@@ -112,8 +112,9 @@ impl TransformHeader {
 
     /// Reads the header of a whole frame and checks its size against it.
     pub fn parse(frame: &[u8]) -> Result<Self, CipherError> {
-        let (header, body) =
-            frame.split_first_chunk::<TRANSFORM_HEADER_LEN>().ok_or(CipherError::NotTransform)?;
+        let (header, body) = frame
+            .split_first_chunk::<TRANSFORM_HEADER_LEN>()
+            .ok_or(CipherError::NotTransform)?;
         let flags = u16::from_le_bytes([header[42], header[43]]);
         if !header.starts_with(&PROTOCOL_ID) || flags != FLAG_ENCRYPTED {
             return Err(CipherError::NotTransform);
@@ -125,7 +126,10 @@ impl TransformHeader {
         }
         let mut session_id = [0; 8];
         session_id.copy_from_slice(&header[44..]);
-        Ok(Self { session_id: u64::from_le_bytes(session_id), original_message_size })
+        Ok(Self {
+            session_id: u64::from_le_bytes(session_id),
+            original_message_size,
+        })
     }
 }
 
@@ -172,8 +176,9 @@ impl Cipher {
     /// If `frame` has no room for the header or is beyond 4 GiB: we made it.
     pub fn seal(&self, session_id: u64, frame: &mut [u8]) -> Result<(), CipherError> {
         let counter = self.take_nonce()?;
-        let (header, message) =
-            frame.split_first_chunk_mut::<TRANSFORM_HEADER_LEN>().expect("room for the header");
+        let (header, message) = frame
+            .split_first_chunk_mut::<TRANSFORM_HEADER_LEN>()
+            .expect("room for the header");
         let size = u32::try_from(message.len()).expect("a message is below 4 GiB");
         header.fill(0);
         header[..4].copy_from_slice(&PROTOCOL_ID);
@@ -181,7 +186,9 @@ impl Cipher {
         header[36..40].copy_from_slice(&size.to_le_bytes());
         header[42..44].copy_from_slice(&FLAG_ENCRYPTED.to_le_bytes());
         header[44..].copy_from_slice(&session_id.to_le_bytes());
-        let tag = self.sealing.seal(&header[NONCE], &header[AUTHENTICATED], message);
+        let tag = self
+            .sealing
+            .seal(&header[NONCE], &header[AUTHENTICATED], message);
         header[TAG].copy_from_slice(&tag);
         Ok(())
     }
@@ -190,13 +197,25 @@ impl Cipher {
     pub fn open<'a>(&self, frame: &'a mut [u8]) -> Result<&'a mut [u8], CipherError> {
         TransformHeader::parse(frame)?;
         let (header, message) = frame.split_at_mut(TRANSFORM_HEADER_LEN);
-        self.opening.open(&header[NONCE], &header[AUTHENTICATED], &header[TAG], message)?;
+        self.opening.open(
+            &header[NONCE],
+            &header[AUTHENTICATED],
+            &header[TAG],
+            message,
+        )?;
         Ok(message)
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_nonce_for_test(&self, next: u64) {
+        self.next_nonce.store(next, Ordering::Relaxed);
     }
 
     fn take_nonce(&self) -> Result<u64, CipherError> {
         self.next_nonce
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |counter| counter.checked_add(1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |counter| {
+                counter.checked_add(1)
+            })
             .map_err(|_| CipherError::NonceExhausted)
     }
 }
@@ -213,12 +232,12 @@ impl Aead {
         match algorithm {
             CipherAlgorithm::Aes128Gcm => Aead::Gcm(gcm(&AES_128_GCM)),
             CipherAlgorithm::Aes256Gcm => Aead::Gcm(gcm(&AES_256_GCM)),
-            CipherAlgorithm::Aes128Ccm => {
-                Aead::Ccm128(Box::new(KeyInit::new_from_slice(key).expect("the key's length")))
-            }
-            CipherAlgorithm::Aes256Ccm => {
-                Aead::Ccm256(Box::new(KeyInit::new_from_slice(key).expect("the key's length")))
-            }
+            CipherAlgorithm::Aes128Ccm => Aead::Ccm128(Box::new(
+                KeyInit::new_from_slice(key).expect("the key's length"),
+            )),
+            CipherAlgorithm::Aes256Ccm => Aead::Ccm256(Box::new(
+                KeyInit::new_from_slice(key).expect("the key's length"),
+            )),
         }
     }
 
@@ -232,8 +251,12 @@ impl Aead {
                     .expect("a message is below GCM's bound");
                 tag.copy_from_slice(sealed.as_ref());
             }
-            Aead::Ccm128(key) => tag.copy_from_slice(&ccm_seal(&**key, nonce, authenticated, message)),
-            Aead::Ccm256(key) => tag.copy_from_slice(&ccm_seal(&**key, nonce, authenticated, message)),
+            Aead::Ccm128(key) => {
+                tag.copy_from_slice(&ccm_seal(&**key, nonce, authenticated, message))
+            }
+            Aead::Ccm256(key) => {
+                tag.copy_from_slice(&ccm_seal(&**key, nonce, authenticated, message))
+            }
         }
         tag
     }
@@ -252,12 +275,16 @@ impl Aead {
                     Aad::from(authenticated),
                     tag,
                     message,
-                    )
+                )
                 .is_ok(),
             Aead::Ccm128(key) => ccm_open(&**key, nonce, authenticated, tag, message),
             Aead::Ccm256(key) => ccm_open(&**key, nonce, authenticated, tag, message),
         };
-        if opened { Ok(()) } else { Err(CipherError::Tag) }
+        if opened {
+            Ok(())
+        } else {
+            Err(CipherError::Tag)
+        }
     }
 }
 
@@ -270,7 +297,11 @@ where
     C: AeadInPlace<NonceSize = U11, TagSize = U16>,
 {
     cipher
-        .encrypt_in_place_detached(GenericArray::from_slice(&nonce[..11]), authenticated, message)
+        .encrypt_in_place_detached(
+            GenericArray::from_slice(&nonce[..11]),
+            authenticated,
+            message,
+        )
         .expect("a message is below CCM's bound")
         .into()
 }
@@ -287,5 +318,7 @@ where
 {
     let nonce = GenericArray::from_slice(&nonce[..11]);
     let tag = GenericArray::from_slice(tag);
-    cipher.decrypt_in_place_detached(nonce, authenticated, message, tag).is_ok()
+    cipher
+        .decrypt_in_place_detached(nonce, authenticated, message, tag)
+        .is_ok()
 }

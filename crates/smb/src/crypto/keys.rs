@@ -54,13 +54,21 @@ pub enum Derivation<'a> {
 }
 
 /// All keys of one session, or the signing key of one channel.
-#[derive(Debug)]
 pub struct SessionKeys {
     pub signing: SigningKey,
     /// None without a negotiated cipher and below 3.0. Made once a session: see [`Cipher`].
     pub cipher: Option<Cipher>,
     /// `Session.ApplicationKey`: what upper layers get as the session key.
     pub application: Zeroizing<[u8; 16]>,
+}
+
+impl fmt::Debug for SessionKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionKeys")
+            .field("signing", &self.signing)
+            .field("cipher", &self.cipher)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A use of a derived key: its label and context under 3.0 and its label under 3.1.1.
@@ -70,15 +78,27 @@ struct Purpose {
     label_311: &'static [u8],
 }
 
-const SIGNING: Purpose =
-    Purpose { label_30: b"SMB2AESCMAC\0", context_30: b"SmbSign\0", label_311: b"SMBSigningKey\0" };
-const APPLICATION: Purpose =
-    Purpose { label_30: b"SMB2APP\0", context_30: b"SmbRpc\0", label_311: b"SMBAppKey\0" };
+const SIGNING: Purpose = Purpose {
+    label_30: b"SMB2AESCMAC\0",
+    context_30: b"SmbSign\0",
+    label_311: b"SMBSigningKey\0",
+};
+const APPLICATION: Purpose = Purpose {
+    label_30: b"SMB2APP\0",
+    context_30: b"SmbRpc\0",
+    label_311: b"SMBAppKey\0",
+};
 /// The context's blank is in the specification.
-const CLIENT_TO_SERVER: Purpose =
-    Purpose { label_30: b"SMB2AESCCM\0", context_30: b"ServerIn \0", label_311: b"SMBC2SCipherKey\0" };
-const SERVER_TO_CLIENT: Purpose =
-    Purpose { label_30: b"SMB2AESCCM\0", context_30: b"ServerOut\0", label_311: b"SMBS2CCipherKey\0" };
+const CLIENT_TO_SERVER: Purpose = Purpose {
+    label_30: b"SMB2AESCCM\0",
+    context_30: b"ServerIn \0",
+    label_311: b"SMBC2SCipherKey\0",
+};
+const SERVER_TO_CLIENT: Purpose = Purpose {
+    label_30: b"SMB2AESCCM\0",
+    context_30: b"ServerOut\0",
+    label_311: b"SMBS2CCipherKey\0",
+};
 
 impl SessionKeys {
     /// Derives everything for a server. `signing` is ignored below 3.1.1: the dialect decides.
@@ -90,7 +110,8 @@ impl SessionKeys {
     ) -> Self {
         SessionKeys {
             signing: signing_key(key, derivation, signing),
-            cipher: cipher.and_then(|algorithm| cipher_of(key, derivation, algorithm, Side::Server)),
+            cipher: cipher
+                .and_then(|algorithm| cipher_of(key, derivation, algorithm, Side::Server)),
             application: derivation.derive(key.short(), &APPLICATION),
         }
     }
@@ -103,7 +124,8 @@ impl SessionKeys {
         cipher: Option<CipherAlgorithm>,
     ) -> Self {
         let server = SessionKeys::derive(key, derivation, signing, None);
-        let cipher = cipher.and_then(|algorithm| cipher_of(key, derivation, algorithm, Side::Client));
+        let cipher =
+            cipher.and_then(|algorithm| cipher_of(key, derivation, algorithm, Side::Client));
         SessionKeys { cipher, ..server }
     }
 }
@@ -159,18 +181,41 @@ impl Derivation<'_> {
 /// SP 800-108 in counter mode, HMAC-SHA256, r = 32: one block `1 || label || 0 || context || L`, L in bits.
 ///
 /// `label` carries its own final zero, as MS-SMB2 counts it.
-fn counter_kdf<const LEN: usize>(
-    key: &[u8],
-    label: &[u8],
-    context: &[u8],
-) -> Zeroizing<[u8; LEN]> {
+fn counter_kdf<const LEN: usize>(key: &[u8], label: &[u8], context: &[u8]) -> Zeroizing<[u8; LEN]> {
     const { assert!(LEN == 16 || LEN == 32, "one HMAC-SHA256 block holds it") };
     let bits: u32 = if LEN == 16 { 128 } else { 256 };
     let mut block = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
-    for part in [&1_u32.to_be_bytes(), label, &[0], context, &bits.to_be_bytes()] {
+    for part in [
+        &1_u32.to_be_bytes(),
+        label,
+        &[0],
+        context,
+        &bits.to_be_bytes(),
+    ] {
         block.update(part);
     }
     let mut derived = Zeroizing::new([0; LEN]);
     derived.copy_from_slice(&block.sign().as_ref()[..LEN]);
     derived
+}
+
+/// The derived keys themselves.
+#[cfg(test)]
+pub(super) struct RawKeys {
+    pub(super) signing: [u8; 16],
+    pub(super) to_server: [u8; 16],
+    pub(super) to_server_256: [u8; 32],
+    pub(super) to_client: [u8; 16],
+    pub(super) application: [u8; 16],
+}
+
+#[cfg(test)]
+pub(super) fn raw_keys_for_test(key: &SessionKey, derivation: Derivation<'_>) -> RawKeys {
+    RawKeys {
+        signing: *derivation.derive(key.short(), &SIGNING),
+        to_server: *derivation.derive(key.short(), &CLIENT_TO_SERVER),
+        to_server_256: *derivation.derive(key.full(), &CLIENT_TO_SERVER),
+        to_client: *derivation.derive(key.short(), &SERVER_TO_CLIENT),
+        application: *derivation.derive(key.short(), &APPLICATION),
+    }
 }

@@ -14,3 +14,6 @@ pub use cipher::{
 pub use keys::{Derivation, SessionKey, SessionKeys};
 pub use preauth::PreauthHash;
 pub use signing::{BadSignature, Sender, SigningAlgorithm, SigningKey};
+
+#[cfg(test)]
+mod tests;

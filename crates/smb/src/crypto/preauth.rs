@@ -22,6 +22,11 @@ impl PreauthHash {
         self.0.copy_from_slice(context.finish().as_ref());
     }
 
+    #[cfg(test)]
+    pub(super) fn from_bytes_for_test(bytes: [u8; 64]) -> Self {
+        PreauthHash(bytes)
+    }
+
     pub fn as_bytes(&self) -> &[u8; 64] {
         &self.0
     }

@@ -26,7 +26,9 @@ pub enum SigningAlgorithm {
 
 impl SigningAlgorithm {
     pub fn from_id(id: u16) -> Option<Self> {
-        [Self::HmacSha256, Self::AesCmac, Self::AesGmac].get(usize::from(id)).copied()
+        [Self::HmacSha256, Self::AesCmac, Self::AesGmac]
+            .get(usize::from(id))
+            .copied()
     }
 
     pub fn id(self) -> u16 {
@@ -60,35 +62,28 @@ pub struct BadSignature;
 
 /// A signing key with its schedule, of a session or a channel.
 pub struct SigningKey {
-    mac: Mac,
+    mac: MessageMac,
 }
 
-enum Mac {
-    Hmac(hmac::Key),
+pub(super) enum MessageMac {
+    /// Boxed: its two midstates are large.
+    Hmac(Box<hmac::Key>),
     Cmac(cmac::Key),
     Gmac(LessSafeKey),
 }
 
 impl SigningKey {
     pub fn new(algorithm: SigningAlgorithm, key: &[u8; 16]) -> Self {
-        let mac = match algorithm {
-            SigningAlgorithm::HmacSha256 => Mac::Hmac(hmac::Key::new(hmac::HMAC_SHA256, key)),
-            SigningAlgorithm::AesCmac => {
-                Mac::Cmac(cmac::Key::new(cmac::AES_128, key).expect("a key of 16 bytes"))
-            }
-            SigningAlgorithm::AesGmac => {
-                let key = UnboundKey::new(&AES_128_GCM, key).expect("a key of 16 bytes");
-                Mac::Gmac(LessSafeKey::new(key))
-            }
-        };
-        SigningKey { mac }
+        SigningKey {
+            mac: MessageMac::new(algorithm, key),
+        }
     }
 
     pub fn algorithm(&self) -> SigningAlgorithm {
         match self.mac {
-            Mac::Hmac(_) => SigningAlgorithm::HmacSha256,
-            Mac::Cmac(_) => SigningAlgorithm::AesCmac,
-            Mac::Gmac(_) => SigningAlgorithm::AesGmac,
+            MessageMac::Hmac(_) => SigningAlgorithm::HmacSha256,
+            MessageMac::Cmac(_) => SigningAlgorithm::AesCmac,
+            MessageMac::Gmac(_) => SigningAlgorithm::AesGmac,
         }
     }
 
@@ -103,7 +98,7 @@ impl SigningKey {
         assert!(message.len() >= HEADER_LEN, "a message has a header");
         message[FLAGS] |= FLAG_SIGNED.to_le_bytes()[0];
         message[SIGNATURE].fill(0);
-        let signature = self.compute(message);
+        let signature = self.mac.compute(message);
         message[SIGNATURE].copy_from_slice(&signature);
     }
 
@@ -115,32 +110,63 @@ impl SigningKey {
         let mut signature = [0; 16];
         signature.copy_from_slice(&message[SIGNATURE]);
         message[SIGNATURE].fill(0);
-        let expected = self.compute(message);
+        let expected = self.mac.compute(message);
         message[SIGNATURE].copy_from_slice(&signature);
-        if bool::from(expected.ct_eq(&signature)) { Ok(()) } else { Err(BadSignature) }
+        if bool::from(expected.ct_eq(&signature)) {
+            Ok(())
+        } else {
+            Err(BadSignature)
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn mac_for_test(&self, message: &[u8]) -> [u8; 16] {
+        self.mac.compute(message)
+    }
+}
+
+impl MessageMac {
+    pub(super) fn new(algorithm: SigningAlgorithm, key: &[u8; 16]) -> Self {
+        match algorithm {
+            SigningAlgorithm::HmacSha256 => {
+                MessageMac::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key)))
+            }
+            SigningAlgorithm::AesCmac => {
+                MessageMac::Cmac(cmac::Key::new(cmac::AES_128, key).expect("a key of 16 bytes"))
+            }
+            SigningAlgorithm::AesGmac => {
+                let key = UnboundKey::new(&AES_128_GCM, key).expect("a key of 16 bytes");
+                MessageMac::Gmac(LessSafeKey::new(key))
+            }
+        }
     }
 
     /// The MAC of a message whose signature field is zero.
     fn compute(&self, message: &[u8]) -> [u8; 16] {
         let mut signature = [0; 16];
-        match &self.mac {
-            Mac::Hmac(key) => {
+        match self {
+            MessageMac::Hmac(key) => {
                 signature.copy_from_slice(&hmac::sign(key, message).as_ref()[..16]);
             }
-            Mac::Cmac(key) => {
+            MessageMac::Cmac(key) => {
                 let tag = cmac::sign(key, message).expect("CMAC takes any length");
                 signature.copy_from_slice(tag.as_ref());
             }
-            Mac::Gmac(key) => {
-                let nonce = Nonce::assume_unique_for_key(gmac_nonce(message));
-                let tag = key
-                    .seal_in_place_separate_tag(nonce, Aad::from(message), &mut [])
-                    .expect("GMAC takes any length in memory");
-                signature.copy_from_slice(tag.as_ref());
-            }
+            MessageMac::Gmac(key) => signature = gmac(key, gmac_nonce(message), message),
         }
         signature
     }
+}
+
+/// GCM of nothing but additional data.
+pub(super) fn gmac(key: &LessSafeKey, nonce: [u8; 12], message: &[u8]) -> [u8; 16] {
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    let tag = key
+        .seal_in_place_separate_tag(nonce, Aad::from(message), &mut [])
+        .expect("GMAC takes any length in memory");
+    let mut signature = [0; 16];
+    signature.copy_from_slice(tag.as_ref());
+    signature
 }
 
 impl fmt::Debug for SigningKey {
@@ -151,7 +177,11 @@ impl fmt::Debug for SigningKey {
 
 fn sender_of(message: &[u8]) -> Sender {
     let from_server = message[FLAGS] & FLAG_SERVER_TO_REDIR.to_le_bytes()[0] != 0;
-    if from_server { Sender::Server } else { Sender::Client }
+    if from_server {
+        Sender::Server
+    } else {
+        Sender::Client
+    }
 }
 
 /// MS-SMB2 3.1.4.1: the message id in 8 bytes, then 32 bits of which bit 0 tells the server's messages and bit 1 a

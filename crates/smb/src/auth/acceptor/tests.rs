@@ -322,8 +322,7 @@ fn an_announced_mic_covers_all_three_messages() {
     let negotiate = CLIENT.negotiate();
     let mut server = Server::new();
     let challenge = server.more(&negotiate);
-    let good = CLIENT.authenticate(&negotiate, &challenge);
-    let mut spoilt_flags = good.clone();
+    let mut spoilt_flags = CLIENT.authenticate(&negotiate, &challenge);
     spoilt_flags[62] ^= 0x10;
     assert_eq!(
         server.step(&spoilt_flags).unwrap_err(),

@@ -118,3 +118,16 @@ fn signature_without_key_exchange_is_the_published_one() {
         hex("01000000ff2aeb52f681793a00000000")
     );
 }
+
+/// Windows's own logon in Microsoft's blog "SMB 2 and SMB 3 security in Windows 10: the anatomy of signing and
+/// cryptographic keys": both mechListMICs over its list of mechanisms, which names NTLMSSP only.
+#[test]
+fn mech_list_mics_are_those_of_windows() {
+    let key = hex("270E1BA896585EEB7AF3472D3B4C75A7").try_into().unwrap();
+    let list = hex("300C060A2B06010401823702020A");
+    let mic = |direction| Signer::new(&key, 0xE288_8215, direction).sign(&list);
+    let client = mic(Direction::ClientToServer);
+    assert_eq!(client.as_slice(), hex("0100000063775A9A5FD97F0600000000"));
+    let server = mic(Direction::ServerToClient);
+    assert_eq!(server.as_slice(), hex("010000003B453CDC3524164200000000"));
+}
