@@ -42,6 +42,9 @@ pub mod types;
 pub mod utf16;
 pub mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use codec::{Codec, Put, Reader, WireError};
 pub use header::{Command, Header, HeaderFlags, Route};
 pub use status::NtStatus;

@@ -2,17 +2,19 @@
 //!
 //! Windows names are any sequence of 16-bit units, lone surrogates included; names below the
 //! protocols are Unicode. A lone surrogate `u` becomes the private character
-//! `U+10F800 + (u - 0xD800)`. The characters U+10F800 to U+10FFFF themselves, should a client send
-//! them as a proper pair, are mapped as two lone surrogates. So every sequence of units has exactly
-//! one string, and that string gives back exactly those units.
+//! `U+FF000 + (u - 0xD800)`, outside of the ranges that the vfs uses for its own stand-ins. The
+//! characters U+FF000 to U+FF7FF themselves, should a client send them as a proper pair, are mapped
+//! as two lone surrogates. So every sequence of units has exactly one string, and that string gives
+//! back exactly those units.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::codec::WireError;
 
-const RESERVED_FIRST: u32 = 0x0010_F800;
+const RESERVED_FIRST: u32 = 0x000F_F000;
 const SURROGATE_FIRST: u32 = 0xD800;
+const SURROGATES: u32 = 0x800;
 
 /// A UTF-16LE string, borrowed from a frame or owned.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
@@ -143,6 +145,8 @@ fn map(unit: u16) -> Option<char> {
 
 /// The lone surrogate for which a private character stands.
 fn unmap(c: char) -> Option<u16> {
-    let index = u32::from(c).checked_sub(RESERVED_FIRST)?;
+    let index = u32::from(c)
+        .checked_sub(RESERVED_FIRST)
+        .filter(|index| *index < SURROGATES)?;
     u16::try_from(index.checked_add(SURROGATE_FIRST)?).ok()
 }

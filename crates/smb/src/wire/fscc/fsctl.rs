@@ -291,14 +291,13 @@ impl<'a> Codec<'a> for DfsReferralRequest<'a> {
         let mut r = Reader::new(bytes);
         let level_max = r.u16()?;
         let name = r.rest();
-        let units = name.as_chunks::<2>().0.iter();
-        let end = units
-            .take_while(|unit| **unit != [0, 0])
-            .count()
-            .saturating_mul(2);
-        if end == name.len() {
-            return Err(WireError::Invalid("a referral's path is not terminated"));
-        }
+        let terminator = name
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .position(|unit| *unit == [0, 0]);
+        let end = terminator.ok_or(WireError::Invalid("a referral's path is not terminated"))?;
+        let end = end.saturating_mul(2);
         let path = Utf16::from_bytes(name.get(..end).ok_or(WireError::Bounds)?)?;
         Ok(Self { level_max, path })
     }

@@ -66,6 +66,9 @@ impl LinkEntry {
 
     fn encode(&self, out: &mut Vec<u8>) {
         out.put_u32(0);
+        // The diagram of 2.4.22.1 leaves out these four bytes; Windows sends its structure with the
+        // alignment of the 64-bit field.
+        out.put_u32(0);
         out.put_u64(self.parent);
         // FileNameLength counts characters here, alone among all classes.
         out.put_u32(len32(utf16_len(&self.name) / 2));
@@ -74,7 +77,7 @@ impl LinkEntry {
 
     fn decode(element: &[u8]) -> Result<Self, WireError> {
         let mut r = Reader::new(element);
-        r.skip(4)?;
+        r.skip(8)?;
         let parent = r.u64()?;
         let len = r.u32()?.checked_mul(2).ok_or(WireError::Bounds)?;
         Ok(Self {
