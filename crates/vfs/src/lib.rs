@@ -1,22 +1,45 @@
 //! One file system under every protocol: names, inodes, access control, streams, locks, grants, change notices, quotas.
 //!
 //! The vfs knows no protocol and no socket. It gives meaning to the rows and objects of the store.
-#![allow(unused, reason = "signatures first")]
 
 mod access;
 pub mod acl;
+mod attributes;
+mod close;
+mod data;
+mod directory;
+mod eas;
 mod error;
 pub mod grants;
-pub mod locks;
+mod handle;
+mod list;
+mod locks;
+pub mod names;
+mod node;
+mod open;
+mod quota;
+mod rename;
+mod reparse;
 mod request;
-mod stub;
+mod rows;
+mod security;
+mod sessions;
+mod shares;
+mod stat;
+mod streams;
+#[cfg(test)]
+mod tests;
 mod time;
 mod types;
+mod vfs;
 pub mod watch;
 
 pub use access::{AccessMask, Credentials, DosAttributes, ShareAccess};
+pub use data::APPEND;
 pub use error::{Result, SymlinkStop, VfsError};
+pub use handle::{Handle, HandleId};
 pub use locks::{LockOwner, LockRange, LockWait};
+pub use quota::{QuotaInfo, QuotaOf};
 pub use request::{CaseMode, CreateAction, CreateOptions, Disposition, OpenRequest, Opened};
 pub use strongroom_identity::{Sid, SidError};
 pub use strongroom_store::{Inode, SessionId};
@@ -26,14 +49,5 @@ pub use types::{
     NAME_MAX, NewShare, PATH_MAX, REPARSE_TAG_SYMLINK, ReparseData, SessionInfo, SessionRecord,
     SetTimes, Share, ShareId, Stat, StreamInfo, TimeFlags, VolumeInfo,
 };
+pub use vfs::Vfs;
 pub use watch::{Watch, WatchAction, WatchEvent, WatchFilter, WatchOutcome};
-
-/// Names one open; never reused while the program runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct HandleId(pub u64);
-/// An open.
-#[derive(Debug)]
-pub struct Handle {}
-/// The file system.
-#[derive(Debug)]
-pub struct Vfs {}

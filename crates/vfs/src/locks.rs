@@ -1,21 +1,250 @@
-//! x
+//! Byte-range locks (MS-FSA 2.1.4.10, 2.1.5.8, 2.1.5.9).
+//!
+//! A lock belongs to a handle and, within it, to a lock owner. Exclusive locks keep all other owners from reading and
+//! writing; shared locks keep everyone from writing, their owner too. A range of no length conflicts only with ranges
+//! that it lies strictly inside of.
+
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+use crate::node::Node;
+use crate::{Handle, HandleId, Result, VfsError};
+
+/// Locks that one handle may hold.
+const LOCKS_MAX: usize = 65_536;
+
 /// Tells lock owners within one handle apart; SMB uses the default, NFS one for each lock owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct LockOwner(pub u64);
+
+/// A range to lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LockRange {
     pub offset: u64,
     pub len: u64,
     pub exclusive: bool,
 }
-#[derive(Debug)]
-pub struct LockWait {}
-impl Future for LockWait {
-    type Output = crate::Result<()>;
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        unimplemented!()
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    handle: HandleId,
+    owner: LockOwner,
+    stream: u32,
+    range: LockRange,
+}
+
+/// The locks on one inode, of all its streams.
+#[derive(Debug, Default)]
+pub(crate) struct RangeLocks {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    held: Vec<Held>,
+    waiting: Vec<(u64, Waker)>,
+    next_wait: u64,
+}
+
+impl LockRange {
+    /// The last byte lies within 64 bits (MS-FSA 2.1.5.8).
+    fn check(self) -> Result<()> {
+        let end = self.offset.checked_add(self.len.saturating_sub(1));
+        end.map(|_| ()).ok_or(VfsError::InvalidRange)
     }
+
+    fn overlaps(self, offset: u64, len: u64) -> bool {
+        let end = |offset: u64, len: u64| u128::from(offset) + u128::from(len);
+        if self.len == 0 && len == 0 {
+            return false;
+        }
+        u128::from(self.offset) < end(offset, len) && u128::from(offset) < end(self.offset, self.len)
+    }
+}
+
+impl Held {
+    fn is_of(&self, other: &Held) -> bool {
+        self.handle == other.handle && self.owner == other.owner
+    }
+}
+
+impl Table {
+    fn conflicts(&self, wanted: &Held) -> bool {
+        self.held.iter().any(|held| {
+            held.stream == wanted.stream
+                && held.range.overlaps(wanted.range.offset, wanted.range.len)
+                && (held.range.exclusive || wanted.range.exclusive)
+                // A shared lock may be stacked on the owner's exclusive one.
+                && !(held.is_of(wanted) && held.range.exclusive && !wanted.range.exclusive)
+        })
+    }
+
+    fn take(&mut self, wanted: Held) -> Result<()> {
+        if self.conflicts(&wanted) {
+            return Err(VfsError::LockNotGranted);
+        }
+        let count = self.held.iter().filter(|held| held.handle == wanted.handle).count();
+        if count >= LOCKS_MAX {
+            return Err(VfsError::TooMany);
+        }
+        self.held.push(wanted);
+        Ok(())
+    }
+
+    fn wake(&mut self) {
+        for (_, waker) in self.waiting.drain(..) {
+            waker.wake();
+        }
+    }
+}
+
+impl RangeLocks {
+    fn lock(&self, handle: &Handle, owner: LockOwner, ranges: &[LockRange]) -> Result<()> {
+        let mut table = self.table.lock();
+        let before = table.held.len();
+        for range in ranges {
+            let wanted = Held { handle: handle.id, owner, stream: handle.stream, range: *range };
+            if let Err(error) = range.check().and_then(|()| table.take(wanted)) {
+                table.held.truncate(before);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn unlock(&self, handle: &Handle, owner: LockOwner, offset: u64, len: u64) -> Result<()> {
+        let mut table = self.table.lock();
+        let at = table.held.iter().position(|held| {
+            held.handle == handle.id
+                && held.owner == owner
+                && held.stream == handle.stream
+                && (held.range.offset, held.range.len) == (offset, len)
+        });
+        table.held.remove(at.ok_or(VfsError::RangeNotLocked)?);
+        table.wake();
+        Ok(())
+    }
+
+    /// Frees everything that a handle holds.
+    pub(crate) fn release(&self, handle: HandleId) {
+        let mut table = self.table.lock();
+        if table.held.is_empty() && table.waiting.is_empty() {
+            return;
+        }
+        table.held.retain(|held| held.handle != handle);
+        table.wake();
+    }
+
+    /// Whether a read or write by this owner is excluded (MS-FSA 2.1.4.10).
+    pub(crate) fn check_io(
+        &self,
+        handle: &Handle,
+        owner: LockOwner,
+        offset: u64,
+        len: u64,
+        write: bool,
+    ) -> Result<()> {
+        let table = self.table.lock();
+        let excluded = len > 0
+            && table.held.iter().any(|held| {
+                let own = held.handle == handle.id && held.owner == owner;
+                let matters = if held.range.exclusive { !own } else { write };
+                matters && held.stream == handle.stream && held.range.overlaps(offset, len)
+            });
+        if excluded { Err(VfsError::LockConflict) } else { Ok(()) }
+    }
+}
+
+/// A lock being waited for. Dropping it cancels.
+#[derive(Debug)]
+pub struct LockWait {
+    node: Arc<Node>,
+    handle: Weak<Handle>,
+    wanted: Held,
+    ticket: Option<u64>,
+}
+
+impl Future for LockWait {
+    type Output = Result<()>;
+
+    /// Ready with `Closed` when the handle was closed meanwhile.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let closed = self.handle.upgrade().is_none_or(|handle| handle.is_closed());
+        let node = Arc::clone(&self.node);
+        let mut table = node.locks.table.lock();
+        if let Some(ticket) = self.ticket.take() {
+            table.waiting.retain(|(waiting, _)| *waiting != ticket);
+        }
+        if closed {
+            return Poll::Ready(Err(VfsError::Closed));
+        }
+        match table.take(self.wanted) {
+            Err(VfsError::LockNotGranted) => {
+                table.next_wait += 1;
+                let ticket = table.next_wait;
+                table.waiting.push((ticket, context.waker().clone()));
+                self.ticket = Some(ticket);
+                Poll::Pending
+            }
+            done => Poll::Ready(done),
+        }
+    }
+}
+
+impl Drop for LockWait {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            let mut table = self.node.locks.table.lock();
+            table.waiting.retain(|(waiting, _)| *waiting != ticket);
+        }
+    }
+}
+
+impl crate::Vfs {
+    /// All or nothing, at once.
+    ///
+    /// Errors: `LockNotGranted`, `InvalidRange`, `InvalidParameter` for directories, `AccessDenied` without the right
+    /// to read or write.
+    pub fn lock(&self, handle: &Handle, owner: LockOwner, ranges: &[LockRange]) -> Result<()> {
+        check_lockable(handle)?;
+        handle.node.locks.lock(handle, owner, ranges)
+    }
+
+    /// Waits until granted; dropping the wait cancels it.
+    pub fn lock_wait(&self, handle: &Arc<Handle>, owner: LockOwner, range: LockRange) -> Result<LockWait> {
+        check_lockable(handle)?;
+        range.check()?;
+        let wanted = Held { handle: handle.id, owner, stream: handle.stream, range };
+        Ok(LockWait { node: Arc::clone(&handle.node), handle: Arc::downgrade(handle), wanted, ticket: None })
+    }
+
+    /// Frees a range that was locked with exactly this offset and length.
+    pub fn unlock(&self, handle: &Handle, owner: LockOwner, offset: u64, len: u64) -> Result<()> {
+        handle.check_open()?;
+        handle.node.locks.unlock(handle, owner, offset, len)
+    }
+
+    /// Whether this range could be locked; the first lock that is in the way otherwise (for NFS LOCKT).
+    pub fn test_lock(&self, handle: &Handle, owner: LockOwner, range: LockRange) -> Option<LockRange> {
+        let table = handle.node.locks.table.lock();
+        let in_way = table.held.iter().find(|held| {
+            held.stream == handle.stream
+                && (held.handle != handle.id || held.owner != owner)
+                && held.range.overlaps(range.offset, range.len)
+                && (held.range.exclusive || range.exclusive)
+        });
+        in_way.map(|held| held.range)
+    }
+}
+
+fn check_lockable(handle: &Handle) -> Result<()> {
+    use crate::AccessMask;
+    if handle.is_directory() {
+        return Err(VfsError::InvalidParameter);
+    }
+    handle.require_any(AccessMask::READ_DATA | AccessMask::WRITE_DATA)
 }

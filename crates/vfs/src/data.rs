@@ -1,0 +1,214 @@
+//! Reading and writing through handles.
+
+use std::sync::atomic::Ordering;
+
+use strongroom_device::Timestamp;
+use strongroom_store::{Aspect, ObjectId};
+
+use crate::grants::Conflict;
+use crate::locks::LockOwner;
+use crate::rows::AttrFlags;
+use crate::types::FILE_MAX;
+use crate::vfs::put_attr;
+use crate::{AccessMask, DosAttributes, FileKind, Handle, Result, Vfs, VfsError};
+
+/// The offset that means the end of the file.
+pub const APPEND: u64 = u64::MAX;
+
+impl Vfs {
+    /// Reads from `offset`; short only at the end of the data (MS-FSA 2.1.5.3).
+    ///
+    /// Errors: `LockConflict`, `AccessDenied`, `IsDirectory`, `Corrupt` for data that cannot be had: never wrong bytes.
+    pub fn read(&self, handle: &Handle, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        self.read_as(handle, LockOwner::default(), offset, buffer)
+    }
+
+    /// [`Vfs::read`] by one of several lock owners of a handle.
+    pub fn read_as(&self, handle: &Handle, owner: LockOwner, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        require_data(handle)?;
+        handle.require_any(AccessMask::READ_DATA | AccessMask::EXECUTE)?;
+        let len = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
+        handle.node.locks.check_io(handle, owner, offset, len, false)?;
+        Ok(self.store.read(handle.object(), offset, buffer)?)
+    }
+
+    /// Writes all of `data` (MS-FSA 2.1.5.4); at the end of the file for [`APPEND`], and always there for handles with
+    /// the right to append alone. Durable within a second, or on return for write-through handles.
+    ///
+    /// Errors: `LockConflict`, `AccessDenied`, `NoSpace`, `QuotaExceeded`, `InvalidRange`.
+    pub async fn write(&self, handle: &Handle, offset: u64, data: &[u8]) -> Result<()> {
+        self.write_as(handle, LockOwner::default(), offset, data).await
+    }
+
+    /// [`Vfs::write`] by one of several lock owners of a handle.
+    pub async fn write_as(&self, handle: &Handle, owner: LockOwner, offset: u64, data: &[u8]) -> Result<()> {
+        require_data(handle)?;
+        handle.require_any(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA)?;
+        handle.node.grants.conflict(handle.grant_key(), Conflict::Write).await;
+        let appends = offset == APPEND || !handle.granted.intersects(AccessMask::WRITE_DATA);
+        if appends {
+            let _end = handle.node.end.lock().await;
+            let end = self.store.head(handle.object())?.size;
+            // Without the right to write elsewhere, nothing but the end can be meant.
+            if offset != APPEND && offset < end {
+                return Err(VfsError::AccessDenied);
+            }
+            let at = if offset == APPEND { end } else { offset };
+            self.write_at(handle, owner, at, data).await?;
+        } else {
+            self.write_at(handle, owner, offset, data).await?;
+        }
+        if handle.options.write_through { self.flush_data(handle).await } else { Ok(()) }
+    }
+
+    async fn write_at(&self, handle: &Handle, owner: LockOwner, offset: u64, data: &[u8]) -> Result<()> {
+        let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        let end = offset.checked_add(len).filter(|end| *end <= FILE_MAX).ok_or(VfsError::InvalidRange)?;
+        handle.node.locks.check_io(handle, owner, offset, len, true)?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.charge_growth(handle, end)?;
+        let mtime = self.write_time(handle);
+        self.store.write(handle.session(), handle.object(), offset, data, mtime).await?;
+        self.wrote(handle, true)
+    }
+
+    /// The time that a write leaves; None where the handle keeps it as it is.
+    fn write_time(&self, handle: &Handle) -> Option<Timestamp> {
+        (!handle.frozen.lock().modified).then(|| self.timestamp())
+    }
+
+    /// Notes once in memory that the data changed; the row is written when the handle closes.
+    fn wrote(&self, handle: &Handle, resized: bool) -> Result<()> {
+        if resized {
+            handle.resized.store(true, Ordering::Release);
+        }
+        handle.wrote.store(true, Ordering::Release);
+        let mut state = handle.node.lock();
+        state.dirty = true;
+        if state.attr.flags.has(AttrFlags::OWN_MODIFIED) && !handle.frozen.lock().modified {
+            let mut attr = state.attr.clone();
+            attr.flags.set(AttrFlags::OWN_MODIFIED, false);
+            let mut txn = self.store.txn(handle.session());
+            put_attr(&mut txn, handle.node.inode, &mut attr);
+            txn.commit()?;
+            state.attr = attr;
+        }
+        Ok(())
+    }
+
+    /// Makes all that this file holds, and every change of names so far, durable.
+    pub async fn flush(&self, handle: &Handle) -> Result<()> {
+        handle.require_any(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA)?;
+        self.flush_data(handle).await
+    }
+
+    async fn flush_data(&self, handle: &Handle) -> Result<()> {
+        self.settle(handle, &mut handle.node.lock())?;
+        Ok(self.store.sync(&[handle.object()]).await?)
+    }
+
+    /// FileEndOfFileInformation (MS-FSA 2.1.5.15.4).
+    pub async fn set_size(&self, handle: &Handle, size: u64) -> Result<()> {
+        require_data(handle)?;
+        handle.require(AccessMask::WRITE_DATA)?;
+        handle.require_writable_share()?;
+        if size > FILE_MAX {
+            return Err(VfsError::InvalidParameter);
+        }
+        handle.node.grants.conflict(handle.grant_key(), Conflict::Write).await;
+        let object = handle.object();
+        let before = self.store.head(object)?.size;
+        let (from, to) = (before.min(size), before.max(size));
+        handle.node.locks.check_io(handle, LockOwner::default(), from, to - from, true)?;
+        if before == size {
+            return Ok(());
+        }
+        let mtime = self.write_time(handle);
+        self.store.truncate(handle.session(), object, size, mtime).await?;
+        self.wrote(handle, true)
+    }
+
+    /// FileAllocationInformation: cuts a file that is longer; growing only checks that there is room.
+    pub async fn set_allocation(&self, handle: &Handle, allocation: u64) -> Result<()> {
+        require_data(handle)?;
+        handle.require(AccessMask::WRITE_DATA)?;
+        let size = self.store.head(handle.object())?.size;
+        if allocation < size {
+            return self.set_size(handle, allocation).await;
+        }
+        if allocation > FILE_MAX {
+            return Err(VfsError::InvalidParameter);
+        }
+        if allocation - size > self.store.space()?.available {
+            return Err(VfsError::NoSpace);
+        }
+        Ok(())
+    }
+
+    /// FSCTL_SET_ZERO_DATA (MS-FSA 2.1.5.10.40): the range reads as zeroes and takes no space; the size stays.
+    pub async fn zero_range(&self, handle: &Handle, offset: u64, len: u64) -> Result<()> {
+        require_data(handle)?;
+        handle.require(AccessMask::WRITE_DATA)?;
+        handle.require_writable_share()?;
+        offset.checked_add(len).filter(|end| *end <= FILE_MAX).ok_or(VfsError::InvalidParameter)?;
+        handle.node.grants.conflict(handle.grant_key(), Conflict::Write).await;
+        handle.node.locks.check_io(handle, LockOwner::default(), offset, len, true)?;
+        let object = handle.object();
+        let size = self.store.head(object)?.size;
+        let len = len.min(size.saturating_sub(offset));
+        if len == 0 {
+            return Ok(());
+        }
+        let mtime = self.write_time(handle);
+        self.store.zero(handle.session(), object, offset, len, mtime).await?;
+        self.wrote(handle, false)
+    }
+
+    /// FSCTL_QUERY_ALLOCATED_RANGES: (offset, length) of what holds data, in order. A file that is not sparse is all data.
+    pub fn allocated_ranges(&self, handle: &Handle, offset: u64, len: u64) -> Result<Vec<(u64, u64)>> {
+        require_data(handle)?;
+        handle.require(AccessMask::READ_DATA)?;
+        let object = handle.object();
+        let end = offset.saturating_add(len).min(self.store.head(object)?.size);
+        if offset >= end {
+            return Ok(Vec::new());
+        }
+        if !handle.node.lock().attr.dos.contains(DosAttributes::SPARSE_FILE) {
+            return Ok(vec![(offset, end - offset)]);
+        }
+        Ok(self.store.allocated_ranges(object, offset, end - offset)?)
+    }
+
+    /// FSCTL_SET_SPARSE.
+    pub fn set_sparse(&self, handle: &Handle, sparse: bool) -> Result<()> {
+        require_data(handle)?;
+        handle.require_any(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA | AccessMask::WRITE_ATTRIBUTES)?;
+        handle.require_writable_share()?;
+        let mut state = handle.node.lock();
+        let mut attr = state.attr.clone();
+        attr.dos = if sparse {
+            attr.dos.union(DosAttributes::SPARSE_FILE)
+        } else {
+            attr.dos.without(DosAttributes::SPARSE_FILE)
+        };
+        let mut txn = self.store.txn(handle.session());
+        put_attr(&mut txn, handle.node.inode, &mut attr);
+        txn.note(handle.node.inode, Aspect::Attributes);
+        txn.commit()?;
+        state.attr = attr;
+        Ok(())
+    }
+
+    /// The data of a file, for those that keep no handle (`flush` of many at once).
+    pub async fn sync_files(&self, files: &[strongroom_store::Inode]) -> Result<()> {
+        let objects: Vec<_> = files.iter().map(|inode| ObjectId::data(*inode)).collect();
+        Ok(self.store.sync(&objects).await?)
+    }
+}
+
+fn require_data(handle: &Handle) -> Result<()> {
+    handle.check_open()?;
+    if handle.kind() == FileKind::Directory { Err(VfsError::IsDirectory) } else { Ok(()) }
+}

@@ -1,0 +1,146 @@
+//! One open of a file, directory or stream.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use strongroom_store::{Inode, ObjectId, SessionId};
+
+use crate::grants::{Grant, GrantKey};
+use crate::node::{LinkRef, Node};
+use crate::{
+    AccessMask, CreateOptions, Credentials, FileKind, Result, Share, ShareId, TimeFlags, Vfs, VfsError,
+};
+
+/// Names one open; never reused while the program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HandleId(pub u64);
+
+/// An open. It ends with [`Vfs::close`], or when the last reference is dropped.
+#[derive(Debug)]
+pub struct Handle {
+    pub(crate) id: HandleId,
+    pub(crate) vfs: Weak<Vfs>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) stream: u32,
+    pub(crate) stream_name: Mutex<Arc<str>>,
+    pub(crate) granted: AccessMask,
+    pub(crate) options: CreateOptions,
+    pub(crate) credentials: Credentials,
+    pub(crate) share: ShareId,
+    pub(crate) root: Inode,
+    pub(crate) read_only: bool,
+    pub(crate) delete_on_close: AtomicBool,
+    pub(crate) closed: AtomicBool,
+    /// Wrote data, so closing tells watchers.
+    pub(crate) wrote: AtomicBool,
+    /// Changed the size.
+    pub(crate) resized: AtomicBool,
+    pub(crate) frozen: Mutex<TimeFlags>,
+    pub(crate) grant: Option<Arc<Grant>>,
+}
+
+impl Handle {
+    pub fn id(&self) -> HandleId {
+        self.id
+    }
+
+    pub fn inode(&self) -> Inode {
+        self.node.inode
+    }
+
+    /// What was opened: for a stream of a directory, a file.
+    pub fn kind(&self) -> FileKind {
+        if self.stream == 0 { self.node.kind } else { FileKind::File }
+    }
+
+    pub fn is_directory(&self) -> bool {
+        self.kind() == FileKind::Directory
+    }
+
+    /// The stream's name; empty for the file itself.
+    pub fn stream_name(&self) -> Arc<str> {
+        Arc::clone(&self.stream_name.lock())
+    }
+
+    pub fn granted(&self) -> AccessMask {
+        self.granted
+    }
+
+    pub fn options(&self) -> CreateOptions {
+        self.options
+    }
+
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    pub fn share(&self) -> ShareId {
+        self.share
+    }
+
+    /// The grant that the open asked for and got.
+    pub fn grant(&self) -> Option<&Arc<Grant>> {
+        self.grant.as_ref()
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn session(&self) -> SessionId {
+        self.credentials.session
+    }
+
+    pub(crate) fn grant_key(&self) -> Option<GrantKey> {
+        self.grant.as_ref().map(|grant| grant.key())
+    }
+
+    /// The bytes that reads and writes mean.
+    pub(crate) fn object(&self) -> ObjectId {
+        ObjectId { inode: self.node.inode, stream: self.stream }
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.is_closed() { Err(VfsError::Closed) } else { Ok(()) }
+    }
+
+    /// Open, and granted all of `rights`.
+    pub(crate) fn require(&self, rights: AccessMask) -> Result<()> {
+        self.check_open()?;
+        if self.granted.contains(rights) { Ok(()) } else { Err(VfsError::AccessDenied) }
+    }
+
+    /// Open, and granted any of `rights`.
+    pub(crate) fn require_any(&self, rights: AccessMask) -> Result<()> {
+        self.check_open()?;
+        if self.granted.intersects(rights) { Ok(()) } else { Err(VfsError::AccessDenied) }
+    }
+
+    pub(crate) fn require_writable_share(&self) -> Result<()> {
+        if self.read_only { Err(VfsError::ReadOnly) } else { Ok(()) }
+    }
+
+    /// Today's name of what was opened.
+    pub(crate) fn link(&self) -> Result<Arc<LinkRef>> {
+        let state = self.node.lock();
+        state.open_of(self.id).map(|open| Arc::clone(&open.link)).ok_or(VfsError::Closed)
+    }
+
+    pub(crate) fn in_share(&self, share: &Share) -> bool {
+        self.share == share.id
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.is_closed() {
+            return;
+        }
+        if let Some(vfs) = self.vfs.upgrade()
+            && let Err(error) = vfs.close_now(self)
+        {
+            tracing::warn!(inode = self.node.inode.0, %error, "closing a dropped handle");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Listing a directory in the order of its names, some at a time (MS-FSA 2.1.5.6.3).
+
+use strongroom_store::{Inode, ObjectId};
+
+use crate::names::{Pattern, fold};
+use crate::quota::next_key;
+use crate::rows::{self, Attr, NameEntry, NameRow};
+use crate::stat::stat_of;
+use crate::types::CursorPosition;
+use crate::{
+    AccessMask, CaseMode, DirCursor, DirEntry, FileKind, Handle, Result, Vfs, VfsError,
+};
+
+/// Name rows read at once.
+const BATCH: usize = 512;
+
+impl Vfs {
+    /// The next entries that match, at most `max`: `.` and `..` first, then names in their folded order. An empty
+    /// answer is the end. Names that come and go meanwhile are seen or not; all others exactly once.
+    ///
+    /// Errors: `InvalidParameter` if it is no directory, `AccessDenied` without the right to list.
+    pub fn list(
+        &self,
+        handle: &Handle,
+        cursor: &mut DirCursor,
+        pattern: &str,
+        max: usize,
+    ) -> Result<Vec<DirEntry>> {
+        if !handle.is_directory() {
+            return Err(VfsError::InvalidParameter);
+        }
+        handle.require(AccessMask::LIST_DIRECTORY)?;
+        let pattern = Pattern::new(pattern, CaseMode::Insensitive)?;
+        let mut entries = Vec::new();
+        self.list_dots(handle, cursor, &pattern, max, &mut entries)?;
+        while entries.len() < max && cursor.position != CursorPosition::End {
+            let names = self.next_names(handle.node.inode, cursor, &pattern, max - entries.len())?;
+            self.add_stats(names, &mut entries)?;
+        }
+        cursor.matched |= !entries.is_empty();
+        Ok(entries)
+    }
+
+    fn list_dots(
+        &self,
+        handle: &Handle,
+        cursor: &mut DirCursor,
+        pattern: &Pattern,
+        max: usize,
+        entries: &mut Vec<DirEntry>,
+    ) -> Result<()> {
+        let node = &handle.node;
+        if cursor.position == CursorPosition::Dot && max > 0 {
+            cursor.position = CursorPosition::DotDot;
+            if pattern.matches(".") {
+                entries.push(self.dot(".", node.inode)?);
+            }
+        }
+        if cursor.position == CursorPosition::DotDot && entries.len() < max {
+            cursor.position = CursorPosition::After { folded: String::new(), name: String::new() };
+            if pattern.matches("..") {
+                // What is above a share is none of its users' business.
+                let above = if node.inode == handle.root { node.inode } else { self.first_name(node.inode)?.0 };
+                entries.push(self.dot("..", above)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn dot(&self, name: &str, inode: Inode) -> Result<DirEntry> {
+        let node = self.node(inode)?;
+        let stat = stat_of(inode, &node.lock().attr, None);
+        Ok(DirEntry { name: name.to_owned(), short: String::new(), stat })
+    }
+
+    /// Up to `max` further names, moving the cursor behind the last one looked at.
+    fn next_names(
+        &self,
+        directory: Inode,
+        cursor: &mut DirCursor,
+        pattern: &Pattern,
+        max: usize,
+    ) -> Result<Vec<NameEntry>> {
+        if pattern.is_literal() {
+            return self.literal_names(directory, cursor, pattern, max);
+        }
+        let CursorPosition::After { folded, name } = &cursor.position else { return Ok(Vec::new()) };
+        let (mut folded, mut name) = (folded.clone(), name.clone());
+        let mut start = rows::key_of(directory, folded.as_bytes());
+        let end = rows::end_of(directory);
+        let mut found = Vec::new();
+        while found.len() < max {
+            let batch = BATCH.min((max - found.len()).max(16));
+            let page = self.store.scan(rows::NAMES, &start, &end, batch)?;
+            if page.is_empty() {
+                cursor.position = CursorPosition::End;
+                return Ok(found);
+            }
+            for (key, row) in page {
+                let this = folded_of(&key)?;
+                for entry in NameRow::decode(&row)?.entries {
+                    if found.len() >= max {
+                        break;
+                    }
+                    if this == folded && entry.name <= name {
+                        continue;
+                    }
+                    folded = this.to_owned();
+                    name.clone_from(&entry.name);
+                    if pattern.matches_folded(this) {
+                        found.push(entry);
+                    }
+                }
+                start = if found.len() < max { next_key(&key) } else { start };
+            }
+        }
+        cursor.position = CursorPosition::After { folded, name };
+        Ok(found)
+    }
+
+    /// A pattern without wildcards is one lookup, not a walk through the directory.
+    fn literal_names(
+        &self,
+        directory: Inode,
+        cursor: &mut DirCursor,
+        pattern: &Pattern,
+        max: usize,
+    ) -> Result<Vec<NameEntry>> {
+        let CursorPosition::After { name: after, .. } = &cursor.position else { return Ok(Vec::new()) };
+        let folded = fold(&pattern.text());
+        let row = self.name_row(directory, &folded)?;
+        let left = row.entries.into_iter().filter(|entry| entry.name > *after);
+        let found: Vec<_> = left.take(max).collect();
+        cursor.position = match found.last() {
+            Some(last) if found.len() == max => CursorPosition::After { folded, name: last.name.clone() },
+            _ => CursorPosition::End,
+        };
+        Ok(found)
+    }
+
+    /// Looks attributes and sizes up together: inodes of one directory lie side by side.
+    fn add_stats(&self, names: Vec<NameEntry>, entries: &mut Vec<DirEntry>) -> Result<()> {
+        let mut order: Vec<usize> = (0..names.len()).collect();
+        order.sort_unstable_by_key(|at| names[*at].inode);
+        let mut attrs: Vec<Option<Attr>> = vec![None; names.len()];
+        for at in &order {
+            let row = self.store.get(rows::ATTRIBUTES, &rows::inode_key(names[*at].inode))?;
+            attrs[*at] = row.map(|row| Attr::decode(&row)).transpose()?;
+        }
+        let files: Vec<_> =
+            order.into_iter().filter(|at| names[*at].kind != FileKind::Directory).collect();
+        let objects: Vec<_> = files.iter().map(|at| ObjectId::data(names[*at].inode)).collect();
+        let mut heads = vec![None; names.len()];
+        for (at, head) in files.into_iter().zip(self.store.heads(&objects)?) {
+            heads[at] = Some(head);
+        }
+        // A name whose file went since it was read is left out.
+        for ((name, attr), head) in names.into_iter().zip(attrs).zip(heads) {
+            if let Some(attr) = attr {
+                let stat = stat_of(name.inode, &attr, head);
+                entries.push(DirEntry { name: name.name, short: String::new(), stat });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn folded_of(key: &[u8]) -> Result<&str> {
+    let name = key.get(8..).and_then(|rest| std::str::from_utf8(rest).ok());
+    name.ok_or_else(|| VfsError::Corrupt("a row of names is not well formed".into()))
+}

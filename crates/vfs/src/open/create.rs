@@ -1,0 +1,192 @@
+//! Making what is not there (MS-FSA 2.1.5.1.1).
+
+use std::sync::Arc;
+
+use strongroom_store::Aspect;
+
+use super::{Admission, Attempt, Opening, READ_ONLY_RIGHTS, Vfs};
+use crate::acl::{self, SecurityDescriptor};
+use crate::directory::{put_name_row, remember_link, touch_directory};
+use crate::eas::EaRows;
+use crate::names::fold;
+use crate::node::{LinkRef, Node, State};
+use crate::rows::{Attr, NameEntry};
+use crate::vfs::{new_attr, put_attr};
+use crate::watch::{WatchAction, WatchFilter};
+use crate::{
+    AccessMask, CreateAction, DosAttributes, FileKind, Handle, Result, VfsError,
+};
+
+/// Allocations below this are not checked against free space: reserving does that when they are written.
+const ALLOCATION_CHECKED: u64 = 1 << 20;
+
+impl Vfs {
+    pub(super) fn open_missing(
+        &self,
+        opening: &Opening<'_, '_>,
+        directory: &Arc<Node>,
+        name: &str,
+    ) -> Result<Attempt> {
+        check_creation(opening)?;
+        self.check_allocation(opening)?;
+        let Some(handle) = self.make(opening, directory, name)? else { return Ok(Attempt::Again) };
+        let is_directory = handle.node.is_directory();
+        self.tell(directory.inode, WatchFilter::name(is_directory), WatchAction::Added, name);
+        if handle.stream != 0 {
+            self.tell_stream(&handle, WatchAction::AddedStream)?;
+        }
+        Ok(Attempt::Done((handle, CreateAction::Created)))
+    }
+
+    fn check_allocation(&self, opening: &Opening<'_, '_>) -> Result<()> {
+        let wanted = opening.request.allocation;
+        if wanted >= ALLOCATION_CHECKED && wanted > self.store.space()?.available {
+            return Err(VfsError::NoSpace);
+        }
+        Ok(())
+    }
+
+    /// Makes the file in one transaction, under the directory's lock; None if the name came to be meanwhile.
+    fn make(&self, opening: &Opening<'_, '_>, directory: &Arc<Node>, name: &str) -> Result<Option<Arc<Handle>>> {
+        let mut state = directory.lock();
+        if state.gone {
+            return Err(VfsError::PathNotFound);
+        }
+        if !state.pending.is_empty() {
+            return Err(VfsError::DeletePending);
+        }
+        let folded = fold(name);
+        let mut row = self.name_row(directory.inode, &folded)?;
+        if row.find(name, opening.request.case).is_some() {
+            return Ok(None);
+        }
+        let is_directory = opening.wants_directory();
+        self.check_parent(opening, directory, &mut state, is_directory)?;
+        let given = opening.request.security.as_ref();
+        let security = self.security_for_new(directory, &mut state, given, is_directory, opening.credentials)?;
+        let granted = creator_rights(opening, &security.descriptor)?;
+        let eas = EaRows::of(&opening.request.eas)?;
+
+        let inode = self.store.allocate_inode(directory.inode);
+        let kind = if is_directory { FileKind::Directory } else { FileKind::File };
+        let now = self.now();
+        let mut attr = new_attr(kind, now, directory.inode);
+        attr.dos = new_attributes(opening, is_directory);
+        attr.security = security.place;
+        attr.quota_tree = state.attr.quota_tree;
+        attr.links = 1;
+        let link = LinkRef { directory: directory.inode, name: name.to_owned() };
+        row.insert(NameEntry { name: name.to_owned(), inode, kind })?;
+
+        let mut txn = self.store.txn(opening.credentials.session);
+        put_name_row(&mut txn, directory.inode, &folded, &row);
+        remember_link(&mut txn, inode, &mut attr, &link);
+        attr.ea_size = eas.put(&mut txn, inode);
+        let stream = self.make_stream(&mut txn, inode, &mut attr, opening.path.stream)?;
+        security.put(&mut txn, inode);
+        put_attr(&mut txn, inode, &mut attr);
+        let before = times_of(&state.attr);
+        touch_directory(&mut txn, directory.inode, &mut state, now);
+        txn.note(inode, Aspect::Name);
+        if let Err(error) = txn.commit() {
+            restore_times(&mut state.attr, before);
+            return Err(error.into());
+        }
+        security.committed(&mut state);
+        let node = Node::new(inode, attr, Some(security.descriptor));
+        self.nodes.insert(&node);
+        let admission = Admission {
+            node: &node,
+            link: Arc::new(link),
+            stream,
+            stream_name: opening.path.stream.unwrap_or_default(),
+            granted,
+        };
+        let handle = self.admit(opening, admission, &mut node.lock());
+        Ok(Some(handle))
+    }
+
+    /// The right to add to the directory.
+    pub(crate) fn check_parent(
+        &self,
+        opening: &Opening<'_, '_>,
+        directory: &Node,
+        state: &mut State,
+        is_directory: bool,
+    ) -> Result<()> {
+        self.check_may_add(opening.credentials, opening.request.options.backup_intent, directory, state, is_directory)
+    }
+
+    /// As [`Self::check_parent`], also for links and renames.
+    pub(crate) fn check_may_add(
+        &self,
+        credentials: &crate::Credentials,
+        backup: bool,
+        directory: &Node,
+        state: &mut State,
+        is_directory: bool,
+    ) -> Result<()> {
+        let needed = if is_directory { AccessMask::ADD_SUBDIRECTORY } else { AccessMask::ADD_FILE };
+        let security = self.security_of(directory, state)?;
+        let allowed = acl::maximal_access(&security, credentials).contains(needed);
+        if allowed || (credentials.admin && backup) { Ok(()) } else { Err(VfsError::AccessDenied) }
+    }
+}
+
+/// A directory's times and count, to be put back when a transaction fails.
+pub(crate) type Times = (crate::FileTime, crate::FileTime, u64);
+
+pub(crate) fn times_of(attr: &Attr) -> Times {
+    (attr.modified, attr.changed, attr.version)
+}
+
+pub(crate) fn restore_times(attr: &mut Attr, (modified, changed, version): Times) {
+    attr.modified = modified;
+    attr.changed = changed;
+    attr.version = version;
+}
+
+fn check_creation(opening: &Opening<'_, '_>) -> Result<()> {
+    let request = opening.request;
+    if !opening.may_create() {
+        return Err(opening.missing());
+    }
+    if request.share.read_only {
+        return Err(VfsError::AccessDenied);
+    }
+    // A trailing separator names a directory; a file cannot be made by it.
+    if opening.path.must_be_directory && !request.options.directory {
+        return Err(VfsError::InvalidName);
+    }
+    if request.options.delete_on_close && request.attributes.contains(DosAttributes::READ_ONLY) {
+        return Err(VfsError::CannotDelete);
+    }
+    if request.attributes.contains(DosAttributes::ENCRYPTED) {
+        return Err(VfsError::NotSupported);
+    }
+    Ok(())
+}
+
+fn new_attributes(opening: &Opening<'_, '_>, is_directory: bool) -> DosAttributes {
+    let given = DosAttributes(opening.request.attributes.0 & DosAttributes::SETTABLE.0);
+    if is_directory { given } else { given.union(DosAttributes::ARCHIVE) }
+}
+
+/// The creator gets what it asks for; only the list decides when it asks for the most (MS-FSA 2.1.5.1.1).
+fn creator_rights(opening: &Opening<'_, '_>, security: &SecurityDescriptor) -> Result<AccessMask> {
+    let credentials = opening.credentials;
+    let desired = opening.request.access.map_generic();
+    if desired.intersects(AccessMask::ACCESS_SYSTEM_SECURITY) && !credentials.admin {
+        return Err(VfsError::PrivilegeNotHeld);
+    }
+    let plain = desired.without(AccessMask::MAXIMUM_ALLOWED);
+    if !desired.intersects(AccessMask::MAXIMUM_ALLOWED) {
+        return Ok(plain);
+    }
+    let mut granted = plain | acl::maximal_access(security, credentials);
+    // A file made read-only is writable through the handle that made it, as on Windows.
+    if opening.request.share.read_only {
+        granted = granted & READ_ONLY_RIGHTS;
+    }
+    Ok(granted)
+}

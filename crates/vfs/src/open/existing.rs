@@ -1,0 +1,282 @@
+//! Opening what is there (MS-FSA 2.1.5.1.2).
+
+use std::sync::Arc;
+
+use strongroom_store::{Aspect, ObjectId};
+
+use super::{Admission, Attempt, Opening, READ_ONLY_RIGHTS, Vfs, share};
+use crate::acl;
+use crate::grants::{Conflict, GrantKey, GrantRequest};
+use crate::node::{LinkRef, Node, State};
+use crate::vfs::put_attr;
+use crate::watch::{WatchAction, WatchFilter};
+use crate::{
+    AccessMask, CreateAction, Disposition, DosAttributes, FileKind, Handle, Opened, REPARSE_TAG_SYMLINK, Result,
+    VfsError,
+};
+
+/// Rights that an overwrite needs on top of what is asked for (MS-FSA 2.1.5.1.2.1).
+const OVERWRITES: AccessMask = AccessMask(
+    AccessMask::WRITE_DATA.0 | AccessMask::WRITE_EA.0 | AccessMask::WRITE_ATTRIBUTES.0,
+);
+
+impl Vfs {
+    pub(super) async fn open_found(
+        &self,
+        opening: &Opening<'_, '_>,
+        node: Arc<Node>,
+        link: Arc<LinkRef>,
+    ) -> Result<Attempt> {
+        if opening.path.stream.is_some() {
+            return self.open_stream(opening, node, link).await;
+        }
+        self.break_grants(opening, &node).await;
+        let admitted = self.with_parent_rights(opening, &node, &link, |by_parent| {
+            self.admit_existing(opening, &node, &link, by_parent)
+        })?;
+        let Some(handle) = admitted else { return Ok(Attempt::Again) };
+        if !opening.replaces() {
+            return Ok(Attempt::Done((handle, CreateAction::Opened)));
+        }
+        self.overwrite(opening, handle).await.map(Attempt::Done)
+    }
+
+    /// Tries without the parent's descriptor first, as it is rarely needed. The parent is only locked
+    /// while the file is not, so no order of locks is broken.
+    pub(super) fn with_parent_rights<T>(
+        &self,
+        opening: &Opening<'_, '_>,
+        node: &Node,
+        link: &LinkRef,
+        mut attempt: impl FnMut(AccessMask) -> Result<T>,
+    ) -> Result<T> {
+        if !opening.request.access.intersects(AccessMask::MAXIMUM_ALLOWED) {
+            match attempt(AccessMask::NONE) {
+                Err(VfsError::AccessDenied) => {}
+                done => return done,
+            }
+        }
+        attempt(self.rights_by_parent(opening, node, link)?)
+    }
+
+    /// Checks and registers an open under the file's lock; None if the file is gone.
+    fn admit_existing(
+        &self,
+        opening: &Opening<'_, '_>,
+        node: &Arc<Node>,
+        link: &Arc<LinkRef>,
+        by_parent: AccessMask,
+    ) -> Result<Option<Arc<Handle>>> {
+        let mut state = node.lock();
+        if state.gone {
+            return Ok(None);
+        }
+        self.check_kind(opening, node, &state, link)?;
+        let granted = self.check_access(opening, node, &mut state, by_parent)?;
+        share::check(&state, 0, effective(opening, granted), opening.request.share_access)?;
+        let admission = Admission { node, link: Arc::clone(link), stream: 0, stream_name: "", granted };
+        Ok(Some(self.admit(opening, admission, &mut state)))
+    }
+
+    /// The conflict points of opens. Nothing is waited for where nobody holds a grant.
+    pub(super) async fn break_grants(&self, opening: &Opening<'_, '_>, node: &Node) {
+        let by = grant_key(&opening.request.grant);
+        let access = opening.request.access.map_generic();
+        let writes = access.intersects(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA);
+        let conflict = if opening.replaces() { Conflict::Overwrite } else { Conflict::Open { writes } };
+        node.grants.conflict(by, conflict).await;
+    }
+
+    /// Whether what is there is of the kind that is wanted.
+    fn check_kind(
+        &self,
+        opening: &Opening<'_, '_>,
+        node: &Node,
+        state: &State,
+        link: &LinkRef,
+    ) -> Result<()> {
+        let options = opening.request.options;
+        if state.is_pending(link) {
+            return Err(VfsError::DeletePending);
+        }
+        if state.attr.reparse_tag == REPARSE_TAG_SYMLINK && !options.open_reparse_point {
+            return Err(self.stop_at_link(node, "")?);
+        }
+        if node.is_directory() {
+            if options.non_directory || opening.path.must_be_file {
+                return Err(VfsError::IsDirectory);
+            }
+        } else if opening.wants_directory() && opening.request.disposition != Disposition::Create {
+            return Err(VfsError::NotDirectory);
+        }
+        if opening.request.disposition == Disposition::Create {
+            return Err(VfsError::Exists);
+        }
+        if opening.replaces() && node.is_directory() {
+            let is_root = node.inode == opening.request.share.root;
+            return Err(if is_root { VfsError::AccessDenied } else { VfsError::Exists });
+        }
+        if opening.replaces() && node.kind == FileKind::File {
+            check_overwritten_attributes(opening, state)?;
+        }
+        Ok(())
+    }
+
+    /// The rights that the handle gets (MS-FSA 2.1.5.1.2.1).
+    pub(super) fn check_access(
+        &self,
+        opening: &Opening<'_, '_>,
+        node: &Node,
+        state: &mut State,
+        by_parent: AccessMask,
+    ) -> Result<AccessMask> {
+        let request = opening.request;
+        let credentials = opening.credentials;
+        let security = self.security_of(node, state)?;
+        let mut allowed = acl::maximal_access(&security, credentials);
+        if credentials.admin {
+            allowed |= AccessMask::WRITE_OWNER | AccessMask::ACCESS_SYSTEM_SECURITY;
+            if request.options.backup_intent {
+                allowed |= AccessMask::FILE_ALL;
+            }
+        }
+        let desired = request.access.map_generic();
+        let maximum = desired.intersects(AccessMask::MAXIMUM_ALLOWED);
+        let desired = desired.without(AccessMask::MAXIMUM_ALLOWED);
+        let needed = desired | overwrite_rights(request.disposition);
+        allowed |= by_parent;
+        if desired.intersects(AccessMask::ACCESS_SYSTEM_SECURITY) && !credentials.admin {
+            return Err(VfsError::PrivilegeNotHeld);
+        }
+        let possible = allowed & possible_rights(opening, node, state);
+        if !possible.contains(needed) {
+            return Err(VfsError::AccessDenied);
+        }
+        let read_only = state.attr.dos.contains(DosAttributes::READ_ONLY);
+        if request.options.delete_on_close && read_only {
+            return Err(VfsError::CannotDelete);
+        }
+        if request.options.delete_on_close && node.inode == request.share.root {
+            return Err(VfsError::CannotDelete);
+        }
+        let extra = AccessMask::ACCESS_SYSTEM_SECURITY | AccessMask::WRITE_OWNER;
+        let by_privilege = extra.without(acl::maximal_access(&security, credentials));
+        let granted = if maximum { desired | possible.without(by_privilege) } else { desired };
+        if granted.is_empty() {
+            return Err(VfsError::AccessDenied);
+        }
+        if request.options.delete_on_close && !granted.contains(AccessMask::DELETE) {
+            return Err(VfsError::AccessDenied);
+        }
+        Ok(granted)
+    }
+
+    /// What the parent's descriptor gives: deleting a child, and seeing its attributes.
+    fn rights_by_parent(&self, opening: &Opening<'_, '_>, node: &Node, link: &LinkRef) -> Result<AccessMask> {
+        if node.inode == opening.request.share.root || link.directory == node.inode {
+            return Ok(AccessMask::NONE);
+        }
+        let Some(parent) = self.nodes.get(&self.store, link.directory)? else { return Ok(AccessMask::NONE) };
+        let security = self.security_of(&parent, &mut parent.lock())?;
+        let by_parent = acl::maximal_access(&security, opening.credentials);
+        let mut rights = AccessMask::NONE;
+        if by_parent.contains(AccessMask::DELETE_CHILD) {
+            rights |= AccessMask::DELETE;
+        }
+        if by_parent.contains(AccessMask::LIST_DIRECTORY) {
+            rights |= AccessMask::READ_ATTRIBUTES;
+        }
+        Ok(rights)
+    }
+
+    /// Empties a file that was just opened and gives it the attributes, extended attributes and streams of a new one.
+    async fn overwrite(&self, opening: &Opening<'_, '_>, handle: Arc<Handle>) -> Result<Opened> {
+        let supersedes = opening.request.disposition == Disposition::Supersede;
+        if let Err(error) = self.replace_content(opening, &handle).await {
+            Self::retract(&handle);
+            return Err(error);
+        }
+        handle.wrote.store(true, std::sync::atomic::Ordering::Release);
+        handle.resized.store(true, std::sync::atomic::Ordering::Release);
+        let link = handle.link()?;
+        let filter = WatchFilter::SIZE.union(WatchFilter::LAST_WRITE).union(WatchFilter::ATTRIBUTES);
+        self.tell(link.directory, filter, WatchAction::Modified, &link.name);
+        let action = if supersedes { CreateAction::Superseded } else { CreateAction::Overwritten };
+        Ok((handle, action))
+    }
+
+    async fn replace_content(&self, opening: &Opening<'_, '_>, handle: &Handle) -> Result<()> {
+        let object = ObjectId::data(handle.node.inode);
+        if self.store.head_if_exists(object)?.is_some() {
+            self.store.truncate(handle.session(), object, 0, Some(self.timestamp())).await?;
+        }
+        let eas = crate::eas::EaRows::of(&opening.request.eas)?;
+        let node = &handle.node;
+        let mut state = node.lock();
+        let mut attr = state.attr.clone();
+        let mut txn = self.store.txn(handle.session());
+        self.drop_streams(&mut txn, node.inode, &mut state, &mut attr)?;
+        self.drop_eas(&mut txn, node.inode, &mut attr)?;
+        attr.ea_size = eas.put(&mut txn, node.inode);
+        let kept = attr.dos.0 & DosAttributes::SPARSE_FILE.0;
+        let given = opening.request.attributes.0 & DosAttributes::SETTABLE.0;
+        attr.dos = DosAttributes(kept | given | DosAttributes::ARCHIVE.0);
+        let now = self.now();
+        if opening.request.disposition == Disposition::Supersede {
+            attr.created = now;
+        }
+        attr.modified = now;
+        attr.changed = now;
+        attr.flags.set(crate::rows::AttrFlags::OWN_MODIFIED, false);
+        put_attr(&mut txn, node.inode, &mut attr);
+        txn.note(node.inode, Aspect::Attributes);
+        txn.note(node.inode, Aspect::Data { offset: 0, len: u64::MAX });
+        txn.commit()?;
+        state.attr = attr;
+        state.dirty = true;
+        Ok(())
+    }
+}
+
+fn grant_key(request: &GrantRequest) -> Option<GrantKey> {
+    match request {
+        GrantRequest::None => None,
+        GrantRequest::Wanted { key, .. } => Some(*key),
+    }
+}
+
+fn overwrite_rights(disposition: Disposition) -> AccessMask {
+    match disposition {
+        Disposition::Overwrite | Disposition::OverwriteIf => OVERWRITES,
+        Disposition::Supersede => OVERWRITES | AccessMask::DELETE,
+        Disposition::Open | Disposition::Create | Disposition::OpenIf => AccessMask::NONE,
+    }
+}
+
+/// What counts against other opens' share modes: an overwrite writes, whatever was asked for.
+fn effective(opening: &Opening<'_, '_>, granted: AccessMask) -> AccessMask {
+    if opening.replaces() { granted | AccessMask::WRITE_DATA } else { granted }
+}
+
+/// Rights that the share and the file's attributes leave.
+fn possible_rights(opening: &Opening<'_, '_>, node: &Node, state: &State) -> AccessMask {
+    let mut possible = AccessMask(u32::MAX);
+    if opening.request.share.read_only {
+        possible = possible & READ_ONLY_RIGHTS;
+    }
+    if state.attr.dos.contains(DosAttributes::READ_ONLY) && !node.is_directory() {
+        possible = possible.without(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA);
+    }
+    possible
+}
+
+/// A hidden or system file is only overwritten by one that says so (MS-FSA 2.1.5.1.2).
+fn check_overwritten_attributes(opening: &Opening<'_, '_>, state: &State) -> Result<()> {
+    let given = opening.request.attributes;
+    for attribute in [DosAttributes::HIDDEN, DosAttributes::SYSTEM] {
+        if state.attr.dos.contains(attribute) && !given.contains(attribute) {
+            return Err(VfsError::AccessDenied);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,281 @@
+//! Opening: everything that NT create does (MS-FSA 2.1.5.1).
+
+mod create;
+mod existing;
+mod share;
+mod streams;
+
+pub(crate) use create::{restore_times, times_of};
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::grants::Grant;
+use crate::names::ParsedPath;
+use crate::node::{LinkRef, Node, OpenEntry, State};
+use crate::rows::NameEntry;
+use crate::{
+    AccessMask, CaseMode, Credentials, Disposition, DosAttributes, Handle,
+    OpenRequest, Opened, REPARSE_TAG_SYMLINK, Result, SymlinkStop, TimeFlags, Vfs, VfsError,
+};
+
+/// Rights that change nothing: what a read-only share leaves.
+pub(crate) const READ_ONLY_RIGHTS: AccessMask = AccessMask(
+    AccessMask::FILE_READ.0 | AccessMask::FILE_EXECUTE.0 | AccessMask::ACCESS_SYSTEM_SECURITY.0,
+);
+/// How often an open starts anew because names changed under it.
+const ATTEMPTS_MAX: usize = 64;
+
+/// Where an open ends: the file, or the place for it.
+pub(crate) enum Target {
+    Found { node: Arc<Node>, link: Arc<LinkRef> },
+    Missing { directory: Arc<Node>, name: String },
+}
+
+/// What happened to one attempt.
+enum Attempt {
+    Done(Opened),
+    /// Names changed meanwhile; look again.
+    Again,
+}
+
+/// An open on its way: the request with what was found out so far.
+struct Opening<'a, 'p> {
+    credentials: &'a Credentials,
+    request: &'a OpenRequest<'a>,
+    path: &'a ParsedPath<'p>,
+}
+
+impl Vfs {
+    /// Opens or makes a file, directory or stream (MS-FSA 2.1.5.1).
+    ///
+    /// Errors: the ones of [`VfsError`] that the name, the disposition, the options, access and sharing call for;
+    /// `PathNotFound` for a directory on the way, `NotFound` for the last name.
+    pub async fn open(&self, credentials: &Credentials, request: OpenRequest<'_>) -> Result<Opened> {
+        let path = ParsedPath::parse(if request.options.by_file_id { "" } else { request.path })?;
+        let opening = Opening { credentials, request: &request, path: &path };
+        opening.check_parameters()?;
+        if request.disposition != Disposition::Open || request.options.delete_on_close {
+            self.store.throttle().await;
+        }
+        for _ in 0..ATTEMPTS_MAX {
+            let attempt = match self.resolve(&request, &path)? {
+                Target::Found { node, link } => self.open_found(&opening, node, link).await?,
+                Target::Missing { directory, name } => self.open_missing(&opening, &directory, &name)?,
+            };
+            if let Attempt::Done(opened) = attempt {
+                return Ok(opened);
+            }
+        }
+        Err(VfsError::NotFound)
+    }
+
+    /// Walks the path. Passing through directories needs no right, as on Windows by default.
+    pub(crate) fn resolve(&self, request: &OpenRequest<'_>, path: &ParsedPath<'_>) -> Result<Target> {
+        if request.options.by_file_id {
+            return self.resolve_id(request);
+        }
+        let start = match request.base {
+            Some(base) => Arc::clone(&base.node),
+            None => self.node(request.share.root)?,
+        };
+        let Some((last, before)) = path.split() else {
+            let link = self.own_link(&start)?;
+            return Ok(Target::Found { node: start, link });
+        };
+        let directory = self.walk(start, before, path, request.case)?;
+        match self.lookup(directory.inode, last, request.case)? {
+            None => Ok(Target::Missing { directory, name: last.to_string() }),
+            Some(entry) => self.found(directory, entry),
+        }
+    }
+
+    /// Follows components that must be directories.
+    pub(crate) fn walk(
+        &self,
+        start: Arc<Node>,
+        components: &[std::borrow::Cow<'_, str>],
+        path: &ParsedPath<'_>,
+        case: CaseMode,
+    ) -> Result<Arc<Node>> {
+        let mut at = start;
+        for (index, component) in components.iter().enumerate() {
+            let entry = self.lookup(at.inode, component, case)?.ok_or(VfsError::PathNotFound)?;
+            let next = self.nodes.get(&self.store, entry.inode)?.ok_or(VfsError::PathNotFound)?;
+            if next.lock().attr.reparse_tag == REPARSE_TAG_SYMLINK {
+                let rest = path.components.get(index + 1..).unwrap_or_default();
+                return Err(self.stop_at_link(&next, &rest.join("\\"))?);
+            }
+            if !next.is_directory() {
+                return Err(VfsError::PathNotFound);
+            }
+            at = next;
+        }
+        if !at.is_directory() {
+            return Err(VfsError::PathNotFound);
+        }
+        Ok(at)
+    }
+
+    fn found(&self, directory: Arc<Node>, entry: NameEntry) -> Result<Target> {
+        match self.nodes.get(&self.store, entry.inode)? {
+            Some(node) => {
+                let link = Arc::new(LinkRef { directory: directory.inode, name: entry.name });
+                Ok(Target::Found { node, link })
+            }
+            // The file went between the reading of its name and of its attributes.
+            None => Ok(Target::Missing { directory, name: entry.name }),
+        }
+    }
+
+    fn resolve_id(&self, request: &OpenRequest<'_>) -> Result<Target> {
+        let inode = request.file_id.ok_or(VfsError::InvalidParameter)?;
+        let node = self.nodes.get(&self.store, inode)?.ok_or(VfsError::InvalidParameter)?;
+        if !self.is_below(&node, request.share.root)? {
+            return Err(VfsError::InvalidParameter);
+        }
+        let link = self.own_link(&node)?;
+        Ok(Target::Found { node, link })
+    }
+
+    /// The name that an inode knows itself by.
+    fn own_link(&self, node: &Node) -> Result<Arc<LinkRef>> {
+        let state = node.lock();
+        let (directory, name) = self.first_name_of(node.inode, &state.attr)?;
+        Ok(Arc::new(LinkRef { directory, name }))
+    }
+
+    /// Whether a directory is above a node, or is it.
+    pub(crate) fn is_below(&self, node: &Node, ancestor: strongroom_store::Inode) -> Result<bool> {
+        let mut at = node.inode;
+        for _ in 0..crate::types::PATH_MAX {
+            if at == ancestor {
+                return Ok(true);
+            }
+            let (parent, _) = self.first_name(at)?;
+            if parent == at {
+                return Ok(false);
+            }
+            at = parent;
+        }
+        Ok(false)
+    }
+
+    /// The error that sends a client after a symbolic link.
+    pub(crate) fn stop_at_link(&self, node: &Node, unparsed: &str) -> Result<VfsError> {
+        let data = self.read_reparse(node.inode)?;
+        let (target, relative) = crate::reparse::symlink_target(&data)?;
+        Ok(VfsError::Symlink(Box::new(SymlinkStop { unparsed: unparsed.to_owned(), target, relative })))
+    }
+
+    /// Registers an open whose checks have passed. The state is locked.
+    fn admit(&self, opening: &Opening<'_, '_>, admission: Admission<'_>, state: &mut State) -> Arc<Handle> {
+        let Admission { node, link, stream, stream_name, granted } = admission;
+        let id = self.new_handle_id();
+        let request = opening.request;
+        let others_open = !state.opens.is_empty();
+        let grant: Option<Arc<Grant>> = node.grants.grant(&request.grant, others_open);
+        state.opens.push(OpenEntry {
+            handle: id,
+            stream,
+            access: granted,
+            share: request.share_access,
+            link,
+        });
+        Arc::new(Handle {
+            id,
+            vfs: self.weak(),
+            node: Arc::clone(node),
+            stream,
+            stream_name: Mutex::new(stream_name.into()),
+            granted,
+            options: request.options,
+            credentials: opening.credentials.clone(),
+            share: request.share.id,
+            root: request.share.root,
+            read_only: request.share.read_only,
+            delete_on_close: AtomicBool::new(request.options.delete_on_close),
+            closed: AtomicBool::new(false),
+            wrote: AtomicBool::new(false),
+            resized: AtomicBool::new(false),
+            frozen: Mutex::new(TimeFlags::default()),
+            grant,
+        })
+    }
+
+    /// Takes back an open that failed after it was registered; nothing else happens.
+    fn retract(handle: &Handle) {
+        handle.closed.store(true, Ordering::Release);
+        if let Some(grant) = &handle.grant {
+            handle.node.grants.release(grant);
+        }
+        handle.node.lock().opens.retain(|open| open.handle != handle.id);
+    }
+}
+
+/// An open whose checks have passed.
+struct Admission<'a> {
+    node: &'a Arc<Node>,
+    link: Arc<LinkRef>,
+    stream: u32,
+    stream_name: &'a str,
+    granted: AccessMask,
+}
+
+impl Opening<'_, '_> {
+    /// What is wrong whatever is there (MS-FSA 2.1.5.1, first phase).
+    fn check_parameters(&self) -> Result<()> {
+        let OpenRequest { options, disposition, access, attributes, .. } = self.request;
+        let replaces =
+            matches!(disposition, Disposition::Supersede | Disposition::Overwrite | Disposition::OverwriteIf);
+        if options.directory && (options.non_directory || replaces) {
+            return Err(VfsError::InvalidParameter);
+        }
+        if access.is_empty() || access.has_reserved() {
+            return Err(VfsError::AccessDenied);
+        }
+        if options.directory && self.path.stream.is_some() {
+            return Err(VfsError::NotDirectory);
+        }
+        if options.directory && attributes.contains(DosAttributes::TEMPORARY) {
+            return Err(VfsError::InvalidParameter);
+        }
+        if options.directory && self.path.must_be_file {
+            return Err(VfsError::InvalidName);
+        }
+        if options.delete_on_close && !deletes(*access) {
+            return Err(VfsError::AccessDenied);
+        }
+        if options.by_file_id && matches!(disposition, Disposition::Create | Disposition::Supersede) {
+            return Err(VfsError::InvalidParameter);
+        }
+        Ok(())
+    }
+
+    fn replaces(&self) -> bool {
+        matches!(
+            self.request.disposition,
+            Disposition::Supersede | Disposition::Overwrite | Disposition::OverwriteIf
+        )
+    }
+
+    fn may_create(&self) -> bool {
+        !matches!(self.request.disposition, Disposition::Open | Disposition::Overwrite)
+    }
+
+    fn wants_directory(&self) -> bool {
+        self.request.options.directory || self.path.must_be_directory
+    }
+
+    /// What is told when the last name is not there.
+    fn missing(&self) -> VfsError {
+        VfsError::NotFound
+    }
+}
+
+/// Whether the requested access may come to include DELETE.
+fn deletes(access: AccessMask) -> bool {
+    access.intersects(AccessMask::DELETE | AccessMask::GENERIC_ALL | AccessMask::MAXIMUM_ALLOWED)
+}

@@ -1,0 +1,30 @@
+//! Share modes (MS-FSA 2.1.5.1.2.2).
+
+use crate::node::State;
+use crate::{AccessMask, Result, ShareAccess, VfsError};
+
+/// Rights that reading, writing and deleting are seen by; opens without any of them exclude nobody.
+const READS: AccessMask = AccessMask(AccessMask::READ_DATA.0 | AccessMask::EXECUTE.0);
+const WRITES: AccessMask = AccessMask(AccessMask::WRITE_DATA.0 | AccessMask::APPEND_DATA.0);
+
+/// Whether an open of a stream may join those that are there.
+pub(super) fn check(state: &State, stream: u32, access: AccessMask, share: ShareAccess) -> Result<()> {
+    if !takes_part(access) {
+        return Ok(());
+    }
+    let excluded = state.opens_of_stream(stream).any(|open| {
+        takes_part(open.access) && (excludes(open.share, access) || excludes(share, open.access))
+    });
+    if excluded { Err(VfsError::SharingViolation) } else { Ok(()) }
+}
+
+fn takes_part(access: AccessMask) -> bool {
+    access.intersects(READS | WRITES | AccessMask::DELETE)
+}
+
+/// Whether a share mode forbids any of the rights.
+fn excludes(share: ShareAccess, access: AccessMask) -> bool {
+    (!share.read && access.intersects(READS))
+        || (!share.write && access.intersects(WRITES))
+        || (!share.delete && access.intersects(AccessMask::DELETE))
+}

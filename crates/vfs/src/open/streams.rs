@@ -1,0 +1,130 @@
+//! Opening and making named streams.
+
+use std::sync::Arc;
+
+use strongroom_store::{Aspect, ObjectId};
+
+use super::{Admission, Attempt, Opening, Vfs, share};
+use crate::node::{LinkRef, Node};
+use crate::vfs::put_attr;
+use crate::watch::WatchAction;
+use crate::{
+    AccessMask, CreateAction, Disposition, DosAttributes, Handle, REPARSE_TAG_SYMLINK, Result, VfsError,
+};
+
+impl Vfs {
+    pub(super) async fn open_stream(
+        &self,
+        opening: &Opening<'_, '_>,
+        node: Arc<Node>,
+        link: Arc<LinkRef>,
+    ) -> Result<Attempt> {
+        let name = opening.path.stream.unwrap_or_default();
+        self.break_grants(opening, &node).await;
+        let admitted = self.with_parent_rights(opening, &node, &link, |by_parent| {
+            self.admit_stream(opening, &node, &link, name, by_parent)
+        })?;
+        let Some((handle, action)) = admitted else { return Ok(Attempt::Again) };
+        match action {
+            CreateAction::Created => self.tell_stream(&handle, WatchAction::AddedStream)?,
+            CreateAction::Overwritten | CreateAction::Superseded => self.empty_stream(&handle).await?,
+            CreateAction::Opened => {}
+        }
+        Ok(Attempt::Done((handle, action)))
+    }
+
+    async fn empty_stream(&self, handle: &Handle) -> Result<()> {
+        let emptied = self.store.truncate(handle.session(), handle.object(), 0, Some(self.timestamp())).await;
+        if let Err(error) = emptied {
+            Self::retract(handle);
+            return Err(error.into());
+        }
+        self.tell_stream(handle, WatchAction::ModifiedStream)
+    }
+
+    /// Checks, makes where needed, and registers, under the file's lock; None if the file is gone.
+    fn admit_stream(
+        &self,
+        opening: &Opening<'_, '_>,
+        node: &Arc<Node>,
+        link: &Arc<LinkRef>,
+        name: &str,
+        by_parent: AccessMask,
+    ) -> Result<Option<(Arc<Handle>, CreateAction)>> {
+        let mut state = node.lock();
+        if state.gone {
+            return Ok(None);
+        }
+        if state.is_pending(link) {
+            return Err(VfsError::DeletePending);
+        }
+        let options = opening.request.options;
+        if state.attr.reparse_tag == REPARSE_TAG_SYMLINK && !options.open_reparse_point {
+            return Err(self.stop_at_link(node, "")?);
+        }
+        if opening.path.must_be_directory {
+            return Err(VfsError::NotDirectory);
+        }
+        let granted = self.check_access(opening, node, &mut state, by_parent)?;
+        let found = self.find_stream(node.inode, &state.attr, name)?;
+        if let Some((id, _)) = &found {
+            if state.pending_streams.contains(id) {
+                return Err(VfsError::DeletePending);
+            }
+            let access = if opening.replaces() { granted | AccessMask::WRITE_DATA } else { granted };
+            share::check(&state, *id, access, opening.request.share_access)?;
+        }
+        let action = stream_action(opening, found.is_some())?;
+        let id = match found {
+            Some((id, _)) => id,
+            None => self.add_stream(opening, node, &mut state, name)?,
+        };
+        let admission =
+            Admission { node, link: Arc::clone(link), stream: id, stream_name: name, granted };
+        Ok(Some((self.admit(opening, admission, &mut state), action)))
+    }
+
+    fn add_stream(
+        &self,
+        opening: &Opening<'_, '_>,
+        node: &Node,
+        state: &mut crate::node::State,
+        name: &str,
+    ) -> Result<u32> {
+        let read_only = state.attr.dos.contains(DosAttributes::READ_ONLY) && !node.is_directory();
+        if opening.request.share.read_only || read_only {
+            return Err(VfsError::AccessDenied);
+        }
+        let security = self.security_of(node, state)?;
+        let allowed = crate::acl::maximal_access(&security, opening.credentials);
+        let backup = opening.credentials.admin && opening.request.options.backup_intent;
+        if !allowed.contains(AccessMask::WRITE_DATA) && !backup {
+            return Err(VfsError::AccessDenied);
+        }
+        let mut attr = state.attr.clone();
+        let mut txn = self.store.txn(opening.credentials.session);
+        let id = self.make_stream(&mut txn, node.inode, &mut attr, Some(name))?;
+        attr.changed = self.now();
+        put_attr(&mut txn, node.inode, &mut attr);
+        txn.note(node.inode, Aspect::Stream);
+        txn.commit()?;
+        state.attr = attr;
+        Ok(id)
+    }
+
+    /// Where a stream's bytes are.
+    pub(crate) fn stream_object(node: &Node, stream: u32) -> ObjectId {
+        ObjectId { inode: node.inode, stream }
+    }
+}
+
+fn stream_action(opening: &Opening<'_, '_>, exists: bool) -> Result<CreateAction> {
+    match (opening.request.disposition, exists) {
+        (Disposition::Create, true) => Err(VfsError::Exists),
+        (Disposition::Open | Disposition::Overwrite, false) => Err(VfsError::NotFound),
+        (Disposition::Open | Disposition::OpenIf, true) => Ok(CreateAction::Opened),
+        (Disposition::Overwrite | Disposition::OverwriteIf, true) => Ok(CreateAction::Overwritten),
+        (Disposition::Supersede, true) => Ok(CreateAction::Superseded),
+        (_, false) => Ok(CreateAction::Created),
+    }
+}

@@ -1,0 +1,190 @@
+//! Shares: directories offered to clients, as rows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use strongroom_store::{Inode, SessionId, Store};
+
+use crate::names::{fold, utf16_len};
+use crate::quota::{QuotaOf, next_key};
+use crate::rows::{self, Reader, Writer};
+use crate::stat::UNIT;
+use crate::{Credentials, FileTime, NewShare, Result, Share, ShareId, Sid, Vfs, VfsError, VolumeInfo};
+
+/// The longest name of a share that all clients take (MS-SRVS 2.2.4.22 allows 80).
+const SHARE_NAME_MAX: usize = 80;
+const COMMENT_MAX: usize = 256;
+const USERS_MAX: usize = 1_024;
+const SHARES_BATCH: usize = 256;
+const VERSION: u8 = 1;
+
+/// All shares, in memory, by folded name.
+#[derive(Debug)]
+pub(crate) struct Shares {
+    by_name: RwLock<HashMap<String, Arc<Share>>>,
+    /// Held while one is added or removed.
+    changing: Mutex<()>,
+}
+
+impl Shares {
+    pub(crate) fn load(store: &Store) -> Result<Self> {
+        let mut by_name = HashMap::new();
+        let mut start = rows::inode_key(Inode(0));
+        loop {
+            let page = store.scan(rows::SHARES, &start, &rows::end_of(Inode(0)), SHARES_BATCH)?;
+            let Some((last, _)) = page.last() else { break };
+            start = next_key(last);
+            for (_, row) in &page {
+                let share = decode(row)?;
+                by_name.insert(fold(&share.name), Arc::new(share));
+            }
+        }
+        Ok(Self { by_name: RwLock::new(by_name), changing: Mutex::new(()) })
+    }
+}
+
+impl Vfs {
+    /// Every share, in the order of their names.
+    pub fn shares(&self) -> Vec<Arc<Share>> {
+        let mut shares: Vec<_> = self.shares.by_name.read().values().cloned().collect();
+        shares.sort_by(|a, b| a.name.cmp(&b.name));
+        shares
+    }
+
+    /// Names of shares are compared without case.
+    pub fn share(&self, name: &str) -> Option<Arc<Share>> {
+        self.shares.by_name.read().get(&fold(name)).cloned()
+    }
+
+    /// Makes a share with a new, empty root directory. Durable within a second, or by [`strongroom_store::Store::sync_all`].
+    ///
+    /// Errors: `Exists`, `InvalidName`, `NameTooLong`, `InvalidParameter` for more than 1,024 users.
+    pub fn add_share(&self, new: NewShare) -> Result<Arc<Share>> {
+        check_share(&new)?;
+        let _changing = self.shares.changing.lock();
+        let key = fold(&new.name);
+        if self.shares.by_name.read().contains_key(&key) {
+            return Err(VfsError::Exists);
+        }
+        let mut txn = self.store.txn(SessionId::SYSTEM);
+        let root = self.make_root(&mut txn);
+        let id = self.next_share_id();
+        let NewShare { name, comment, read_only, users, encrypt } = new;
+        let created = self.now();
+        let share = Share { id, name, root, comment, read_only, users, encrypt, created };
+        txn.put(rows::SHARES, rows::list_key(u64::from(id.0)), encode(&share));
+        txn.commit()?;
+        let share = Arc::new(share);
+        self.shares.by_name.write().insert(key, Arc::clone(&share));
+        Ok(share)
+    }
+
+    fn next_share_id(&self) -> ShareId {
+        let shares = self.shares.by_name.read();
+        ShareId(shares.values().map(|share| share.id.0).max().unwrap_or(0) + 1)
+    }
+
+    /// Stops offering a share. Its files stay in the pool, where an administrator's later work finds them by its root.
+    pub fn remove_share(&self, name: &str) -> Result<()> {
+        let _changing = self.shares.changing.lock();
+        let share = self.share(name).ok_or(VfsError::NotFound)?;
+        let mut txn = self.store.txn(SessionId::SYSTEM);
+        txn.delete(rows::SHARES, rows::list_key(u64::from(share.id.0)));
+        txn.commit()?;
+        self.shares.by_name.write().remove(&fold(name));
+        Ok(())
+    }
+
+    /// Whether a share lets these credentials in. Administrators always may enter.
+    pub fn may_enter(&self, share: &Share, credentials: &Credentials) -> bool {
+        let listed = |users: &Vec<Sid>| users.iter().any(|user| credentials.is(user));
+        credentials.admin || share.users.as_ref().is_none_or(listed)
+    }
+
+    /// A share as a volume. What is available is what this caller can still write: space, quotas, read-only shares.
+    pub fn volume(&self, share: &Share, credentials: &Credentials) -> Result<VolumeInfo> {
+        let space = self.store.space()?;
+        let by_user = self.quotas.left(QuotaOf::User(credentials.user));
+        let tree = self.node(share.root)?.lock().attr.quota_tree;
+        let by_tree = if tree == Inode(0) { u64::MAX } else { self.quotas.left(QuotaOf::Tree(tree)) };
+        let low = u32::try_from(share.root.0 & 0xFFFF_FFFF).unwrap_or(0);
+        Ok(VolumeInfo {
+            label: share.name.clone(),
+            serial: low.wrapping_mul(0x9E37_79B1).rotate_left(16) ^ share.id.0,
+            id: share.root.0,
+            created: share.created,
+            total: space.total,
+            available: space.available.min(by_user).min(by_tree),
+            available_to_all: space.available,
+            unit: u32::try_from(UNIT).unwrap_or(u32::MAX),
+        })
+    }
+}
+
+fn check_share(new: &NewShare) -> Result<()> {
+    if utf16_len(&new.name) > SHARE_NAME_MAX || utf16_len(&new.comment) > COMMENT_MAX {
+        return Err(VfsError::NameTooLong);
+    }
+    let illegal = |c: char| c < ' ' || "\"/\\[]:|<>+=;,*?".contains(c);
+    let reserved = ["IPC$", "ADMIN$", "PRINT$"].contains(&fold(&new.name).as_str());
+    let blank = new.name.trim() != new.name || new.name.is_empty();
+    if blank || reserved || new.name.chars().any(illegal) || new.name == "." || new.name == ".." {
+        return Err(VfsError::InvalidName);
+    }
+    if new.users.as_ref().is_some_and(|users| users.len() > USERS_MAX) {
+        return Err(VfsError::InvalidParameter);
+    }
+    Ok(())
+}
+
+const READ_ONLY: u8 = 1;
+const ENCRYPT: u8 = 2;
+const LISTED_USERS: u8 = 4;
+
+fn encode(share: &Share) -> Vec<u8> {
+    let mut flags = 0;
+    flags |= if share.read_only { READ_ONLY } else { 0 };
+    flags |= if share.encrypt { ENCRYPT } else { 0 };
+    flags |= if share.users.is_some() { LISTED_USERS } else { 0 };
+    let mut row = Writer::with_capacity(128);
+    row.u8(VERSION).u8(flags).u32(share.id.0).u64(share.root.0).u64(share.created.0);
+    row.long_text(&share.name).long_text(&share.comment);
+    let users = share.users.as_deref().unwrap_or_default();
+    row.u16(u16::try_from(users.len()).unwrap_or(u16::MAX));
+    for user in users {
+        user.encode(&mut row.0);
+    }
+    row.0
+}
+
+fn decode(row: &[u8]) -> Result<Share> {
+    let mut reader = Reader::new(row, "shares");
+    if reader.u8()? != VERSION {
+        return Err(reader.corrupt());
+    }
+    let flags = reader.u8()?;
+    let id = ShareId(reader.u32()?);
+    let root = Inode(reader.u64()?);
+    let created = FileTime(reader.u64()?);
+    let (name, comment) = (reader.long_text()?, reader.long_text()?);
+    let count = reader.u16()?;
+    let corrupt = || VfsError::Corrupt("a row of shares is not well formed".into());
+    let mut rest = reader.rest();
+    let mut users = Vec::new();
+    for _ in 0..count {
+        let user = Sid::from_bytes(rest).map_err(|_| corrupt())?;
+        rest = rest.get(user.encoded_len()..).ok_or_else(corrupt)?;
+        users.push(user);
+    }
+    Ok(Share {
+        id,
+        name,
+        root,
+        comment,
+        read_only: flags & READ_ONLY != 0,
+        users: (flags & LISTED_USERS != 0).then_some(users),
+        encrypt: flags & ENCRYPT != 0,
+        created,
+    })
+}
