@@ -4,58 +4,185 @@
 //! [`Outbox::drain`] gives back. Requests that memory can answer are answered inside `receive`; those that wait run
 //! as tasks of the `Env` and put their answer in the outbox later.
 
+mod answer;
 mod config;
+mod connection;
+mod dispatch;
+mod exchange;
+mod listing;
+mod negotiated;
+mod open;
+mod operations;
 mod outbox;
+mod pipe;
+mod reply;
+mod request;
+mod session;
+mod slab;
+mod status;
+mod tree;
+mod waiting;
+mod window;
 
 pub use config::{EncryptionPolicy, Limits, ServerConfig};
 pub use outbox::{Frame, Outbox};
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::BytesMut;
-use strongroom_device::{Env, Timestamp};
+use parking_lot::Mutex;
+use strongroom_device::{Env, EnvExt, Timestamp};
 use strongroom_identity::Identity;
 use strongroom_vfs::Vfs;
+use tokio::sync::Notify;
+
+use self::connection::Conn;
+use self::session::Session;
+use crate::auth::AcceptorConfig;
+use crate::wire::SessionId;
 
 /// One SMB server over one vfs.
 #[derive(Debug)]
-pub struct Server {}
+pub struct Server {
+    config: ServerConfig,
+    vfs: Arc<Vfs>,
+    identity: Arc<Identity>,
+    env: Arc<dyn Env>,
+    acceptor: Arc<AcceptorConfig>,
+    next_open_id: AtomicU64,
+    table: Mutex<Table>,
+    /// Told when a connection has gone.
+    gone: Notify,
+}
+
+/// Touched when connections and sessions come and go, never for other requests.
+#[derive(Debug, Default)]
+struct Table {
+    connections: HashMap<u64, Arc<Conn>>,
+    sessions: HashMap<u64, Weak<Session>>,
+    last_connection: u64,
+    shutting_down: bool,
+}
 
 impl Server {
     pub fn new(
-        _config: ServerConfig,
-        _vfs: Arc<Vfs>,
-        _identity: Arc<Identity>,
-        _env: Arc<dyn Env>,
+        config: ServerConfig,
+        vfs: Arc<Vfs>,
+        identity: Arc<Identity>,
+        env: Arc<dyn Env>,
     ) -> Arc<Self> {
-        unimplemented!()
+        let acceptor = Arc::new(AcceptorConfig::standalone(&config.name));
+        Arc::new(Self {
+            config,
+            vfs,
+            identity,
+            env,
+            acceptor,
+            next_open_id: AtomicU64::new(1),
+            table: Mutex::default(),
+            gone: Notify::new(),
+        })
     }
 
     pub fn config(&self) -> &ServerConfig {
-        unimplemented!()
+        &self.config
     }
 
     /// Takes up a connection from `peer`; the caller then owns both halves.
-    pub fn connect(self: &Arc<Self>, _peer: SocketAddr) -> Result<(Connection, Outbox), Refused> {
-        unimplemented!()
+    pub fn connect(self: &Arc<Self>, peer: SocketAddr) -> Result<(Connection, Outbox), Refused> {
+        let mut table = self.table.lock();
+        if table.shutting_down {
+            return Err(Refused::ShuttingDown);
+        }
+        if table.connections.len() >= self.config.limits.connections {
+            return Err(Refused::TooManyConnections);
+        }
+        table.last_connection += 1;
+        let id = table.last_connection;
+        let conn = Arc::new(Conn::new(self, id, peer));
+        table.connections.insert(id, Arc::clone(&conn));
+        let outbox = Outbox::new(Arc::clone(&conn.outbox));
+        Ok((Connection { conn }, outbox))
     }
 
     pub fn status(&self) -> ServerStatus {
-        unimplemented!()
+        let connections = self.all_connections();
+        let sessions: Vec<_> = connections.iter().flat_map(|conn| conn.sessions()).collect();
+        ServerStatus {
+            connections: connections.len(),
+            sessions: sessions.len(),
+            opens: sessions.iter().map(|session| session.open_count()).sum(),
+            requests: connections.iter().map(|conn| conn.requests()).sum(),
+        }
     }
 
     pub fn connections(&self) -> Vec<ConnectionStatus> {
-        unimplemented!()
+        self.all_connections().iter().map(|conn| conn.status()).collect()
     }
 
     pub fn sessions(&self) -> Vec<SessionStatus> {
-        unimplemented!()
+        let of = |conn: &Arc<Conn>| {
+            let dialect = conn.dialect_name();
+            let sessions = conn.sessions();
+            sessions.into_iter().filter_map(move |session| session.status(dialect))
+        };
+        self.all_connections().iter().flat_map(of).collect()
     }
 
     /// Refuses what is new, ends every connection (their outboxes close) and waits until all handles are closed.
     pub async fn shutdown(&self) {
-        unimplemented!()
+        self.table.lock().shutting_down = true;
+        for conn in self.all_connections() {
+            conn.close();
+        }
+        loop {
+            let gone = self.gone.notified();
+            if self.table.lock().connections.is_empty() {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    fn all_connections(&self) -> Vec<Arc<Conn>> {
+        self.table.lock().connections.values().cloned().collect()
+    }
+
+    fn forget_connection(&self, id: u64) {
+        self.table.lock().connections.remove(&id);
+        self.gone.notify_waiters();
+        self.gone.notify_one();
+    }
+
+    /// A session under an id that no other has; the caller enters it in its connection.
+    fn new_session(&self, conn: &Arc<Conn>) -> Arc<Session> {
+        let mut table = self.table.lock();
+        let id = loop {
+            let id = self.env.random_u64();
+            // Zero means "none yet", all ones "that of the request before".
+            if id != 0 && id != u64::MAX && !table.sessions.contains_key(&id) {
+                break SessionId(id);
+            }
+        };
+        let session = Arc::new(Session::new(id, conn, self.env.now(), &self.config.limits));
+        table.sessions.insert(id.0, Arc::downgrade(&session));
+        session
+    }
+
+    fn find_session(&self, id: SessionId) -> Option<Arc<Session>> {
+        self.table.lock().sessions.get(&id.0).and_then(Weak::upgrade)
+    }
+
+    fn forget_session(&self, id: SessionId) {
+        self.table.lock().sessions.remove(&id.0);
+    }
+
+    /// The persistent half of a FileId; unique while the server runs.
+    fn next_open_id(&self) -> u64 {
+        self.next_open_id.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -89,17 +216,25 @@ pub enum Disconnect {
 
 /// The receiving half of one client's connection.
 #[derive(Debug)]
-pub struct Connection {}
+pub struct Connection {
+    conn: Arc<Conn>,
+}
 
 impl Connection {
     /// Takes one frame (without its 4 bytes of transport header). Never blocks; answers go to the outbox, most of
     /// them before this returns. On `Err` the caller closes the socket and calls [`Connection::closed`].
-    pub fn receive(&self, _frame: BytesMut) -> Result<(), Disconnect> {
-        unimplemented!()
+    pub fn receive(&self, frame: BytesMut) -> Result<(), Disconnect> {
+        self.conn.receive(frame)
     }
 
     /// Cancels what waits, closes every handle and ends the sessions, in a task of its own. Dropping does the same.
     pub fn closed(self) {}
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.conn.close();
+    }
 }
 
 /// Totals for the status page.
@@ -108,6 +243,7 @@ pub struct ServerStatus {
     pub connections: usize,
     pub sessions: usize,
     pub opens: usize,
+    /// Requests of the connections that are there now.
     pub requests: u64,
 }
 
@@ -130,7 +266,7 @@ pub struct SessionStatus {
     pub dialect: &'static str,
     /// As "AES-128-GMAC".
     pub signing: &'static str,
-    /// As "AES-128-GCM"; empty while nothing is encrypted.
+    /// As "AES-128-GCM"; empty while nothing can be encrypted.
     pub encryption: &'static str,
     pub trees: usize,
     pub opens: usize,

@@ -77,6 +77,10 @@ impl Shared {
         }
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.lock().closed
+    }
+
     /// Nothing is queued from now on; what is queued can still be drained.
     pub(crate) fn close(&self) {
         let mut queue = self.queue.lock();

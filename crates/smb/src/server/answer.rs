@@ -1,0 +1,164 @@
+//! What comes of a request: an answer that is there, one that comes later, or one that waits for others.
+
+use std::fmt;
+use std::sync::Arc;
+
+use strongroom_device::BoxFuture;
+
+use super::connection::Conn;
+use super::reply::Addressing;
+use super::session::Session;
+use super::status::Failure;
+use super::waiting::Waiter;
+use crate::wire::close::CloseResponse;
+use crate::wire::create::CreateResponse;
+use crate::wire::info::{Buffer, SetInfoResponse};
+use crate::wire::ioctl::{FsctlCode, IoctlResponse};
+use crate::wire::session::{SessionFlags, SessionSetupResponse};
+use crate::wire::simple::Empty;
+use crate::wire::tree::TreeConnectResponse;
+use crate::wire::write::WriteResponse;
+use crate::wire::{Codec, FileId, NtStatus, Put, TreeId};
+
+pub(crate) type Answer = Result<Body, Failure>;
+
+/// How far a request came.
+pub(crate) enum Step {
+    /// The response's body is written; this is its status.
+    Now(NtStatus),
+    Answer(Answer),
+    /// Work that is mostly done when polled once.
+    Later(BoxFuture<Answer>),
+    /// Waits for others: asynchronous from the start, and cancellable.
+    Wait(Arc<Waiter>, BoxFuture<Answer>),
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Now(_) => "Now",
+            Self::Answer(_) => "Answer",
+            Self::Later(_) => "Later",
+            Self::Wait(..) => "Wait",
+        })
+    }
+}
+
+impl From<Failure> for Step {
+    fn from(failure: Failure) -> Self {
+        Self::Answer(Err(failure))
+    }
+}
+
+/// The body of a response that carries one.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Empty,
+    SetInfo,
+    Write(u32),
+    Close(CloseResponse),
+    Create(Box<CreateResponse<'static>>),
+    Buffer(NtStatus, Vec<u8>),
+    Ioctl(NtStatus, FsctlCode, FileId, Vec<u8>),
+    /// NEGOTIATE, laid out already.
+    Negotiate(Vec<u8>),
+    SessionSetup(SessionSetup),
+    TreeConnect(TreeId, TreeConnectResponse),
+}
+
+/// One step of a logon.
+#[derive(Debug)]
+pub(crate) struct SessionSetup {
+    pub(crate) session: Arc<Session>,
+    /// More steps follow.
+    pub(crate) more: bool,
+    pub(crate) flags: SessionFlags,
+    pub(crate) token: Vec<u8>,
+}
+
+impl Body {
+    pub(crate) fn status(&self) -> NtStatus {
+        match self {
+            Self::Buffer(status, _) | Self::Ioctl(status, ..) => *status,
+            Self::SessionSetup(setup) if setup.more => NtStatus::MORE_PROCESSING_REQUIRED,
+            Self::Empty
+            | Self::SetInfo
+            | Self::Write(_)
+            | Self::Close(_)
+            | Self::Create(_)
+            | Self::Negotiate(_)
+            | Self::SessionSetup(_)
+            | Self::TreeConnect(..) => NtStatus::SUCCESS,
+        }
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Empty => Empty.encode(out),
+            Self::SetInfo => SetInfoResponse.encode(out),
+            Self::Write(count) => WriteResponse { count: *count }.encode(out),
+            Self::Close(close) => close.encode(out),
+            Self::Create(create) => create.encode(out),
+            Self::Buffer(_, data) => Buffer { data }.encode(out),
+            Self::Ioctl(_, code, file_id, output) => {
+                let (code, file_id) = (*code, *file_id);
+                IoctlResponse { code, file_id, input: &[], output }.encode(out);
+            }
+            Self::Negotiate(body) => out.put(body),
+            Self::SessionSetup(setup) => {
+                let (flags, security_buffer) = (setup.flags, &*setup.token);
+                SessionSetupResponse { flags, security_buffer }.encode(out);
+            }
+            Self::TreeConnect(_, response) => response.encode(out),
+        }
+    }
+
+    /// New sessions and tree connects are told of in the header.
+    pub(crate) fn address(&self, addressing: &mut Addressing) {
+        match self {
+            Self::SessionSetup(setup) => addressing.session_id = setup.session.id,
+            Self::TreeConnect(id, _) => addressing.tree_id = *id,
+            Self::Empty
+            | Self::SetInfo
+            | Self::Write(_)
+            | Self::Close(_)
+            | Self::Create(_)
+            | Self::Buffer(..)
+            | Self::Ioctl(..)
+            | Self::Negotiate(_) => {}
+        }
+    }
+
+    /// The response that ends a logon is signed with the keys that came of it (MS-SMB2 3.3.5.5.3).
+    pub(crate) fn signer(&self) -> Option<Arc<Session>> {
+        match self {
+            Self::SessionSetup(setup) if !setup.more => Some(Arc::clone(&setup.session)),
+            _ => None,
+        }
+    }
+
+    /// The file that related requests mean.
+    pub(crate) fn file_id(&self) -> Option<FileId> {
+        match self {
+            Self::Create(create) => Some(create.file_id),
+            _ => None,
+        }
+    }
+
+    /// Takes the response into the preauthentication hashes (MS-SMB2 3.3.5.4, 3.3.5.5).
+    pub(crate) fn hash(&self, conn: &Conn, message: &[u8]) {
+        match self {
+            Self::Negotiate(_) => {
+                if let Some(negotiated) = conn.negotiated.get() {
+                    negotiated.hash_response(message);
+                }
+            }
+            Self::SessionSetup(setup) if setup.more => {
+                if let Some(logon) = setup.session.logon.lock().as_mut() {
+                    logon.preauth.update(message);
+                }
+            }
+            _ => {}
+        }
+    }
+}

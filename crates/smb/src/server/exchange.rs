@@ -1,0 +1,280 @@
+//! The requests of one frame on their way to their answers, one after the other (MS-SMB2 3.3.5.2.7).
+//!
+//! What can be answered at once is answered at once. The first request that must wait takes the exchange along into a
+//! task, which goes on with the rest of the frame when the wait is over.
+
+use std::future::{Future, poll_fn};
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use strongroom_device::BoxFuture;
+
+use super::answer::{Answer, Body, Step};
+use super::connection::Conn;
+use super::dispatch::dispatch;
+use super::request::{Related, Request};
+use super::reply::{Addressing, Begun, Reply, may_sign_interim};
+use super::session::Session;
+use super::status::Failure;
+use super::waiting::Waiter;
+use crate::wire::header::Header;
+use crate::wire::{Command, NtStatus, SessionId};
+
+/// A request that works longer than this gets an interim response, so that its client does not give up.
+const SLOW: Duration = Duration::from_secs(2);
+/// A guess of what an answer takes, headers included.
+const ANSWER_BYTES: usize = 512;
+
+/// One request of a frame.
+#[derive(Debug)]
+pub(crate) struct Element {
+    pub(crate) header: Header,
+    /// Header, body and padding in the frame.
+    pub(crate) range: Range<usize>,
+    pub(crate) signature: Signature,
+}
+
+/// What was found of a request's signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signature {
+    /// There is none, or none that could be checked.
+    None,
+    Valid,
+    Wrong,
+}
+
+impl Element {
+    pub(crate) fn new(header: Header, range: Range<usize>) -> Self {
+        Self { header, range, signature: Signature::None }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    conn: Arc<Conn>,
+    frame: Bytes,
+    elements: SmallVec<[Element; 2]>,
+    next: usize,
+    encrypted: Option<Arc<Session>>,
+    reply: Reply,
+    related: Related,
+}
+
+/// A request under way: what its answer needs.
+#[derive(Debug)]
+struct Current {
+    header: Header,
+    addressing: Addressing,
+    signer: Option<Arc<Session>>,
+    credits: u16,
+    last: bool,
+}
+
+impl Exchange {
+    pub(crate) fn new(
+        conn: Arc<Conn>,
+        frame: Bytes,
+        elements: SmallVec<[Element; 2]>,
+        encrypted: Option<Arc<Session>>,
+    ) -> Self {
+        let reply = Reply::new(&conn.outbox, ANSWER_BYTES * elements.len());
+        Self { conn, frame, elements, next: 0, encrypted, reply, related: Related::default() }
+    }
+
+    /// Answers until all is answered or something waits.
+    pub(crate) fn run(mut self) {
+        while let Some(element) = self.elements.get(self.next) {
+            if element.header.command == Command::Cancel {
+                self.cancel();
+                continue;
+            }
+            let (current, step) = self.step();
+            match step {
+                Step::Now(_) => {}
+                Step::Answer(answer) => self.answer(&current, answer),
+                Step::Later(work) => match poll_once(work) {
+                    Ok(answer) => self.answer(&current, answer),
+                    Err(work) => return self.work_later(current, work),
+                },
+                Step::Wait(waiter, work) => match poll_once(work) {
+                    Ok(answer) => {
+                        self.conn.waiters.leave(&waiter);
+                        self.answer(&current, answer);
+                    }
+                    Err(work) if current.last => return self.wait(current, waiter, work),
+                    Err(_) => self.refuse_to_wait(&current, &waiter),
+                },
+            }
+        }
+        self.reply.send(&self.conn.outbox, self.encrypted.as_deref());
+    }
+
+    /// Only the last request of a frame may go asynchronous (MS-SMB2 3.3.5.2.7).
+    fn refuse_to_wait(&mut self, current: &Current, waiter: &Waiter) {
+        self.conn.waiters.leave(waiter);
+        self.answer(current, Err(NtStatus::INTERNAL_ERROR.into()));
+    }
+
+    /// Takes the next request as far as it goes at once.
+    fn step(&mut self) -> (Current, Step) {
+        let index = self.next;
+        self.next += 1;
+        let last = self.next == self.elements.len();
+        let element = self.elements.get(index).expect("run looked");
+        let admitted = Request::admit(
+            &self.conn,
+            &self.frame,
+            element,
+            index,
+            &mut self.related,
+            self.encrypted.as_ref(),
+        );
+        let header = element.header;
+        let signed = element.signature == Signature::Valid && self.encrypted.is_none();
+        let current = Current {
+            header,
+            addressing: self.related.addressing(&header),
+            signer: if signed { self.related.session.clone() } else { None },
+            credits: self.conn.window.lock().grant(header.credits),
+            last,
+        };
+        let request = match admitted {
+            Ok(request) => request,
+            Err(failure) => return (current, Step::Answer(Err(failure))),
+        };
+        let begun = self.reply.begin(&current.addressing.header(&header, current.credits));
+        let step = dispatch(request, self.reply.body());
+        if let Step::Now(status) = step {
+            self.related.succeeded();
+            self.reply.head(begun).set_status(status);
+            self.reply.complete(begun, current.signer.clone());
+            return (current, step);
+        }
+        (current, step)
+    }
+
+    /// Lays out the answer of a request that did not write its own.
+    fn answer(&mut self, current: &Current, answer: Answer) {
+        let mut addressing = current.addressing;
+        let mut signer = current.signer.clone();
+        if let Ok(body) = &answer {
+            self.related.learn(body);
+            body.address(&mut addressing);
+            signer = body.signer().or(signer);
+        }
+        let credits = if addressing.async_id.is_some() { 0 } else { current.credits };
+        let begun = self.reply.begin(&addressing.header(&current.header, credits));
+        match answer {
+            Ok(body) => self.lay_out(begun, &body),
+            Err(failure) => self.lay_out_failure(begun, &failure),
+        }
+        self.reply.complete(begun, signer);
+    }
+
+    fn lay_out(&mut self, begun: Begun, body: &Body) {
+        let status = body.status();
+        self.reply.head(begun).set_status(status);
+        body.encode(self.reply.body());
+        body.hash(&self.conn, self.reply.message(begun));
+    }
+
+    fn lay_out_failure(&mut self, begun: Begun, failure: &Failure) {
+        self.related.failed(failure.status);
+        self.reply.head(begun).set_status(failure.status);
+        let in_context = self.conn.negotiated.get().is_some_and(|negotiated| negotiated.is_311());
+        failure.encode(in_context, self.reply.body());
+    }
+
+    /// Sends what is complete and STATUS_PENDING for the current request (MS-SMB2 3.3.4.2).
+    fn send_interim(&mut self, current: &mut Current, async_id: u64) {
+        current.addressing.async_id = Some(async_id);
+        let header = current.addressing.header(&current.header, current.credits);
+        let begun = self.reply.begin(&header);
+        self.reply.head(begun).set_status(NtStatus::PENDING);
+        Failure::from(NtStatus::PENDING).encode(false, self.reply.body());
+        let signer = current.signer.clone().filter(|session| may_sign_interim(session));
+        self.reply.complete(begun, signer);
+        let next = Reply::new(&self.conn.outbox, ANSWER_BYTES);
+        let interim = std::mem::replace(&mut self.reply, next);
+        interim.send(&self.conn.outbox, self.encrypted.as_deref());
+    }
+
+    /// Goes asynchronous at once: nobody knows how long a lock or a change takes.
+    fn wait(mut self, mut current: Current, waiter: Arc<Waiter>, work: BoxFuture<Answer>) {
+        self.send_interim(&mut current, waiter.async_id);
+        let conn = Arc::clone(&self.conn);
+        let task = async move {
+            let answer = work.await;
+            self.conn.waiters.leave(&waiter);
+            self.answer(&current, answer);
+            self.run();
+        };
+        conn.server.env.spawn("smb wait", Box::pin(task));
+    }
+
+    /// Goes on in a task; asynchronous on the wire only if it takes long.
+    fn work_later(mut self, mut current: Current, work: BoxFuture<Answer>) {
+        let conn = Arc::clone(&self.conn);
+        let task = async move {
+            let answer = match self.until_slow(work).await {
+                Ok(answer) => answer,
+                Err(work) => {
+                    let waiter = self.conn.waiters.enter(current.header.message_id.0);
+                    if let Some(waiter) = &waiter {
+                        self.send_interim(&mut current, waiter.async_id);
+                    }
+                    let answer = work.await;
+                    waiter.iter().for_each(|waiter| self.conn.waiters.leave(waiter));
+                    answer
+                }
+            };
+            self.answer(&current, answer);
+            self.run();
+        };
+        conn.server.env.spawn("smb request", Box::pin(task));
+    }
+
+    /// The work back when it is not done after [`SLOW`].
+    async fn until_slow(&self, mut work: BoxFuture<Answer>) -> Result<Answer, BoxFuture<Answer>> {
+        let mut slow = self.conn.server.env.sleep(SLOW);
+        let first = poll_fn(|context| {
+            if let Poll::Ready(answer) = work.as_mut().poll(context) {
+                return Poll::Ready(Some(answer));
+            }
+            slow.as_mut().poll(context).map(|()| None)
+        })
+        .await;
+        first.ok_or(work)
+    }
+
+    /// CANCEL has no answer and uses no credit (MS-SMB2 3.3.5.16).
+    fn cancel(&mut self) {
+        let Some(element) = self.elements.get(self.next) else { return };
+        self.next += 1;
+        let authentic = self.encrypted.is_some() || element.signature == Signature::Valid;
+        if authentic || self.may_cancel_unsigned(element) {
+            self.conn.waiters.cancel(&element.header);
+        }
+    }
+
+    /// A session in which nothing is signed because its server does not ask for it.
+    fn may_cancel_unsigned(&self, element: &Element) -> bool {
+        !self.conn.server.config.signing_required
+            && element.signature == Signature::None
+            && element.header.session_id != SessionId(0)
+    }
+}
+
+/// The answer, or the work back when it is not done.
+fn poll_once(mut work: BoxFuture<Answer>) -> Result<Answer, BoxFuture<Answer>> {
+    let polled = pin!(&mut work).poll(&mut Context::from_waker(Waker::noop()));
+    match polled {
+        Poll::Ready(answer) => Ok(answer),
+        Poll::Pending => Err(work),
+    }
+}

@@ -1,0 +1,225 @@
+//! CREATE (MS-SMB2 3.3.5.9).
+
+use std::sync::Arc;
+
+use strongroom_vfs::{
+    AccessMask, CaseMode, CreateAction, CreateOptions, Disposition, DosAttributes, Handle, Inode,
+    OpenRequest, Share, ShareAccess, Stat,
+};
+use strongroom_vfs::grants::GrantRequest;
+
+use super::create_contexts::{Wanted, answer};
+use crate::server::answer::{Answer, Body, Step};
+use crate::server::open::{FileOpen, Target};
+use crate::server::pipe::PipeOpen;
+use crate::server::request::Request;
+use crate::server::status::Failure;
+use crate::server::tree::Root;
+use crate::wire::create::{
+    CreateAction as WireAction, CreateDisposition, CreateOptions as WireOptions, CreateRequest,
+    CreateResponse, ImpersonationLevel, OplockLevel,
+};
+use crate::wire::create_context::CreateContexts;
+use crate::wire::{FileId, FileTime, NtStatus};
+
+/// STATUS_BAD_IMPERSONATION_LEVEL (MS-ERREF).
+const BAD_IMPERSONATION_LEVEL: NtStatus = NtStatus(0xC000_00A5);
+/// Bits of CreateOptions that mean nothing to anybody (MS-SMB2 2.2.13).
+const OPTIONS_INVALID: WireOptions = WireOptions(0xFF00_0000);
+/// FILE_CREATE_TREE_CONNECTION and FILE_RESERVE_OPFILTER: MS-SMB2 3.3.5.9 wants them refused.
+const OPTIONS_UNSUPPORTED: WireOptions = WireOptions(0x0010_0080);
+/// FileAttributes that a request may carry.
+const ATTRIBUTES_VALID: u32 = 0x0000_7FB7;
+
+pub(crate) fn run(request: Request) -> Step {
+    Step::Later(Box::pin(create(request)))
+}
+
+async fn create(request: Request) -> Answer {
+    let wanted: CreateRequest<'_> = request.decode()?;
+    check(&wanted)?;
+    let tree = request.tree()?;
+    if request.session()?.opens_are_full() {
+        return Err(NtStatus::TOO_MANY_OPENED_FILES.into());
+    }
+    match &tree.root {
+        Root::Share(share) => create_file(&request, share, &wanted).await,
+        Root::Pipes => create_pipe(&request, &wanted),
+    }
+}
+
+/// What can be refused without looking at any file.
+fn check(wanted: &CreateRequest<'_>) -> Result<(), Failure> {
+    if matches!(wanted.impersonation, ImpersonationLevel::Unknown(_)) {
+        return Err(BAD_IMPERSONATION_LEVEL.into());
+    }
+    if wanted.options.intersects(OPTIONS_UNSUPPORTED) {
+        return Err(NtStatus::NOT_SUPPORTED.into());
+    }
+    let unknown = matches!(wanted.disposition, CreateDisposition::Unknown(_));
+    let share_access = wanted.share_access.bits() & !7 != 0;
+    if unknown || share_access || wanted.options.intersects(OPTIONS_INVALID) {
+        return Err(NtStatus::INVALID_PARAMETER.into());
+    }
+    if wanted.file_attributes & !ATTRIBUTES_VALID != 0 {
+        return Err(NtStatus::INVALID_PARAMETER.into());
+    }
+    Ok(())
+}
+
+async fn create_file(request: &Request, share: &Arc<Share>, wanted: &CreateRequest<'_>) -> Answer {
+    let contexts = Wanted::of(&wanted.contexts)?;
+    let name = wanted.name.to_string();
+    let open = open_request(share, wanted, &contexts, &name)?;
+    let vfs = &request.conn.server.vfs;
+    let (handle, action) = vfs.open(&request.user()?.credentials, open).await?;
+    match describe(request, share, &handle, &contexts) {
+        Ok((stat, answers)) => enter(request, wanted, handle, action, &stat, answers).await,
+        Err(failure) => {
+            vfs.close(&handle).await?;
+            Err(failure)
+        }
+    }
+}
+
+fn open_request<'a>(
+    share: &'a Share,
+    wanted: &CreateRequest<'_>,
+    contexts: &Wanted,
+    name: &'a str,
+) -> Result<OpenRequest<'a>, Failure> {
+    let by_file_id = wanted.options.contains(WireOptions::OPEN_BY_FILE_ID);
+    if !by_file_id && name.starts_with('\\') {
+        return Err(NtStatus::INVALID_PARAMETER.into());
+    }
+    let file_id = if by_file_id { Some(file_id_of(wanted.name.as_bytes())?) } else { None };
+    Ok(OpenRequest {
+        share,
+        base: None,
+        path: if by_file_id { "" } else { name },
+        file_id,
+        access: AccessMask(wanted.desired_access),
+        share_access: ShareAccess::from_bits(wanted.share_access.bits()),
+        disposition: disposition(wanted.disposition)?,
+        options: options(wanted.options),
+        attributes: DosAttributes(wanted.file_attributes),
+        security: contexts.security.clone(),
+        eas: contexts.eas.clone(),
+        allocation: contexts.allocation,
+        case: CaseMode::Insensitive,
+        grant: GrantRequest::None,
+    })
+}
+
+/// With FILE_OPEN_BY_FILE_ID the name is the id in 8 bytes.
+fn file_id_of(name: &[u8]) -> Result<Inode, Failure> {
+    let bytes = <[u8; 8]>::try_from(name).map_err(|_| NtStatus::INVALID_PARAMETER)?;
+    Ok(Inode(u64::from_le_bytes(bytes)))
+}
+
+fn disposition(wanted: CreateDisposition) -> Result<Disposition, Failure> {
+    Ok(match wanted {
+        CreateDisposition::Supersede => Disposition::Supersede,
+        CreateDisposition::Open => Disposition::Open,
+        CreateDisposition::Create => Disposition::Create,
+        CreateDisposition::OpenIf => Disposition::OpenIf,
+        CreateDisposition::Overwrite => Disposition::Overwrite,
+        CreateDisposition::OverwriteIf => Disposition::OverwriteIf,
+        CreateDisposition::Unknown(_) => return Err(NtStatus::INVALID_PARAMETER.into()),
+    })
+}
+
+fn options(wanted: WireOptions) -> CreateOptions {
+    CreateOptions {
+        directory: wanted.contains(WireOptions::DIRECTORY_FILE),
+        non_directory: wanted.contains(WireOptions::NON_DIRECTORY_FILE),
+        write_through: wanted.contains(WireOptions::WRITE_THROUGH),
+        no_ea_knowledge: wanted.contains(WireOptions::NO_EA_KNOWLEDGE),
+        delete_on_close: wanted.contains(WireOptions::DELETE_ON_CLOSE),
+        open_reparse_point: wanted.contains(WireOptions::OPEN_REPARSE_POINT),
+        backup_intent: wanted.contains(WireOptions::OPEN_FOR_BACKUP_INTENT),
+        by_file_id: wanted.contains(WireOptions::OPEN_BY_FILE_ID),
+    }
+}
+
+fn describe(
+    request: &Request,
+    share: &Share,
+    handle: &Handle,
+    contexts: &Wanted,
+) -> Result<(Stat, CreateContexts<'static>), Failure> {
+    let stat = request.conn.server.vfs.stat(handle)?;
+    let answers = answer(request, share, handle, &stat, contexts)?;
+    Ok((stat, answers))
+}
+
+async fn enter(
+    request: &Request,
+    wanted: &CreateRequest<'_>,
+    handle: Arc<Handle>,
+    action: CreateAction,
+    stat: &Stat,
+    contexts: CreateContexts<'static>,
+) -> Answer {
+    let target = Target::File(FileOpen::new(handle, wanted.options));
+    let persistent = request.conn.server.next_open_id();
+    match request.session()?.add_open(persistent, request.tree()?, target) {
+        Ok(open) => Ok(Body::Create(Box::new(response(open.id, action, stat, contexts)))),
+        Err((target, status)) => {
+            if let Target::File(file) = target {
+                request.conn.server.vfs.close(&file.handle).await?;
+            }
+            Err(status.into())
+        }
+    }
+}
+
+fn response(
+    file_id: FileId,
+    action: CreateAction,
+    stat: &Stat,
+    contexts: CreateContexts<'static>,
+) -> CreateResponse<'static> {
+    CreateResponse {
+        oplock: OplockLevel::None,
+        flags: 0,
+        action: match action {
+            CreateAction::Superseded => WireAction::Superseded,
+            CreateAction::Opened => WireAction::Opened,
+            CreateAction::Created => WireAction::Created,
+            CreateAction::Overwritten => WireAction::Overwritten,
+        },
+        created: FileTime(stat.created.0),
+        accessed: FileTime(stat.accessed.0),
+        written: FileTime(stat.modified.0),
+        changed: FileTime(stat.changed.0),
+        allocation_size: stat.allocated,
+        end_of_file: stat.size,
+        file_attributes: stat.attributes.0,
+        file_id,
+        contexts,
+    }
+}
+
+/// Pipes are opened by name; there is nothing else about them (MS-SMB2 3.3.5.9).
+fn create_pipe(request: &Request, wanted: &CreateRequest<'_>) -> Answer {
+    let name = wanted.name.to_string();
+    let pipe = PipeOpen::open(request, &name).ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
+    let persistent = request.conn.server.next_open_id();
+    let entered = request.session()?.add_open(persistent, request.tree()?, Target::Pipe(pipe));
+    let open = entered.map_err(|(_, status)| status)?;
+    Ok(Body::Create(Box::new(CreateResponse {
+        oplock: OplockLevel::None,
+        flags: 0,
+        action: WireAction::Opened,
+        created: FileTime(0),
+        accessed: FileTime(0),
+        written: FileTime(0),
+        changed: FileTime(0),
+        allocation_size: 4096,
+        end_of_file: 0,
+        file_attributes: DosAttributes::NORMAL.0,
+        file_id: open.id,
+        contexts: CreateContexts::default(),
+    })))
+}

@@ -1,0 +1,114 @@
+//! LOCK (MS-SMB2 3.3.5.14).
+//!
+//! Lock sequences are verified for durable, resilient and persistent opens and for multi-channel servers only; there
+//! are none of these here yet, so the sequence fields are not looked at.
+
+use std::sync::Arc;
+
+use strongroom_vfs::{LockOwner, LockRange, VfsError};
+
+use crate::server::answer::{Answer, Body, Step};
+use crate::server::open::Open;
+use crate::server::request::{Request, file_of};
+use crate::server::status::Failure;
+use crate::server::waiting::{Ended, Waiter};
+use crate::wire::NtStatus;
+use crate::wire::lock::{LockElement, LockFlags, LockRequest};
+
+/// More in one request are refused.
+const ELEMENTS_MAX: usize = 1024;
+/// STATUS_INVALID_LOCK_RANGE (MS-ERREF).
+const INVALID_LOCK_RANGE: NtStatus = NtStatus(0xC000_01A1);
+
+pub(crate) fn run(request: Request) -> Step {
+    lock_or_unlock(request).unwrap_or_else(Step::from)
+}
+
+fn lock_or_unlock(request: Request) -> Result<Step, Failure> {
+    let wanted: LockRequest = request.decode()?;
+    if wanted.locks.len() > ELEMENTS_MAX {
+        return Err(NtStatus::INSUFFICIENT_RESOURCES.into());
+    }
+    let open = request.open(wanted.file_id)?;
+    if file_of(&open)?.handle.is_directory() {
+        return Err(NtStatus::INVALID_DEVICE_REQUEST.into());
+    }
+    let first = wanted.locks.first().ok_or(NtStatus::INVALID_PARAMETER)?;
+    if first.flags.contains(LockFlags::UNLOCK) {
+        return unlock(&request, &open, &wanted.locks);
+    }
+    lock(request, open, &wanted.locks)
+}
+
+/// MS-SMB2 3.3.5.14.1. What was unlocked before an element that fails stays unlocked.
+fn unlock(request: &Request, open: &Open, elements: &[LockElement]) -> Result<Step, Failure> {
+    if elements.iter().any(|element| element.flags != LockFlags::UNLOCK) {
+        return Err(NtStatus::INVALID_PARAMETER.into());
+    }
+    let handle = &file_of(open)?.handle;
+    for element in elements {
+        let owner = LockOwner::default();
+        request.conn.server.vfs.unlock(handle, owner, element.offset, element.length)?;
+    }
+    Ok(Step::Answer(Ok(Body::Empty)))
+}
+
+/// MS-SMB2 3.3.5.14.2. Several locks are taken all or none, and must not wait.
+fn lock(request: Request, open: Arc<Open>, elements: &[LockElement]) -> Result<Step, Failure> {
+    let ranges = elements.iter().map(range_of).collect::<Result<Vec<_>, _>>()?;
+    let now = |element: &LockElement| element.flags.contains(LockFlags::FAIL_IMMEDIATELY);
+    let waits = !elements.iter().all(now);
+    if waits && elements.len() > 1 {
+        return Err(NtStatus::INVALID_PARAMETER.into());
+    }
+    let handle = &file_of(&open)?.handle;
+    match request.conn.server.vfs.lock(handle, LockOwner::default(), &ranges) {
+        Ok(()) => Ok(Step::Answer(Ok(Body::Empty))),
+        Err(VfsError::LockNotGranted) if waits => {
+            let range = *ranges.first().ok_or(NtStatus::INVALID_PARAMETER)?;
+            wait(request, open, range)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn range_of(element: &LockElement) -> Result<LockRange, Failure> {
+    let kind = element.flags.without(LockFlags::FAIL_IMMEDIATELY);
+    let exclusive = match kind {
+        LockFlags::EXCLUSIVE => true,
+        LockFlags::SHARED => false,
+        _ => return Err(NtStatus::INVALID_PARAMETER.into()),
+    };
+    if element.length > 0 && element.offset.checked_add(element.length - 1).is_none() {
+        return Err(INVALID_LOCK_RANGE.into());
+    }
+    Ok(LockRange { offset: element.offset, len: element.length, exclusive })
+}
+
+fn wait(request: Request, open: Arc<Open>, range: LockRange) -> Result<Step, Failure> {
+    let waiter = request.conn.waiters.enter(request.header.message_id.0);
+    let waiter = waiter.ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
+    open.waits.enter(&waiter);
+    let work = granted(request, open, range, Arc::clone(&waiter));
+    Ok(Step::Wait(waiter, Box::pin(work)))
+}
+
+async fn granted(
+    request: Request,
+    open: Arc<Open>,
+    range: LockRange,
+    waiter: Arc<Waiter>,
+) -> Answer {
+    let handle = &file_of(&open)?.handle;
+    let result = match request.conn.server.vfs.lock_wait(handle, LockOwner::default(), range) {
+        Ok(wait) => waiter.until(wait).await,
+        Err(error) => Ok(Err(error)),
+    };
+    open.waits.leave(&waiter);
+    match result {
+        Ok(Ok(())) => Ok(Body::Empty),
+        Ok(Err(error)) => Err(error.into()),
+        Err(Ended::Cancelled) => Err(NtStatus::CANCELLED.into()),
+        Err(Ended::Closed) => Err(NtStatus::RANGE_NOT_LOCKED.into()),
+    }
+}

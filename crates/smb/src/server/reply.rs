@@ -1,0 +1,157 @@
+//! The frame that answers one frame: responses one after the other, each signed once it is complete, and the whole
+//! encrypted where the requests were (MS-SMB2 3.3.4.1).
+
+use std::sync::Arc;
+
+use super::outbox;
+use super::session::Session;
+use crate::crypto::{SigningAlgorithm, TRANSFORM_HEADER_LEN};
+use crate::wire::compound::link_next;
+use crate::wire::header::{Header, HeaderMut};
+use crate::wire::transport::{TRANSPORT_LEN, TRANSPORT_MAX, frame_head};
+use crate::wire::{AsyncId, Codec, NtStatus, Put, Route, SessionId, TreeId};
+
+/// Room in front of the first message, for the transport's header and that of an encrypted frame.
+const HEAD_ROOM: usize = TRANSPORT_LEN + TRANSFORM_HEADER_LEN;
+
+/// A frame of responses that is being laid out.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    out: Vec<u8>,
+    /// Complete messages end here.
+    done: usize,
+    last: Option<Message>,
+}
+
+/// The last complete message, to be linked to the next and signed.
+#[derive(Debug)]
+struct Message {
+    start: usize,
+    signer: Option<Arc<Session>>,
+}
+
+/// A response header that is begun.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun {
+    start: usize,
+}
+
+impl Reply {
+    /// `size` is a guess of the bytes of all bodies.
+    pub(crate) fn new(outbox: &outbox::Shared, size: usize) -> Self {
+        let mut out = outbox.buffer(HEAD_ROOM + size);
+        out.put_zeros(HEAD_ROOM);
+        Self { out, done: HEAD_ROOM, last: None }
+    }
+
+    /// Begins a message; what was begun and not completed before is dropped.
+    pub(crate) fn begin(&mut self, header: &Header) -> Begun {
+        self.out.truncate(self.done);
+        if let Some(last) = &self.last {
+            self.out.pad_to(last.start, 8);
+        }
+        let start = self.out.len();
+        header.encode(&mut self.out);
+        Begun { start }
+    }
+
+    /// Where the body is appended to.
+    pub(crate) fn body(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    pub(crate) fn head(&mut self, begun: Begun) -> HeaderMut<'_> {
+        self.out.get_mut(begun.start..).and_then(HeaderMut::new).expect("the header is begun")
+    }
+
+    /// The message, from its header on.
+    pub(crate) fn message(&self, begun: Begun) -> &[u8] {
+        self.out.get(begun.start..).unwrap_or_default()
+    }
+
+    /// The message is whole; it will be signed by `signer`.
+    pub(crate) fn complete(&mut self, begun: Begun, signer: Option<Arc<Session>>) {
+        if let Some(last) = self.last.take() {
+            let tail = self.out.split_off(begun.start);
+            link_next(&mut self.out, last.start);
+            last.sign(&mut self.out);
+            self.out.put(&tail);
+        }
+        self.done = self.out.len();
+        self.last = Some(Message { start: begun.start, signer });
+    }
+
+    /// Signs or encrypts and queues the frame, if there is anything in it.
+    pub(crate) fn send(mut self, outbox: &Arc<outbox::Shared>, encrypt: Option<&Session>) {
+        self.out.truncate(self.done);
+        let Some(last) = self.last.take() else { return };
+        match encrypt {
+            Some(session) => self.send_encrypted(outbox, session),
+            None => {
+                last.sign(&mut self.out);
+                self.send_plain(outbox);
+            }
+        }
+    }
+
+    fn send_plain(mut self, outbox: &Arc<outbox::Shared>) {
+        let len = self.out.len() - HEAD_ROOM;
+        assert!(len <= TRANSPORT_MAX, "answers stay below what the transport can carry");
+        self.out.patch(TRANSFORM_HEADER_LEN, &frame_head(len));
+        outbox.push(self.out, TRANSFORM_HEADER_LEN);
+    }
+
+    fn send_encrypted(mut self, outbox: &Arc<outbox::Shared>, session: &Session) {
+        let len = self.out.len() - TRANSPORT_LEN;
+        self.out.patch(0, &frame_head(len));
+        let cipher = session.signed_in().and_then(|user| user.keys.cipher.as_ref());
+        let frame = self.out.get_mut(TRANSPORT_LEN..).unwrap_or_default();
+        let sealed = cipher.is_some_and(|cipher| cipher.seal(session.id.0, frame).is_ok());
+        if sealed {
+            outbox.push(self.out, 0);
+        } else {
+            // A used-up key: nothing can be said any more, and nothing must be said in the clear.
+            outbox.close();
+        }
+    }
+}
+
+impl Message {
+    fn sign(&self, out: &mut [u8]) {
+        let keys = self.signer.as_ref().and_then(|session| session.signed_in()).map(|u| &u.keys);
+        if let (Some(keys), Some(message)) = (keys, out.get_mut(self.start..)) {
+            keys.signing.sign(message);
+        }
+    }
+}
+
+/// An interim response carries the message id of the final one. AES-GMAC takes its nonce from that id, so the interim
+/// response stays unsigned there, lest a nonce be used twice.
+pub(crate) fn may_sign_interim(session: &Session) -> bool {
+    let algorithm = session.signed_in().map(|user| user.keys.signing.algorithm());
+    algorithm.is_some_and(|algorithm| algorithm != SigningAlgorithm::AesGmac)
+}
+
+/// Which header answers a request, beside what the request's own header says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Addressing {
+    pub(crate) session_id: SessionId,
+    pub(crate) tree_id: TreeId,
+    /// Set once the request went asynchronous.
+    pub(crate) async_id: Option<u64>,
+}
+
+impl Addressing {
+    pub(crate) fn header(&self, request: &Header, credits: u16) -> Header {
+        let process_id = match request.route {
+            Route::Sync { process_id, .. } => process_id,
+            Route::Async { .. } => 0,
+        };
+        let route = match self.async_id {
+            Some(id) => Route::Async { async_id: AsyncId(id) },
+            None => Route::Sync { process_id, tree_id: self.tree_id },
+        };
+        let response = request.response(NtStatus::SUCCESS, credits);
+        Header { session_id: self.session_id, route, ..response }
+    }
+}

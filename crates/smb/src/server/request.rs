@@ -1,0 +1,256 @@
+//! One admitted request: who sent it, in which session and tree connect, and its bytes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::connection::Conn;
+use super::answer::Body;
+use super::exchange::{Element, Signature};
+use super::open::{FileOpen, Open, Target};
+use super::reply::Addressing;
+use super::session::{Session, SignedIn};
+use super::status::Failure;
+use super::tree::Tree;
+use crate::wire::header::{HEADER_LEN, Header, HeaderFlags};
+use crate::wire::{Codec, Command, FileId, NtStatus, SessionId, TreeId, WireError};
+
+/// What related requests of one frame take over from the one before (MS-SMB2 3.3.5.2.7.2).
+#[derive(Debug, Default)]
+pub(crate) struct Related {
+    pub(crate) session: Option<Arc<Session>>,
+    session_id: SessionId,
+    tree: Option<Arc<Tree>>,
+    tree_id: TreeId,
+    file: Option<FileId>,
+    /// How the request before ended, if badly.
+    failure: Option<NtStatus>,
+    /// Whether a request of this chain named or made a file.
+    file_known: bool,
+}
+
+impl Related {
+    pub(crate) fn addressing(&self, _header: &Header) -> Addressing {
+        Addressing { session_id: self.session_id, tree_id: self.tree_id, async_id: None }
+    }
+
+    pub(crate) fn succeeded(&mut self) {
+        self.failure = None;
+    }
+
+    pub(crate) fn failed(&mut self, status: NtStatus) {
+        self.failure = Some(status);
+    }
+
+    /// A CREATE names the file of the requests behind it.
+    pub(crate) fn learn(&mut self, body: &Body) {
+        self.failure = None;
+        if let Some(file) = body.file_id() {
+            self.file = Some(file);
+        }
+    }
+
+    fn take_over(&mut self, conn: &Conn, header: &Header) {
+        self.session_id = header.session_id;
+        self.tree_id = header.tree_id();
+        self.session = conn.session(header.session_id);
+        self.tree = None;
+        self.file = None;
+        self.file_known = false;
+        self.failure = None;
+    }
+}
+
+/// A request that may be carried out.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) conn: Arc<Conn>,
+    pub(crate) header: Header,
+    /// None for the requests that come before there is one, and for ECHO.
+    session: Option<Arc<Session>>,
+    /// None for the requests that need none.
+    tree: Option<Arc<Tree>>,
+    /// Stands for FileId::ANY in related requests.
+    file: Option<FileId>,
+    pub(crate) encrypted: bool,
+    frame: Bytes,
+    range: Range<usize>,
+}
+
+/// What a command needs before it may be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    Session,
+    Tree,
+}
+
+fn needs(command: Command) -> Needs {
+    match command {
+        Command::Negotiate | Command::SessionSetup | Command::Echo | Command::Cancel => {
+            Needs::Nothing
+        }
+        Command::Logoff | Command::TreeConnect | Command::OplockBreak => Needs::Session,
+        Command::TreeDisconnect
+        | Command::Create
+        | Command::Close
+        | Command::Flush
+        | Command::Read
+        | Command::Write
+        | Command::Lock
+        | Command::Ioctl
+        | Command::QueryDirectory
+        | Command::ChangeNotify
+        | Command::QueryInfo
+        | Command::SetInfo => Needs::Tree,
+        Command::ServerToClientNotification | Command::Unknown(_) => Needs::Nothing,
+    }
+}
+
+impl Request {
+    /// The checks that all requests share, in the order of MS-SMB2 3.3.5.2.
+    pub(crate) fn admit(
+        conn: &Arc<Conn>,
+        frame: &Bytes,
+        element: &Element,
+        index: usize,
+        related: &mut Related,
+        encrypted: Option<&Arc<Session>>,
+    ) -> Result<Self, Failure> {
+        let header = element.header;
+        let is_related = header.flags.contains(HeaderFlags::RELATED_OPERATIONS);
+        if !is_related {
+            related.take_over(conn, &header);
+        } else if index == 0 {
+            related.take_over(conn, &header);
+            return Err(NtStatus::INVALID_PARAMETER.into());
+        }
+        let needs = needs(header.command);
+        let encrypted = encrypted.is_some();
+        let session = related.session.clone();
+        if needs != Needs::Nothing {
+            check_session(conn, session.as_deref(), element, encrypted)?;
+        } else if element.signature == Signature::Wrong {
+            return Err(NtStatus::ACCESS_DENIED.into());
+        }
+        let tree = match (needs, &session) {
+            (Needs::Tree, Some(session)) => Some(related.find_tree(session, encrypted)?),
+            _ => None,
+        };
+        Ok(Self {
+            conn: Arc::clone(conn),
+            header,
+            session,
+            tree,
+            file: if is_related { related.file } else { None },
+            encrypted,
+            frame: frame.clone(),
+            range: element.range.clone(),
+        })
+    }
+
+    /// The message with its header.
+    pub(crate) fn message(&self) -> &[u8] {
+        self.frame.get(self.range.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        self.message().get(HEADER_LEN..).unwrap_or_default()
+    }
+
+    /// The decoded body, after the check of the credit charge against `payload` (MS-SMB2 3.3.5.2.5).
+    pub(crate) fn decode<'a, T: Codec<'a>>(&'a self) -> Result<T, WireError> {
+        T::decode(self.body())
+    }
+
+    /// MS-SMB2 3.3.5.2.5: one credit pays for 64 KiB, of what is sent or of what is asked for.
+    pub(crate) fn check_charge(&self, sent: usize, wanted: u32) -> Result<(), Failure> {
+        let Some(negotiated) = self.conn.negotiated.get().filter(|one| one.large_mtu()) else {
+            return Ok(());
+        };
+        let _ = negotiated;
+        let payload = u64::from(wanted).max(sent as u64);
+        let paid = u64::from(self.header.charge()) << 16;
+        if payload > paid { Err(NtStatus::INVALID_PARAMETER.into()) } else { Ok(()) }
+    }
+
+    pub(crate) fn session(&self) -> Result<&Arc<Session>, Failure> {
+        self.session.as_ref().ok_or_else(|| NtStatus::USER_SESSION_DELETED.into())
+    }
+
+    /// The session if the request names one, whatever its state.
+    pub(crate) fn any_session(&self) -> Option<&Arc<Session>> {
+        self.session.as_ref()
+    }
+
+    pub(crate) fn user(&self) -> Result<&SignedIn, Failure> {
+        self.session()?.signed_in().ok_or_else(|| NtStatus::USER_SESSION_DELETED.into())
+    }
+
+    pub(crate) fn tree(&self) -> Result<&Arc<Tree>, Failure> {
+        self.tree.as_ref().ok_or_else(|| NtStatus::NETWORK_NAME_DELETED.into())
+    }
+
+    /// The id that the request means: its own or the one of the request before.
+    pub(crate) fn resolve(&self, id: FileId) -> FileId {
+        if id == FileId::ANY { self.file.unwrap_or(id) } else { id }
+    }
+
+    pub(crate) fn open(&self, id: FileId) -> Result<Arc<Open>, Failure> {
+        let tree = self.tree()?;
+        let open = self.session()?.open(self.resolve(id));
+        open.filter(|open| Arc::ptr_eq(&open.tree, tree))
+            .ok_or_else(|| NtStatus::FILE_CLOSED.into())
+    }
+}
+
+impl Related {
+    fn find_tree(
+        &mut self,
+        session: &Session,
+        encrypted: bool,
+    ) -> Result<Arc<Tree>, Failure> {
+        let tree = match &self.tree {
+            Some(tree) if !tree.has_ended() => Arc::clone(tree),
+            _ => session.tree(self.tree_id).ok_or(NtStatus::NETWORK_NAME_DELETED)?,
+        };
+        if tree.encrypt && !encrypted {
+            return Err(NtStatus::ACCESS_DENIED.into());
+        }
+        self.tree = Some(Arc::clone(&tree));
+        Ok(tree)
+    }
+}
+
+/// MS-SMB2 3.3.5.2.4, 3.3.5.2.9: a living session, an unbroken signature, encryption where it must be.
+fn check_session(
+    conn: &Conn,
+    session: Option<&Session>,
+    element: &Element,
+    encrypted: bool,
+) -> Result<(), Failure> {
+    let session = session.filter(|session| session.signed_in().is_some());
+    let session = session.ok_or(NtStatus::USER_SESSION_DELETED)?;
+    let signed = match element.signature {
+        Signature::Wrong => return Err(NtStatus::ACCESS_DENIED.into()),
+        Signature::Valid => true,
+        Signature::None => false,
+    };
+    if encrypted {
+        return Ok(());
+    }
+    let required = conn.server.config.signing_required;
+    if session.encrypts() || (required && !signed) {
+        return Err(NtStatus::ACCESS_DENIED.into());
+    }
+    Ok(())
+}
+
+/// The file behind an open; a pipe has none.
+pub(crate) fn file_of(open: &Open) -> Result<&FileOpen, Failure> {
+    match &open.target {
+        Target::File(file) => Ok(file),
+        Target::Pipe(_) => Err(NtStatus::INVALID_DEVICE_REQUEST.into()),
+    }
+}
