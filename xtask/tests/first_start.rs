@@ -1,6 +1,10 @@
 //! The first five minutes: the program started with nothing said.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs::File;
 use std::net::SocketAddr;

@@ -1,6 +1,10 @@
 //! What people do wrong: one clear message, the right exit code, and nothing lost.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs;
 use std::net::TcpListener;

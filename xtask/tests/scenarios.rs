@@ -1,6 +1,10 @@
 //! The scenarios at a size that fits into every run; `cargo xtask soak` has them at length.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::time::Duration;
 
