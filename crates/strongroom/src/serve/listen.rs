@@ -105,17 +105,15 @@ async fn bind_everywhere(port: u16) -> std::io::Result<TcpListener> {
 }
 
 fn refused(address: SocketAddr, error: &std::io::Error) -> Failure {
-    let advice = match error.kind() {
-        ErrorKind::AddrInUse => {
-            "another program uses it; stop that one or choose another port with --smb ADDR:PORT"
-        }
-        ErrorKind::PermissionDenied => {
-            "only root may use ports below 1024; choose a higher one with --smb ADDR:PORT"
-        }
-        ErrorKind::AddrNotAvailable => {
-            "it is no address of this machine; choose one that is with --smb ADDR:PORT"
-        }
-        _ => "choose another with --smb ADDR:PORT",
+    let kind = error.kind();
+    let advice = if kind == ErrorKind::AddrInUse {
+        "another program uses it; stop that one or choose another port with --smb ADDR:PORT"
+    } else if kind == ErrorKind::PermissionDenied {
+        "only root may use ports below 1024; choose a higher one with --smb ADDR:PORT"
+    } else if kind == ErrorKind::AddrNotAvailable {
+        "it is no address of this machine; choose one that is with --smb ADDR:PORT"
+    } else {
+        "choose another with --smb ADDR:PORT"
     };
     Failure::new(
         Kind::Address,
