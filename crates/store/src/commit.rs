@@ -163,9 +163,9 @@ impl Engine {
         others
     }
 
-    /// Commits everything on this thread, before the tasks run.
+    /// Commits the rows so far on this thread, before the tasks run.
     pub(crate) fn commit_first(&self) -> Result<()> {
-        let (closing, _) = self.close_with(&Work { everything: true, ..Work::default() })?;
+        let (closing, _) = self.close_with(&Work::default())?;
         let Some(closing) = closing else { return Ok(()) };
         for copy in self.log.copies() {
             closing.prepared.write(&copy, false)?;

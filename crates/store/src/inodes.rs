@@ -85,7 +85,7 @@ impl Engine {
         Inode(run.next - 1)
     }
 
-    /// Writes the first mark, so that a new store has one.
+    /// Writes the mark that covers the first ids of this opening.
     pub(crate) fn cover_first_inodes(&self) {
         self.take_ids(1);
     }

@@ -115,6 +115,9 @@ pub(crate) fn open(
     });
     engine.load(decoded)?;
     engine.refresh_space();
+    // No id that this opening gives out may be given again, whatever becomes of its own commits.
+    engine.cover_first_inodes();
+    engine.commit_first()?;
     Ok(Arc::new(engine))
 }
 

@@ -6,7 +6,7 @@ mod kept;
 mod measure;
 pub(crate) mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use strongroom_device::Timestamp;
 use strongroom_pool::{Address, SegmentId, Txg};

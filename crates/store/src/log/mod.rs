@@ -101,16 +101,11 @@ impl Prepared {
         }
         Ok(())
     }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.writes.iter().flat_map(|write| &write.frames).map(|frame| frame.len() as u64).sum()
-    }
 }
 
 /// A file with frames that the index may not hold yet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct UsedFile {
-    pub(crate) sequence: u64,
     pub(crate) slot: u32,
     /// The last group with a frame in it.
     pub(crate) last_txg: Txg,
@@ -248,7 +243,7 @@ impl Log {
             });
             tail.sequence += 1;
             tail.offset = 0;
-            tail.used.push_back(UsedFile { sequence: tail.sequence, slot, last_txg: txg });
+            tail.used.push_back(UsedFile { slot, last_txg: txg });
         }
         usize::try_from(self.file_len - tail.offset).unwrap_or(usize::MAX) - HEADER_LEN
     }

@@ -262,7 +262,7 @@ impl Reader<'_> {
         let mut taken = BTreeSet::new();
         for (sequence, found) in self.files.range(walk.first_sequence..=walk.end.sequence) {
             let last_txg = walk.ends.get(sequence).copied().unwrap_or(walk.last);
-            used.push_back(UsedFile { sequence: *sequence, slot: found.slot, last_txg });
+            used.push_back(UsedFile { slot: found.slot, last_txg });
             taken.insert(found.slot);
         }
         // What was cut off is used first, in order, so that no sequence is ever in two slots.

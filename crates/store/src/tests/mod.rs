@@ -1,6 +1,10 @@
 //! The whole store on simulated disks, and on real directories where that matters.
 
 mod basics;
+mod limits;
+mod model;
+mod power;
+mod rot;
 
 use std::sync::Arc;
 
@@ -37,6 +41,12 @@ impl World {
         let disk = |n| SimDevice::new(&env, &format!("disk{n}"), n as u64);
         let disks = (0..disks).map(disk).collect();
         Self { env, disks, options: small_options() }
+    }
+
+    /// The same world for other disks.
+    pub(crate) fn same(&self) -> Self {
+        let (env, options) = (Arc::clone(&self.env), self.options.clone());
+        Self { env, disks: Vec::new(), options }
     }
 
     pub(crate) fn env(&self) -> Arc<dyn Env> {

@@ -193,9 +193,10 @@ fn expire_value(
     let Some(sees) = sees.filter(|instant| instant.txg >= row.began) else {
         return pass.remove_history(key, &row, key.len() + value.len());
     };
-    let age = now.seconds().saturating_sub(sees.second);
-    let span = schedule.level(age).map_or(age, |(span, _)| span);
-    let again = (sees.second + span).saturating_sub(schedule.every_second.as_secs());
+    // What sees it is past every level only until a newer instant takes its place: look again soon.
+    let level = schedule.level(now.seconds().saturating_sub(sees.second));
+    let leaves = level.map_or(0, |(span, _)| sees.second + span);
+    let again = leaves.saturating_sub(schedule.every_second.as_secs());
     let mut list = Expiry::new(again.max(behind.second + 1), txg);
     list.add(pass.write, key)?;
     list.finish(pass.write)
