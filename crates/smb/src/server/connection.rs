@@ -186,9 +186,9 @@ impl Conn {
     /// MS-SMB2 3.3.5.2.4. What a wrong signature leads to is decided when the request's turn comes.
     fn check_signatures(&self, frame: &mut BytesMut, elements: &mut [Element]) {
         let mut session: Option<Arc<Session>> = None;
-        for element in elements {
+        for (index, element) in elements.iter_mut().enumerate() {
             let header = &element.header;
-            let related = header.flags.contains(HeaderFlags::RELATED_OPERATIONS);
+            let related = index > 0 && header.flags.contains(HeaderFlags::RELATED_OPERATIONS);
             if !related && session.as_ref().is_none_or(|session| session.id != header.session_id) {
                 session = self.session(header.session_id);
             }

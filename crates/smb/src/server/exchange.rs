@@ -135,6 +135,7 @@ impl Exchange {
             self.encrypted.as_ref(),
         );
         let header = element.header;
+        tracing::trace!(command = ?header.command, id = header.message_id.0, "request");
         let signed = element.signature == Signature::Valid && self.encrypted.is_none();
         let current = Current {
             header,
@@ -178,6 +179,7 @@ impl Exchange {
 
     fn lay_out(&mut self, begun: Begun, body: &Body) {
         let status = body.status();
+        tracing::trace!(?status, "answered");
         self.reply.head(begun).set_status(status);
         body.encode(self.reply.body());
         body.hash(&self.conn, self.reply.message(begun));
@@ -185,6 +187,7 @@ impl Exchange {
 
     fn lay_out_failure(&mut self, begun: Begun, failure: &Failure) {
         self.related.failed(failure.status);
+        tracing::trace!(status = ?failure.status, "refused");
         self.reply.head(begun).set_status(failure.status);
         let in_context = self.conn.negotiated.get().is_some_and(|negotiated| negotiated.is_311());
         failure.encode(in_context, self.reply.body());

@@ -85,6 +85,10 @@ impl Reply {
     pub(crate) fn send(mut self, outbox: &Arc<outbox::Shared>, encrypt: Option<&Session>) {
         self.out.truncate(self.done);
         let Some(last) = self.last.take() else { return };
+        if last.start > HEAD_ROOM {
+            // All messages of a compound end at a multiple of 8, the last too.
+            self.out.pad_to(last.start, 8);
+        }
         match encrypt {
             Some(session) => self.send_encrypted(outbox, session),
             None => {

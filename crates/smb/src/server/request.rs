@@ -14,7 +14,7 @@ use super::session::{Session, SignedIn};
 use super::status::Failure;
 use super::tree::Tree;
 use crate::wire::header::{HEADER_LEN, Header, HeaderFlags};
-use crate::wire::{Codec, Command, FileId, NtStatus, SessionId, TreeId, WireError};
+use crate::wire::{Codec, Command, FileId, NtStatus, Reader, SessionId, TreeId, WireError};
 
 /// What related requests of one frame take over from the one before (MS-SMB2 3.3.5.2.7.2).
 #[derive(Debug, Default)]
@@ -26,8 +26,6 @@ pub(crate) struct Related {
     file: Option<FileId>,
     /// How the request before ended, if badly.
     failure: Option<NtStatus>,
-    /// Whether a request of this chain named or made a file.
-    file_known: bool,
 }
 
 impl Related {
@@ -57,7 +55,6 @@ impl Related {
         self.session = conn.session(header.session_id);
         self.tree = None;
         self.file = None;
-        self.file_known = false;
         self.failure = None;
     }
 }
@@ -71,8 +68,8 @@ pub(crate) struct Request {
     session: Option<Arc<Session>>,
     /// None for the requests that need none.
     tree: Option<Arc<Tree>>,
-    /// Stands for FileId::ANY in related requests.
-    file: Option<FileId>,
+    /// Stands for FileId::ANY in related requests; or how the request failed that should have named a file.
+    file: Result<FileId, NtStatus>,
     pub(crate) encrypted: bool,
     frame: Bytes,
     range: Range<usize>,
@@ -143,7 +140,7 @@ impl Request {
             header,
             session,
             tree,
-            file: if is_related { related.file } else { None },
+            file: related.file_for(element, frame, is_related),
             encrypted,
             frame: frame.clone(),
             range: element.range.clone(),
@@ -193,19 +190,35 @@ impl Request {
     }
 
     /// The id that the request means: its own or the one of the request before.
-    pub(crate) fn resolve(&self, id: FileId) -> FileId {
-        if id == FileId::ANY { self.file.unwrap_or(id) } else { id }
+    pub(crate) fn resolve(&self, id: FileId) -> Result<FileId, Failure> {
+        if id == FileId::ANY { Ok(self.file?) } else { Ok(id) }
     }
 
     pub(crate) fn open(&self, id: FileId) -> Result<Arc<Open>, Failure> {
         let tree = self.tree()?;
-        let open = self.session()?.open(self.resolve(id));
+        let open = self.session()?.open(self.resolve(id)?);
         open.filter(|open| Arc::ptr_eq(&open.tree, tree))
             .ok_or_else(|| NtStatus::FILE_CLOSED.into())
     }
 }
 
 impl Related {
+    /// What FileId::ANY means to this request; its own file is what the next one means by it.
+    fn file_for(
+        &mut self,
+        element: &Element,
+        frame: &Bytes,
+        is_related: bool,
+    ) -> Result<FileId, NtStatus> {
+        let body = frame.get(element.range.clone()).and_then(|message| message.get(HEADER_LEN..));
+        let named = named_file(element.header.command, body.unwrap_or_default());
+        let before = self.file.ok_or(self.failure.unwrap_or(NtStatus::FILE_CLOSED));
+        if let Some(named) = named.filter(|named| *named != FileId::ANY) {
+            self.file = Some(named);
+        }
+        if is_related { before } else { Err(NtStatus::FILE_CLOSED) }
+    }
+
     fn find_tree(
         &mut self,
         session: &Session,
@@ -245,6 +258,23 @@ fn check_session(
         return Err(NtStatus::ACCESS_DENIED.into());
     }
     Ok(())
+}
+
+/// The FileId in the body of a request that has one (MS-SMB2 2.2.15 to 2.2.39).
+fn named_file(command: Command, body: &[u8]) -> Option<FileId> {
+    let at = match command {
+        Command::Close
+        | Command::Flush
+        | Command::Lock
+        | Command::Ioctl
+        | Command::QueryDirectory
+        | Command::ChangeNotify => 8,
+        Command::Read | Command::Write | Command::SetInfo => 16,
+        Command::QueryInfo => 24,
+        _ => return None,
+    };
+    let mut reader = Reader::new(body.get(at..)?);
+    Some(FileId { persistent: reader.u64().ok()?, volatile: reader.u64().ok()? })
 }
 
 /// The file behind an open; a pipe has none.

@@ -56,6 +56,9 @@ fn check(wanted: &CreateRequest<'_>) -> Result<(), Failure> {
     if wanted.options.intersects(OPTIONS_UNSUPPORTED) {
         return Err(NtStatus::NOT_SUPPORTED.into());
     }
+    if AccessMask(wanted.desired_access).has_reserved() {
+        return Err(NtStatus::ACCESS_DENIED.into());
+    }
     let unknown = matches!(wanted.disposition, CreateDisposition::Unknown(_));
     let share_access = wanted.share_access.bits() & !7 != 0;
     if unknown || share_access || wanted.options.intersects(OPTIONS_INVALID) {
@@ -74,7 +77,11 @@ async fn create_file(request: &Request, share: &Arc<Share>, wanted: &CreateReque
     let vfs = &request.conn.server.vfs;
     let (handle, action) = vfs.open(&request.user()?.credentials, open).await?;
     match describe(request, share, &handle, &contexts) {
-        Ok((stat, answers)) => enter(request, wanted, handle, action, &stat, answers).await,
+        Ok((mut stat, answers)) => {
+            // The space that the creator announced is shown to it as its own.
+            let announced = if action == CreateAction::Opened { 0 } else { contexts.allocation };
+            stat.allocated = stat.allocated.max(announced);  enter(request, wanted, handle, action, &stat, answers).await
+        }
         Err(failure) => {
             vfs.close(&handle).await?;
             Err(failure)
@@ -89,8 +96,8 @@ fn open_request<'a>(
     name: &'a str,
 ) -> Result<OpenRequest<'a>, Failure> {
     let by_file_id = wanted.options.contains(WireOptions::OPEN_BY_FILE_ID);
-    if !by_file_id && name.starts_with('\\') {
-        return Err(NtStatus::INVALID_PARAMETER.into());
+    if !by_file_id {
+        check_path(name)?;
     }
     let file_id = if by_file_id { Some(file_id_of(wanted.name.as_bytes())?) } else { None };
     Ok(OpenRequest {
@@ -111,9 +118,20 @@ fn open_request<'a>(
     })
 }
 
-/// With FILE_OPEN_BY_FILE_ID the name is the id in 8 bytes.
+/// Paths begin below the share's root and do not climb out of it; clients resolve `..` themselves.
+fn check_path(path: &str) -> Result<(), Failure> {
+    if path.starts_with('\\') {
+        return Err(NtStatus::INVALID_PARAMETER.into());
+    }
+    if path.split('\\').any(|component| component == "..") {
+        return Err(NtStatus::OBJECT_PATH_SYNTAX_BAD.into());
+    }
+    Ok(())
+}
+
+/// With FILE_OPEN_BY_FILE_ID the name is the id in 8 bytes; other kinds of id are not there.
 fn file_id_of(name: &[u8]) -> Result<Inode, Failure> {
-    let bytes = <[u8; 8]>::try_from(name).map_err(|_| NtStatus::INVALID_PARAMETER)?;
+    let bytes = <[u8; 8]>::try_from(name).map_err(|_| NtStatus::NOT_SUPPORTED)?;
     Ok(Inode(u64::from_le_bytes(bytes)))
 }
 

@@ -42,11 +42,11 @@ fn lock_or_unlock(request: Request) -> Result<Step, Failure> {
 
 /// MS-SMB2 3.3.5.14.1. What was unlocked before an element that fails stays unlocked.
 fn unlock(request: &Request, open: &Open, elements: &[LockElement]) -> Result<Step, Failure> {
-    if elements.iter().any(|element| element.flags != LockFlags::UNLOCK) {
-        return Err(NtStatus::INVALID_PARAMETER.into());
-    }
     let handle = &file_of(open)?.handle;
     for element in elements {
+        if element.flags != LockFlags::UNLOCK {
+            return Err(NtStatus::INVALID_PARAMETER.into());
+        }
         let owner = LockOwner::default();
         request.conn.server.vfs.unlock(handle, owner, element.offset, element.length)?;
     }
@@ -107,8 +107,8 @@ async fn granted(
     open.waits.leave(&waiter);
     match result {
         Ok(Ok(())) => Ok(Body::Empty),
-        Ok(Err(error)) => Err(error.into()),
         Err(Ended::Cancelled) => Err(NtStatus::CANCELLED.into()),
-        Err(Ended::Closed) => Err(NtStatus::RANGE_NOT_LOCKED.into()),
+        Ok(Err(VfsError::Closed)) | Err(Ended::Closed) => Err(NtStatus::RANGE_NOT_LOCKED.into()),
+        Ok(Err(error)) => Err(error.into()),
     }
 }

@@ -1,5 +1,7 @@
 //! READ (MS-SMB2 3.3.5.12). The file system reads into the response.
 
+use std::sync::atomic::Ordering;
+
 use strongroom_vfs::AccessMask;
 
 use super::negotiate::payload_max;
@@ -63,6 +65,7 @@ fn read_file(
         return Err(NtStatus::END_OF_FILE.into());
     }
     slot.finish(out, count);
+    file.position.store(wanted.offset + count as u64, Ordering::Relaxed);
     Ok(NtStatus::SUCCESS)
 }
 

@@ -1,5 +1,7 @@
 //! WRITE (MS-SMB2 3.3.5.13). The payload stays in the frame until the file system takes it.
 
+use std::sync::atomic::Ordering;
+
 use strongroom_vfs::AccessMask;
 
 use super::negotiate::payload_max;
@@ -48,6 +50,8 @@ async fn write_file(
     let vfs = &request.conn.server.vfs;
     if !wanted.data.is_empty() {
         vfs.write(&file.handle, wanted.offset, wanted.data).await?;
+        let end = wanted.offset.wrapping_add(wanted.data.len() as u64);
+        file.position.store(end, Ordering::Relaxed);
     }
     if wanted.flags.contains(WriteFlags::WRITE_THROUGH) {
         vfs.flush(&file.handle).await?;
@@ -63,8 +67,13 @@ fn check_file(file: &FileOpen, wanted: &WriteRequest<'_>) -> Result<(), Failure>
     if !file.handle.granted().intersects(writing) {
         return Err(NtStatus::ACCESS_DENIED.into());
     }
+    // An open that can only append says so with this offset, too.
+    let appends = !file.handle.granted().contains(AccessMask::WRITE_DATA);
+    if appends && wanted.offset == APPEND {
+        return Ok(());
+    }
     let end = wanted.offset.checked_add(wanted.data.len() as u64);
-    if wanted.offset != APPEND && end.is_none_or(|end| end > OFFSET_MAX) {
+    if end.is_none_or(|end| end > OFFSET_MAX) {
         return Err(NtStatus::INVALID_PARAMETER.into());
     }
     Ok(())

@@ -36,7 +36,7 @@ async fn ioctl(request: Request) -> Answer {
         return Err(NtStatus::INVALID_PARAMETER.into());
     }
     let (status, output) = control(&request, &wanted).await?;
-    Ok(Body::Ioctl(status, wanted.code, request.resolve(wanted.file_id), output))
+    Ok(Body::Ioctl(status, wanted.code, request.resolve(wanted.file_id).unwrap_or(wanted.file_id), output))
 }
 
 async fn control(request: &Request, wanted: &IoctlRequest<'_>) -> Output {
@@ -65,7 +65,9 @@ async fn control(request: &Request, wanted: &IoctlRequest<'_>) -> Output {
 /// What a file system does not know gets STATUS_INVALID_DEVICE_REQUEST, once its open is found (MS-SMB2 3.3.5.15).
 fn unsupported(request: &Request, wanted: &IoctlRequest<'_>) -> Failure {
     match wanted.code {
-        FsctlCode::QueryNetworkInterfaceInfo | FsctlCode::LmrRequestResiliency => {
+        FsctlCode::QueryNetworkInterfaceInfo
+        | FsctlCode::LmrRequestResiliency
+        | FsctlCode::SetCompression => {
             NtStatus::NOT_SUPPORTED.into()
         }
         _ => match request.open(wanted.file_id) {

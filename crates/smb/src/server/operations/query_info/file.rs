@@ -48,8 +48,7 @@ pub(super) fn query(
         FileInfoClass::All => context.all()?.encode(out),
         FileInfoClass::Name => context.name("\\")?.encode(out),
         FileInfoClass::NormalizedName => context.name("")?.encode(out),
-        // There are no 8.3 names.
-        FileInfoClass::AlternateName => return Err(NtStatus::OBJECT_NAME_NOT_FOUND.into()),
+        FileInfoClass::AlternateName => context.alternate_name()?.encode(out),
         FileInfoClass::NetworkOpen => network_open(&context.attributes()?).encode(out),
         FileInfoClass::AttributeTag => attribute_tag(&context.attributes()?).encode(out),
         FileInfoClass::Compression => compression(&context.stat()?).encode(out),
@@ -113,6 +112,16 @@ impl Context<'_> {
         Ok(NameInfo { name: format!("{prefix}{path}") })
     }
 
+    /// No 8.3 names are made; a name that is short enough is its own.
+    fn alternate_name(&self) -> Result<NameInfo, Failure> {
+        let path = self.request.conn.server.vfs.path(&self.file.handle)?;
+        let name = path.rsplit('\\').next().unwrap_or_default();
+        if !is_short(name) {
+            return Err(NtStatus::OBJECT_NAME_NOT_FOUND.into());
+        }
+        Ok(NameInfo { name: name.to_owned() })
+    }
+
     fn all(&self) -> Result<AllInfo, Failure> {
         let stat = self.attributes()?;
         Ok(AllInfo {
@@ -158,6 +167,15 @@ impl Context<'_> {
         let whole = info.encode(room, out);
         Ok(if whole { NtStatus::SUCCESS } else { NtStatus::BUFFER_OVERFLOW })
     }
+}
+
+/// Eight characters, a dot, three characters.
+fn is_short(name: &str) -> bool {
+    let (base, extension) = name.split_once('.').unwrap_or((name, ""));
+    let plain = |part: &str, max: usize| {
+        part.len() <= max && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-~$#&".contains(&b))
+    };
+    !base.is_empty() && plain(base, 8) && plain(extension, 3)
 }
 
 fn basic(stat: &Stat) -> BasicInfo {
