@@ -64,11 +64,18 @@ impl Engine {
     fn thin(&self, pressure: bool) -> Result<()> {
         let window = self.options.history.map(|history| history.window);
         let schedule = Schedule::window(window.unwrap_or_default());
-        let budget = Budget { rows: THIN_ROWS, pressure };
+        let budget = Budget {
+            rows: THIN_ROWS,
+            pressure,
+        };
         loop {
             let _feeding = self.feeding.lock();
             let freed = thin::thin(self.index.as_ref(), &schedule, self.env.now(), budget)?;
-            tracing::debug!(rows = freed.rows, extents = freed.extents.len(), "thinned the past");
+            tracing::debug!(
+                rows = freed.rows,
+                extents = freed.extents.len(),
+                "thinned the past"
+            );
             let enough = pressure && freed.rows > 0 && !freed.dead_stripes.is_empty();
             if !freed.more || freed.exhausted || enough || self.stopping() {
                 return Ok(());
@@ -104,12 +111,12 @@ impl Engine {
             return Ok(());
         };
         if !found.punched {
-            self.pool.punch_stripe(dead.segment, dead.stripe, found.blocks)?;
+            self.pool
+                .punch_stripe(dead.segment, dead.stripe, found.blocks)?;
             self.punched.fetch_add(1, Ordering::Relaxed);
         }
-        let gone = |stripe: &strongroom_pool::StripeInfo| {
-            stripe.punched || stripe.stripe == dead.stripe
-        };
+        let gone =
+            |stripe: &strongroom_pool::StripeInfo| stripe.punched || stripe.stripe == dead.stripe;
         let sealed = self
             .pool
             .segments()?

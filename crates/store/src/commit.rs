@@ -72,7 +72,9 @@ impl Engine {
             }
             let (result, failures) = self.commit(&requests).await;
             for request in requests {
-                let answer = result.clone().and_then(|()| own_failure(&request, &failures));
+                let answer = result
+                    .clone()
+                    .and_then(|()| own_failure(&request, &failures));
                 // A waiter that went away needs no answer.
                 drop(request.done.send(answer));
             }
@@ -82,7 +84,10 @@ impl Engine {
     async fn commit(self: &Arc<Self>, requests: &[Request]) -> (Result<()>, Failures) {
         let work = Work::of(requests);
         let engine = Arc::clone(self);
-        let closing = self.env.run_blocking(move || engine.close_with(&work)).await;
+        let closing = self
+            .env
+            .run_blocking(move || engine.close_with(&work))
+            .await;
         match closing {
             Err(error) => (Err(error), Failures::new()),
             Ok((None, failures)) => (self.writable_still(), failures),
@@ -92,7 +97,8 @@ impl Engine {
 
     /// Nothing to write says nothing about what could not be written before.
     fn writable_still(&self) -> Result<()> {
-        self.failure().map_or(Ok(()), |why| Err(StoreError::Offline { why }))
+        self.failure()
+            .map_or(Ok(()), |why| Err(StoreError::Offline { why }))
     }
 
     /// Publishes, syncs segments, closes the group and cuts its frames.
@@ -110,12 +116,20 @@ impl Engine {
         let closing = match self.close_group() {
             Some((txg, time, body)) => {
                 let prepared = self.log.prepare(txg, time, self.durable_txg(), &body);
-                Some(Closing { txg, prepared: Arc::new(prepared), watermark_only: false })
+                Some(Closing {
+                    txg,
+                    prepared: Arc::new(prepared),
+                    watermark_only: false,
+                })
             }
             None if work.watermark => {
                 let txg = self.durable_txg();
                 let prepared = self.log.prepare_watermark(txg, self.group_time());
-                Some(Closing { txg, prepared: Arc::new(prepared), watermark_only: true })
+                Some(Closing {
+                    txg,
+                    prepared: Arc::new(prepared),
+                    watermark_only: true,
+                })
             }
             None => None,
         };
@@ -150,7 +164,9 @@ impl Engine {
         let mut budget = RECORD_PAYLOAD_MAX;
         let mut others = Vec::new();
         for id in objects {
-            let Some(object) = self.objects.get(*id) else { continue };
+            let Some(object) = self.objects.get(*id) else {
+                continue;
+            };
             let txg = self.join();
             match self.log_payload(&object, *txg, &mut budget) {
                 Ok(true) => {}
@@ -166,7 +182,9 @@ impl Engine {
     /// Commits the rows so far on this thread, before the tasks run.
     pub(crate) fn commit_first(&self) -> Result<()> {
         let (closing, _) = self.close_with(&Work::default())?;
-        let Some(closing) = closing else { return Ok(()) };
+        let Some(closing) = closing else {
+            return Ok(());
+        };
         for copy in self.log.copies() {
             closing.prepared.write(&copy, false)?;
         }
@@ -181,7 +199,10 @@ impl Engine {
         let mut writes = Vec::with_capacity(copies.len());
         for copy in &copies {
             let (copy, prepared) = (Arc::clone(copy), Arc::clone(&closing.prepared));
-            writes.push(self.env.run_blocking(move || prepared.write(&copy, skip_sync)));
+            writes.push(
+                self.env
+                    .run_blocking(move || prepared.write(&copy, skip_sync)),
+            );
         }
         let mut failed = Vec::new();
         let mut written = 0;

@@ -60,7 +60,9 @@ impl Engine {
     fn next_feed(&self) -> Next {
         let feedable = self.feedable();
         let groups = self.groups.lock();
-        let (Some(first), Some(last)) = (groups.front(), groups.back()) else { return Next::Sleep };
+        let (Some(first), Some(last)) = (groups.front(), groups.back()) else {
+            return Next::Sleep;
+        };
         let now = self.env.now().0;
         let since = |time: u64| Duration::from_nanos(now.saturating_sub(time));
         let rows: usize = groups.iter().map(|group| group.rows).sum();
@@ -75,11 +77,7 @@ impl Engine {
     }
 
     /// Where a run of about the wanted size ends; None if nothing can be fed.
-    fn run_end<'a>(
-        &self,
-        groups: impl Iterator<Item = &'a Group>,
-        feedable: Txg,
-    ) -> Option<Txg> {
+    fn run_end<'a>(&self, groups: impl Iterator<Item = &'a Group>, feedable: Txg) -> Option<Txg> {
         let mut rows = 0;
         let mut end = None;
         for group in groups.take_while(|group| group.txg <= feedable) {
@@ -135,14 +133,33 @@ impl Engine {
             .collect();
         let txgs: Vec<TxgInfo<'_>> = groups
             .iter()
-            .map(|group| TxgInfo { txg: group.txg, time: group.time, changes: &group.changes })
+            .map(|group| TxgInfo {
+                txg: group.txg,
+                time: group.time,
+                changes: &group.changes,
+            })
             .collect();
-        let dead: Vec<_> = groups.iter().flat_map(|group| group.dead.iter().copied()).collect();
-        let options = FeedOptions { history: self.options.history.is_some() };
-        let run = Run { rows: &rows, txgs: &txgs, dead: &dead };
+        let dead: Vec<_> = groups
+            .iter()
+            .flat_map(|group| group.dead.iter().copied())
+            .collect();
+        let options = FeedOptions {
+            history: self.options.history.is_some(),
+        };
+        let run = Run {
+            rows: &rows,
+            txgs: &txgs,
+            dead: &dead,
+        };
         let fed = feed::feed(self.index.as_ref(), options, &run)?;
-        self.fed_rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
-        tracing::debug!(rows = rows.len(), last = fed.last.0, history = fed.history_rows, "fed the index");
+        self.fed_rows
+            .fetch_add(rows.len() as u64, Ordering::Relaxed);
+        tracing::debug!(
+            rows = rows.len(),
+            last = fed.last.0,
+            history = fed.history_rows,
+            "fed the index"
+        );
         Ok(())
     }
 }

@@ -191,7 +191,13 @@ impl Engine {
         self.open.store(gate.0, Ordering::Release);
         drop(gate);
         let time = self.group_time();
-        let mut group = Group { txg, time, rows: 0, changes: Vec::new(), dead: Vec::new() };
+        let mut group = Group {
+            txg,
+            time,
+            rows: 0,
+            changes: Vec::new(),
+            dead: Vec::new(),
+        };
         let mut body = Vec::with_capacity(parts.len());
         for mut part in parts {
             group.rows += part.rows;
@@ -236,9 +242,15 @@ impl Engine {
     ) -> Result<(Vec<(Bytes, Bytes)>, Arc<dyn Snapshot>)> {
         let pin = || self.index.snapshot();
         let (newer, snapshot) = self.overlay.range(table, start, end, limit, pin);
-        let mut merge = Merge { newer: newer.into_iter().peekable(), rows: Vec::new(), limit };
+        let mut merge = Merge {
+            newer: newer.into_iter().peekable(),
+            rows: Vec::new(),
+            limit,
+        };
         if limit > 0 && start < end {
-            snapshot.scan(table, start, Some(end), &mut |key, value| merge.indexed(key, value))?;
+            snapshot.scan(table, start, Some(end), &mut |key, value| {
+                merge.indexed(key, value)
+            })?;
             merge.rest();
         }
         Ok((merge.rows, snapshot))
@@ -248,7 +260,9 @@ impl Engine {
     pub(crate) fn put_row(&self, table: Table, key: impl Into<Key>, value: Option<Bytes>) {
         let key = key.into();
         let txg = self.join();
-        self.overlay.lock(key.inode()).put(*txg, SessionId::SYSTEM, table, key, value);
+        self.overlay
+            .lock(key.inode())
+            .put(*txg, SessionId::SYSTEM, table, key, value);
         drop(txg);
         self.mark_dirty();
     }
@@ -264,8 +278,10 @@ impl Engine {
         }
         let addresses = self.pool.append(lane, self.open_txg(), extents);
         let addresses = addresses.map_err(|error| self.pool_failed(error))?;
-        let payload: u64 =
-            extents.iter().map(|(tag, _)| u64::from(tag.len).next_multiple_of(4096)).sum();
+        let payload: u64 = extents
+            .iter()
+            .map(|(tag, _)| u64::from(tag.len).next_multiple_of(4096))
+            .sum();
         self.space.consumed(payload + 4096);
         Ok(addresses)
     }
@@ -274,7 +290,9 @@ impl Engine {
         if segments.is_empty() || self.options.planted.skip_segment_sync {
             return Ok(());
         }
-        self.pool.sync_segments(segments).map_err(|error| self.pool_failed(error))
+        self.pool
+            .sync_segments(segments)
+            .map_err(|error| self.pool_failed(error))
     }
 
     /// The pool sets failed disks aside by itself while others are left; what comes up here is the end of writing.
@@ -331,9 +349,12 @@ impl Engine {
     /// Ends the tasks; what they have begun they finish.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        for wake in
-            [&self.wake.ticker, &self.wake.committer, &self.wake.feeder, &self.wake.cleaner]
-        {
+        for wake in [
+            &self.wake.ticker,
+            &self.wake.committer,
+            &self.wake.feeder,
+            &self.wake.cleaner,
+        ] {
             wake.notify_one();
         }
     }
@@ -361,7 +382,11 @@ impl Engine {
     }
 
     pub(crate) fn not_closed(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) { Err(StoreError::Closed) } else { Ok(()) }
+        if self.closed.load(Ordering::Acquire) {
+            Err(StoreError::Closed)
+        } else {
+            Ok(())
+        }
     }
 
     /// The index lost a disk. False when no copy is left to write on.
@@ -394,7 +419,9 @@ impl Engine {
     /// The last group that the index may hold without outrunning payload that only the log has.
     pub(crate) fn feedable(&self) -> Txg {
         let first = self.logged.lock().waiting.first().map(|(txg, _)| txg.0 - 1);
-        Txg(first.unwrap_or(u64::MAX).min(self.durable.load(Ordering::Acquire)))
+        Txg(first
+            .unwrap_or(u64::MAX)
+            .min(self.durable.load(Ordering::Acquire)))
     }
 
     /// Extents that were appended and are not named by any row, nor ever will be.
@@ -406,7 +433,12 @@ impl Engine {
 
     pub(crate) fn orphan_piece(&self, piece: &Piece) {
         // A part of an extent may live on in other ranges; only whole ones are known to be dead.
-        if let Piece::Extent { address, start: 0, whole } = piece {
+        if let Piece::Extent {
+            address,
+            start: 0,
+            whole,
+        } = piece
+        {
             let mut orphans = self.orphans.lock();
             if orphans.len() < 1 << 16 {
                 orphans.push((*address, *whole));
@@ -438,9 +470,18 @@ impl Engine {
         let share = |now: u64, max: u64| now.saturating_mul(1000) / max.max(1);
         let (log, log_max) = self.log.usage();
         [
-            share(self.overlay.rows() as u64, self.options.overlay_rows_max as u64),
-            share(self.overlay.bytes() as u64, self.options.overlay_bytes_max as u64),
-            share(self.memory.dirty() as u64, self.options.dirty_bytes_max as u64),
+            share(
+                self.overlay.rows() as u64,
+                self.options.overlay_rows_max as u64,
+            ),
+            share(
+                self.overlay.bytes() as u64,
+                self.options.overlay_bytes_max as u64,
+            ),
+            share(
+                self.memory.dirty() as u64,
+                self.options.dirty_bytes_max as u64,
+            ),
             share(log, log_max),
         ]
         .into_iter()
@@ -465,7 +506,9 @@ impl Merge {
     /// Takes the next row of the index; false when there are enough.
     fn indexed(&mut self, key: &[u8], value: &[u8]) -> Result<bool> {
         while self.rows.len() < self.limit {
-            let Some((newer, _)) = self.newer.peek() else { break };
+            let Some((newer, _)) = self.newer.peek() else {
+                break;
+            };
             if newer[..] > *key {
                 break;
             }
@@ -477,7 +520,8 @@ impl Merge {
         }
         if self.rows.len() < self.limit {
             let stored = Stored::decode(Bytes::copy_from_slice(value))?;
-            self.rows.push((Bytes::copy_from_slice(key), stored.payload));
+            self.rows
+                .push((Bytes::copy_from_slice(key), stored.payload));
         }
         Ok(self.rows.len() < self.limit)
     }

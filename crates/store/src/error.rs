@@ -23,7 +23,11 @@ pub enum StoreError {
     Invalid { what: String },
     /// Made by a newer version of the program.
     #[error("{what} has format version {found}; this program knows up to {known}")]
-    Newer { what: String, found: u32, known: u32 },
+    Newer {
+        what: String,
+        found: u32,
+        known: u32,
+    },
     #[error(transparent)]
     Pool(#[from] PoolError),
     #[error(transparent)]

@@ -51,7 +51,10 @@ impl Inodes {
     pub(crate) fn new() -> Self {
         Self {
             runs: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            mark: Mutex::new(Mark { next: FIRST, covered: FIRST }),
+            mark: Mutex::new(Mark {
+                next: FIRST,
+                covered: FIRST,
+            }),
         }
     }
 
@@ -62,7 +65,10 @@ impl Inodes {
             what: "the high-water mark of file ids is damaged".into(),
         })?;
         let covered = u64::from_le_bytes(bytes).saturating_add(GAP);
-        *self.mark.lock() = Mark { next: covered, covered };
+        *self.mark.lock() = Mark {
+            next: covered,
+            covered,
+        };
         Ok(())
     }
 }
@@ -75,7 +81,11 @@ impl Engine {
         if runs.len() >= DIRECTORIES_MAX && !runs.contains_key(&near) {
             runs.clear();
         }
-        let run = runs.entry(near).or_insert(Run { next: 0, end: 0, len: RUN_MIN / 2 });
+        let run = runs.entry(near).or_insert(Run {
+            next: 0,
+            end: 0,
+            len: RUN_MIN / 2,
+        });
         if run.next == run.end {
             run.len = (run.len * 2).min(RUN_MAX);
             run.next = self.take_ids(run.len);

@@ -25,7 +25,11 @@ pub struct JobId(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// There is more; `cursor` says where the next step goes on.
-    More { cursor: Vec<u8>, done: u64, total: u64 },
+    More {
+        cursor: Vec<u8>,
+        done: u64,
+        total: u64,
+    },
     Done,
 }
 
@@ -75,7 +79,10 @@ const FINISHED_MAX: usize = 100;
 
 impl Jobs {
     pub(crate) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, known: Arc::default() }
+        Self {
+            engine,
+            known: Arc::default(),
+        }
     }
 
     /// Resumes what was running of this kind when the store was last closed or crashed. Returns the resumed jobs.
@@ -94,8 +101,14 @@ impl Jobs {
     pub fn start(&self, kind: &Arc<dyn JobKind>, cursor: Vec<u8>) -> Result<JobId> {
         self.engine.writable()?;
         let id = JobId(self.engine.allocate_inode(crate::Inode(0)).0);
-        let row = JobRow { kind: kind.name().to_owned(), cursor, done: 0, total: 0 };
-        self.engine.put_row(rows::JOBS, job_key(id), Some(row.encode()));
+        let row = JobRow {
+            kind: kind.name().to_owned(),
+            cursor,
+            done: 0,
+            total: 0,
+        };
+        self.engine
+            .put_row(rows::JOBS, job_key(id), Some(row.encode()));
         self.run(id, Arc::clone(kind), row);
         Ok(id)
     }
@@ -103,25 +116,39 @@ impl Jobs {
     /// Asks a job to end after its current step. False if it is not running.
     pub fn cancel(&self, id: JobId) -> bool {
         let known = self.known.lock();
-        let Some(job) = known.get(&id) else { return false };
+        let Some(job) = known.get(&id) else {
+            return false;
+        };
         let running = job.status.lock().state == JobState::Running;
         job.cancelled.store(true, Ordering::Release);
         running
     }
 
     pub fn status(&self, id: JobId) -> Option<JobStatus> {
-        self.known.lock().get(&id).map(|job| job.status.lock().clone())
+        self.known
+            .lock()
+            .get(&id)
+            .map(|job| job.status.lock().clone())
     }
 
     /// Jobs that run, and the last that ended.
     pub fn list(&self) -> Vec<JobStatus> {
-        self.known.lock().values().map(|job| job.status.lock().clone()).collect()
+        self.known
+            .lock()
+            .values()
+            .map(|job| job.status.lock().clone())
+            .collect()
     }
 
     fn rows(&self) -> Result<Vec<(JobId, JobRow)>> {
         let (start, end) = (job_key(JobId(0)), job_key(JobId(u64::MAX)));
-        let (found, _) = self.engine.scan_pinned(rows::JOBS, &start, &end, usize::MAX)?;
-        found.iter().map(|(key, value)| Ok((decode_key(key)?, JobRow::decode(value)?))).collect()
+        let (found, _) = self
+            .engine
+            .scan_pinned(rows::JOBS, &start, &end, usize::MAX)?;
+        found
+            .iter()
+            .map(|(key, value)| Ok((decode_key(key)?, JobRow::decode(value)?)))
+            .collect()
     }
 
     fn run(&self, id: JobId, kind: Arc<dyn JobKind>, row: JobRow) {
@@ -132,7 +159,10 @@ impl Jobs {
             done: row.done,
             total: row.total,
         };
-        let job = Arc::new(Job { status: Mutex::new(status), cancelled: AtomicBool::new(false) });
+        let job = Arc::new(Job {
+            status: Mutex::new(status),
+            cancelled: AtomicBool::new(false),
+        });
         self.remember(id, Arc::clone(&job));
         let engine = Arc::clone(&self.engine);
         let task = run_job(engine, job, id, kind, row);
@@ -143,7 +173,10 @@ impl Jobs {
         let mut known = self.known.lock();
         let finished = |job: &Arc<Job>| job.status.lock().state != JobState::Running;
         while known.len() >= FINISHED_MAX {
-            let oldest = known.iter().find(|(_, job)| finished(job)).map(|(id, _)| *id);
+            let oldest = known
+                .iter()
+                .find(|(_, job)| finished(job))
+                .map(|(id, _)| *id);
             let Some(oldest) = oldest else { break };
             known.remove(&oldest);
         }
@@ -167,9 +200,22 @@ async fn run_job(
             break JobState::Cancelled;
         }
         let (stepping, cursor) = (Arc::clone(&kind), row.cursor.clone());
-        match engine.env.run_blocking(move || stepping.step(&cursor)).await {
-            Ok(Step::More { cursor, done, total }) => {
-                row = JobRow { cursor, done, total, kind: row.kind };
+        match engine
+            .env
+            .run_blocking(move || stepping.step(&cursor))
+            .await
+        {
+            Ok(Step::More {
+                cursor,
+                done,
+                total,
+            }) => {
+                row = JobRow {
+                    cursor,
+                    done,
+                    total,
+                    kind: row.kind,
+                };
                 let mut status = job.status.lock();
                 (status.done, status.total) = (done, total);
                 drop(status);
@@ -192,11 +238,14 @@ fn job_key(id: JobId) -> [u8; 16] {
 
 fn decode_key(key: &[u8]) -> Result<JobId> {
     let id = key.get(8..).and_then(|id| id.try_into().ok());
-    id.map(|id| JobId(u64::from_be_bytes(id))).ok_or_else(damaged)
+    id.map(|id| JobId(u64::from_be_bytes(id)))
+        .ok_or_else(damaged)
 }
 
 fn damaged() -> StoreError {
-    StoreError::Corrupt { what: "damaged row of a job".into() }
+    StoreError::Corrupt {
+        what: "damaged row of a job".into(),
+    }
 }
 
 /// A job's row: version, kind, cursor, done, total.
@@ -223,7 +272,12 @@ impl JobRow {
             let kind = String::from_utf8(reader.blob()?.to_vec()).map_err(|_| Truncated)?;
             let cursor = reader.blob()?.to_vec();
             let (done, total) = (reader.varint()?, reader.varint()?);
-            Ok((version == 1).then_some(Self { kind, cursor, done, total }))
+            Ok((version == 1).then_some(Self {
+                kind,
+                cursor,
+                done,
+                total,
+            }))
         };
         read().ok().flatten().ok_or_else(damaged)
     }

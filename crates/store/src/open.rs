@@ -37,7 +37,13 @@ pub(crate) fn create(
         free: Vec::new(),
         next_slot: 0,
     };
-    let log = Log::new(&pool, log_copies(&pool), tail, options.log_file, options.log_files_max);
+    let log = Log::new(
+        &pool,
+        log_copies(&pool),
+        tail,
+        options.log_file,
+        options.log_files_max,
+    );
     let engine = Engine::new(Parts {
         env,
         pool,
@@ -66,20 +72,32 @@ fn remove_files(home: &Home) -> Result<()> {
 
 fn index_homes(pool: &Arc<Pool>) -> (Vec<PageHome>, FailureHook) {
     let homes = pool.homes("index").into_iter();
-    let homes = homes.map(|home| PageHome { device: home.device, dir: home.dir }).collect();
+    let homes = homes
+        .map(|home| PageHome {
+            device: home.device,
+            dir: home.dir,
+        })
+        .collect();
     let pool = Arc::downgrade(pool);
     let failed: FailureHook = Arc::new(move |device, error| {
-        pool.upgrade().is_some_and(|pool| Engine::device_failed(&pool, device, error))
+        pool.upgrade()
+            .is_some_and(|pool| Engine::device_failed(&pool, device, error))
     });
     (homes, failed)
 }
 
 fn index_options(options: &StoreOptions) -> IndexOptions {
-    IndexOptions { cache: options.index_cache, readers: options.index_readers }
+    IndexOptions {
+        cache: options.index_cache,
+        readers: options.index_readers,
+    }
 }
 
 fn log_copies(pool: &Pool) -> Vec<Arc<LogCopy>> {
-    pool.homes("log").into_iter().map(|home| Arc::new(LogCopy::new(home))).collect()
+    pool.homes("log")
+        .into_iter()
+        .map(|home| Arc::new(LogCopy::new(home)))
+        .collect()
 }
 
 /// Recovers what was acknowledged. Everything accepted is durable on every copy on return.
@@ -88,7 +106,9 @@ pub(crate) fn open(
     pool: Arc<Pool>,
     options: StoreOptions,
 ) -> Result<Arc<Engine>> {
-    let Some(epoch) = pool.last_epoch() else { return create(env, pool, options) };
+    let Some(epoch) = pool.last_epoch() else {
+        return create(env, pool, options);
+    };
     let (homes, failed) = index_homes(&pool);
     let index: Arc<dyn Index> = RedbIndex::open(homes, failed, index_options(&options))?;
     let held = index.last_txg();
@@ -96,7 +116,12 @@ pub(crate) fn open(
     let copies = log_copies(&pool);
     let planted = options.planted.cut_below_watermark;
     let recovered = recover(&copies, options.log_file, held, known, planted)?;
-    let Recovered { records, last_txg, tail, repairs } = recovered;
+    let Recovered {
+        records,
+        last_txg,
+        tail,
+        repairs,
+    } = recovered;
     let last_txg = last_txg.max(held);
     let decoded = Decoded::read(&records)?;
     let ends = live_ends(&pool, index.snapshot().as_ref(), &decoded)?;
@@ -130,7 +155,10 @@ struct Decoded {
 
 impl Decoded {
     fn read(records: &[Record]) -> Result<Self> {
-        let mut decoded = Self { groups: Vec::with_capacity(records.len()), stripes: BTreeMap::new() };
+        let mut decoded = Self {
+            groups: Vec::with_capacity(records.len()),
+            stripes: BTreeMap::new(),
+        };
         for record in records {
             let mut operations = Vec::new();
             record::decode(&record.body, &mut |operation| operations.push(operation))
@@ -144,7 +172,12 @@ impl Decoded {
     }
 
     fn note_stripe(&mut self, operation: &Operation) -> Result<()> {
-        if let Operation::Row { table: rows::EXTENTS, value: Some(value), .. } = operation {
+        if let Operation::Row {
+            table: rows::EXTENTS,
+            value: Some(value),
+            ..
+        } = operation
+        {
             let address = ExtentRow::decode(value)?.address;
             let highest = self.stripes.entry(address.segment).or_insert(0);
             *highest = (*highest).max(address.stripe);
@@ -155,7 +188,9 @@ impl Decoded {
 
 /// A frame's checksum held, so this was written so: a bug or a forged log.
 fn damaged(txg: Txg) -> StoreError {
-    StoreError::Corrupt { what: format!("the log's record of group {} cannot be decoded", txg.0) }
+    StoreError::Corrupt {
+        what: format!("the log's record of group {} cannot be decoded", txg.0),
+    }
 }
 
 /// How far each segment that was open reaches by the accepted rows.
@@ -178,7 +213,10 @@ fn live_ends(
 }
 
 fn last_indexed_stripe(snapshot: &dyn Snapshot, segment: SegmentId) -> Result<Option<u32>> {
-    let (start, end) = (rows::stripe_key(segment, 0), rows::stripe_key(segment, u32::MAX));
+    let (start, end) = (
+        rows::stripe_key(segment, 0),
+        rows::stripe_key(segment, u32::MAX),
+    );
     let mut last = None;
     snapshot.scan(rows::STRIPES, &start, Some(&end), &mut |key, _| {
         last = Some(rows::decode_stripe_key(key)?.1);
@@ -220,21 +258,48 @@ impl Engine {
         operations: Vec<Operation>,
         waiting: &mut Waiting,
     ) -> Group {
-        let mut group = Group { txg, time, rows: 0, changes: Vec::new(), dead: Vec::new() };
+        let mut group = Group {
+            txg,
+            time,
+            rows: 0,
+            changes: Vec::new(),
+            dead: Vec::new(),
+        };
         for operation in operations {
             match operation {
-                Operation::Row { session, table, key, value } => {
+                Operation::Row {
+                    session,
+                    table,
+                    key,
+                    value,
+                } => {
                     group.rows += 1;
-                    let version = Version { txg, session, value };
+                    let version = Version {
+                        txg,
+                        session,
+                        value,
+                    };
                     self.overlay.lock(key.inode()).load(table, key, version);
                 }
                 Operation::Change(change) => group.changes.push(change),
                 Operation::Dead { session, object } => {
                     waiting.remove(&object);
-                    group.dead.push(DeadObject { txg, session, object });
+                    group.dead.push(DeadObject {
+                        txg,
+                        session,
+                        object,
+                    });
                 }
-                Operation::Payload { session, object, offset, bytes } => {
-                    waiting.entry(object).or_default().push((txg, session, offset, bytes));
+                Operation::Payload {
+                    session,
+                    object,
+                    offset,
+                    bytes,
+                } => {
+                    waiting
+                        .entry(object)
+                        .or_default()
+                        .push((txg, session, offset, bytes));
                 }
                 Operation::Moved(object) => {
                     waiting.remove(&object);

@@ -99,7 +99,10 @@ impl Overlay {
 
     /// Locks the shard of an inode for several operations in order.
     pub(crate) fn lock(&self, inode: Inode) -> ShardGuard<'_> {
-        ShardGuard { overlay: self, shard: self.shard(inode).write() }
+        ShardGuard {
+            overlay: self,
+            shard: self.shard(inode).write(),
+        }
     }
 
     pub(crate) fn get(&self, table: Table, key: &[u8]) -> Found {
@@ -107,7 +110,9 @@ impl Overlay {
         match shard.newest(table, key) {
             None => Found::Unknown,
             Some(Version { value: None, .. }) => Found::Deleted,
-            Some(Version { value: Some(value), .. }) => Found::Value(value.clone()),
+            Some(Version {
+                value: Some(value), ..
+            }) => Found::Value(value.clone()),
         }
     }
 
@@ -143,7 +148,11 @@ impl Overlay {
     /// Takes what the shards gathered for the group that closes; the caller holds the gate.
     pub(crate) fn take_open(&self) -> Vec<OpenPart> {
         let take = |shard: &RwLock<Shard>| std::mem::take(&mut shard.write().open);
-        self.shards.iter().map(take).filter(|part| !part.is_empty()).collect()
+        self.shards
+            .iter()
+            .map(take)
+            .filter(|part| !part.is_empty())
+            .collect()
     }
 
     /// All chains with versions up to `up_to`, sorted by table and key, cut at that group.
@@ -168,7 +177,10 @@ impl Overlay {
 
 impl Shard {
     fn table(&self, table: Table) -> Option<&BTreeMap<Key, Chain>> {
-        self.tables.iter().find(|(id, _)| *id == table).map(|(_, map)| map)
+        self.tables
+            .iter()
+            .find(|(id, _)| *id == table)
+            .map(|(_, map)| map)
     }
 
     fn table_mut(&mut self, table: Table) -> &mut BTreeMap<Key, Chain> {
@@ -187,10 +199,17 @@ impl Shard {
     fn collect(&self, up_to: Txg, all: &mut Vec<OwnedChain>) {
         for (table, map) in &self.tables {
             for (key, chain) in map {
-                let versions: Chain =
-                    chain.iter().take_while(|version| version.txg <= up_to).cloned().collect();
+                let versions: Chain = chain
+                    .iter()
+                    .take_while(|version| version.txg <= up_to)
+                    .cloned()
+                    .collect();
                 if !versions.is_empty() {
-                    all.push(OwnedChain { table: *table, key: key.clone(), versions });
+                    all.push(OwnedChain {
+                        table: *table,
+                        key: key.clone(),
+                        versions,
+                    });
                 }
             }
         }
@@ -236,9 +255,23 @@ impl ShardGuard<'_> {
         key: Key,
         value: Option<Bytes>,
     ) {
-        record::row(&mut self.shard.open.record, session, table, &key, value.as_ref());
+        record::row(
+            &mut self.shard.open.record,
+            session,
+            table,
+            &key,
+            value.as_ref(),
+        );
         self.shard.open.rows += 1;
-        self.load(table, key, Version { txg, session, value });
+        self.load(
+            table,
+            key,
+            Version {
+                txg,
+                session,
+                value,
+            },
+        );
     }
 
     /// As [`Self::put`], for rows that the log holds already.
@@ -266,7 +299,6 @@ impl ShardGuard<'_> {
             }
         }
     }
-
 
     pub(crate) fn change(&mut self, change: Change) {
         record::change(&mut self.shard.open.record, &change);

@@ -29,10 +29,23 @@ const MOVED: u8 = 6;
 /// One decoded operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Operation {
-    Row { session: SessionId, table: Table, key: Key, value: Option<Bytes> },
+    Row {
+        session: SessionId,
+        table: Table,
+        key: Key,
+        value: Option<Bytes>,
+    },
     Change(Change),
-    Dead { session: SessionId, object: ObjectId },
-    Payload { session: SessionId, object: ObjectId, offset: u64, bytes: Bytes },
+    Dead {
+        session: SessionId,
+        object: ObjectId,
+    },
+    Payload {
+        session: SessionId,
+        object: ObjectId,
+        offset: u64,
+        bytes: Bytes,
+    },
     Moved(ObjectId),
 }
 
@@ -134,18 +147,33 @@ fn operation(all: &Bytes, reader: &mut Reader<'_>) -> std::result::Result<Operat
             let table = Table(reader.u8()?);
             let session = SessionId(reader.varint()?);
             let key = Key::from(reader.blob()?);
-            let value =
-                if kind == ROW { Some(all.slice_ref(reader.blob()?)) } else { None };
-            Ok(Operation::Row { session, table, key, value })
+            let value = if kind == ROW {
+                Some(all.slice_ref(reader.blob()?))
+            } else {
+                None
+            };
+            Ok(Operation::Row {
+                session,
+                table,
+                key,
+                value,
+            })
         }
         CHANGE => {
             let session = SessionId(reader.varint()?);
             let inode = Inode(reader.u64()?);
-            Ok(Operation::Change(Change { inode, aspect: aspect(reader)?, session }))
+            Ok(Operation::Change(Change {
+                inode,
+                aspect: aspect(reader)?,
+                session,
+            }))
         }
         DEAD => {
             let session = SessionId(reader.varint()?);
-            Ok(Operation::Dead { session, object: object_id(reader)? })
+            Ok(Operation::Dead {
+                session,
+                object: object_id(reader)?,
+            })
         }
         PAYLOAD => {
             let session = SessionId(reader.varint()?);
@@ -153,7 +181,12 @@ fn operation(all: &Bytes, reader: &mut Reader<'_>) -> std::result::Result<Operat
             let offset = reader.varint()?;
             let bytes = all.slice_ref(reader.blob()?);
             offset.checked_add(bytes.len() as u64).ok_or(Truncated)?;
-            Ok(Operation::Payload { session, object, offset, bytes })
+            Ok(Operation::Payload {
+                session,
+                object,
+                offset,
+                bytes,
+            })
         }
         MOVED => Ok(Operation::Moved(object_id(reader)?)),
         _ => Err(Truncated),
@@ -169,7 +202,10 @@ fn object_id(reader: &mut Reader<'_>) -> std::result::Result<ObjectId, Truncated
 fn aspect(reader: &mut Reader<'_>) -> std::result::Result<Aspect, Truncated> {
     Ok(match reader.u8()? {
         0 => Aspect::Name,
-        1 => Aspect::Data { offset: reader.varint()?, len: reader.varint()? },
+        1 => Aspect::Data {
+            offset: reader.varint()?,
+            len: reader.varint()?,
+        },
         2 => Aspect::Attributes,
         3 => Aspect::Acl,
         4 => Aspect::Stream,

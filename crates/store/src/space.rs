@@ -42,7 +42,8 @@ impl Space {
 
     /// Takes the disks' word.
     pub(crate) fn refresh(&self, space: PoolSpace) {
-        self.free.store(signed(space.usable_free), Ordering::Relaxed);
+        self.free
+            .store(signed(space.usable_free), Ordering::Relaxed);
         self.total.store(space.usable_total, Ordering::Relaxed);
     }
 
@@ -77,7 +78,11 @@ impl Space {
         let bytes = signed(bytes);
         self.promised.fetch_add(bytes, Ordering::Relaxed);
         let promise = Promise { space: self, bytes };
-        if self.available(waiting) < 0 { Err(StoreError::NoSpace) } else { Ok(promise) }
+        if self.available(waiting) < 0 {
+            Err(StoreError::NoSpace)
+        } else {
+            Ok(promise)
+        }
     }
 }
 

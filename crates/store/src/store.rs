@@ -27,11 +27,7 @@ pub struct Store {
 
 impl Store {
     /// Lays a new store on a blank pool. Durable on return.
-    pub fn create(
-        env: Arc<dyn Env>,
-        pool: Arc<Pool>,
-        options: StoreOptions,
-    ) -> Result<Arc<Self>> {
+    pub fn create(env: Arc<dyn Env>, pool: Arc<Pool>, options: StoreOptions) -> Result<Arc<Self>> {
         Ok(Self::start(open::create(env, pool, options)?))
     }
 
@@ -39,11 +35,7 @@ impl Store {
     ///
     /// # Errors
     /// `Corrupt`, naming file and offset, when acknowledged changes are damaged on every copy of the log.
-    pub fn open(
-        env: Arc<dyn Env>,
-        pool: Arc<Pool>,
-        options: StoreOptions,
-    ) -> Result<Arc<Self>> {
+    pub fn open(env: Arc<dyn Env>, pool: Arc<Pool>, options: StoreOptions) -> Result<Arc<Self>> {
         Ok(Self::start(open::open(env, pool, options)?))
     }
 
@@ -102,7 +94,9 @@ impl Store {
         end: &[u8],
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>> {
-        self.engine.scan_pinned(table, start, end, limit).map(|(rows, _)| rows)
+        self.engine
+            .scan_pinned(table, start, end, limit)
+            .map(|(rows, _)| rows)
     }
 
     /// A new id, near those of the same directory of birth; never given twice. Ids below 1024 are never allocated.
@@ -165,7 +159,15 @@ impl Store {
         mtime: Option<Timestamp>,
     ) -> Result<()> {
         self.engine.throttle().await;
-        self.engine.write(Change { session, object, mtime }, offset, data)
+        self.engine.write(
+            Change {
+                session,
+                object,
+                mtime,
+            },
+            offset,
+            data,
+        )
     }
 
     /// Sets the size; growing makes a hole.
@@ -178,7 +180,14 @@ impl Store {
     ) -> Result<()> {
         self.engine.throttle().await;
         self.engine.writable()?;
-        self.engine.truncate(Change { session, object, mtime }, size)
+        self.engine.truncate(
+            Change {
+                session,
+                object,
+                mtime,
+            },
+            size,
+        )
     }
 
     /// Makes a hole; the size stays.
@@ -192,17 +201,24 @@ impl Store {
     ) -> Result<()> {
         self.engine.throttle().await;
         self.engine.writable()?;
-        self.engine.zero(Change { session, object, mtime }, offset, len)
+        self.engine.zero(
+            Change {
+                session,
+                object,
+                mtime,
+            },
+            offset,
+            len,
+        )
     }
 
-    pub fn set_mtime(
-        &self,
-        session: SessionId,
-        object: ObjectId,
-        mtime: Timestamp,
-    ) -> Result<()> {
+    pub fn set_mtime(&self, session: SessionId, object: ObjectId, mtime: Timestamp) -> Result<()> {
         self.engine.writable()?;
-        self.engine.set_mtime(Change { session, object, mtime: Some(mtime) })
+        self.engine.set_mtime(Change {
+            session,
+            object,
+            mtime: Some(mtime),
+        })
     }
 
     /// The parts of `offset..offset + len` that hold data, as (offset, length), in order.

@@ -21,7 +21,14 @@ pub struct Txn<'a> {
 impl<'a> Txn<'a> {
     pub(crate) fn new(engine: &'a Engine, session: SessionId) -> Self {
         let (rows, changes, dead) = (Vec::new(), Vec::new(), Vec::new());
-        Self { engine, session, rows, changes, dead, needs: 0 }
+        Self {
+            engine,
+            session,
+            rows,
+            changes,
+            dead,
+            needs: 0,
+        }
     }
 
     /// Sets a row. The key begins with the 8-byte big-endian id of the inode that owns it.
@@ -41,7 +48,11 @@ impl<'a> Txn<'a> {
 
     /// Tells the change log what this transaction touched.
     pub fn note(&mut self, inode: Inode, aspect: Aspect) {
-        self.changes.push(Change { inode, aspect, session: self.session });
+        self.changes.push(Change {
+            inode,
+            aspect,
+            session: self.session,
+        });
     }
 
     /// The object's data dies with this transaction. Its id is not used again.
@@ -57,7 +68,8 @@ impl<'a> Txn<'a> {
     pub fn commit(self) -> Result<Txg> {
         let engine = self.engine;
         engine.writable()?;
-        let removes = !self.dead.is_empty() || self.rows.iter().any(|(_, _, value)| value.is_none());
+        let removes =
+            !self.dead.is_empty() || self.rows.iter().any(|(_, _, value)| value.is_none());
         if self.needs > 0 && !removes {
             drop(engine.admit(self.needs)?);
         }
@@ -69,14 +81,21 @@ impl<'a> Txn<'a> {
         let gate = engine.join();
         let txg = *gate;
         for (table, key, value) in self.rows {
-            engine.overlay.lock(key.inode()).put(txg, self.session, table, key, value);
+            engine
+                .overlay
+                .lock(key.inode())
+                .put(txg, self.session, table, key, value);
         }
         for change in self.changes {
             engine.overlay.lock(change.inode).change(change);
         }
         for object in self.dead {
             if engine.kill_object(object, txg) {
-                let dead = DeadObject { txg, session: self.session, object };
+                let dead = DeadObject {
+                    txg,
+                    session: self.session,
+                    object,
+                };
                 engine.overlay.lock(object.inode).dead(dead);
             }
         }

@@ -155,7 +155,9 @@ pub struct HistoryOptions {
 
 impl Default for HistoryOptions {
     fn default() -> Self {
-        Self { window: Duration::from_secs(24 * 60 * 60) }
+        Self {
+            window: Duration::from_secs(24 * 60 * 60),
+        }
     }
 }
 

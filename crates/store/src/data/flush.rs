@@ -37,7 +37,12 @@ pub(super) struct Placed {
 impl<'a> Batch<'a> {
     pub(super) fn new(engine: &'a Engine) -> Self {
         let room = MAX_STRIPE_PAYLOAD * usize::from(engine.pool.layout().data.max(1));
-        Self { engine, room, used: 0, items: Vec::new() }
+        Self {
+            engine,
+            room,
+            used: 0,
+            items: Vec::new(),
+        }
     }
 
     fn fits(&self, len: usize) -> bool {
@@ -47,7 +52,11 @@ impl<'a> Batch<'a> {
 
     pub(super) fn add(&mut self, object: ObjectId, start: u64, bytes: Bytes) {
         self.used += bytes.len().next_multiple_of(4096);
-        self.items.push(Item { object, start, bytes });
+        self.items.push(Item {
+            object,
+            start,
+            bytes,
+        });
     }
 
     fn is_empty(&self) -> bool {
@@ -87,14 +96,29 @@ impl<'a> Batch<'a> {
             len: u32::try_from(item.bytes.len()).unwrap_or(u32::MAX),
             txg,
         };
-        let extents: Vec<(ExtentTag, &[&[u8]])> =
-            items.iter().zip(&parts).map(|(item, part)| (tag(item), &part[..])).collect();
+        let extents: Vec<(ExtentTag, &[&[u8]])> = items
+            .iter()
+            .zip(&parts)
+            .map(|(item, part)| (tag(item), &part[..]))
+            .collect();
         let addresses = self.engine.append(lane, &extents)?;
-        assert_eq!(addresses.len(), items.len(), "the pool gives an address for every extent");
+        assert_eq!(
+            addresses.len(),
+            items.len(),
+            "the pool gives an address for every extent"
+        );
         let placed = |(item, address): (&Item, _)| {
             let whole = u32::try_from(item.bytes.len()).unwrap_or(u32::MAX);
-            let piece = Piece::Extent { address, start: 0, whole };
-            Placed { object: item.object, start: item.start, piece }
+            let piece = Piece::Extent {
+                address,
+                start: 0,
+                whole,
+            };
+            Placed {
+                object: item.object,
+                start: item.start,
+                piece,
+            }
         };
         Ok(items.iter().zip(addresses).map(placed).collect())
     }
@@ -134,7 +158,11 @@ impl Engine {
             Lane::Small
         };
         let placed = batch.append(lane)?;
-        assert_eq!(placed.len(), objects.len(), "every extent of a batch has its object");
+        assert_eq!(
+            placed.len(),
+            objects.len(),
+            "every extent of a batch has its object"
+        );
         for (placed, object) in placed.into_iter().zip(objects) {
             let mut state = object.state.lock();
             if let Some(sealed) = &mut state.sealed {
@@ -151,7 +179,9 @@ impl Engine {
     /// Moves the pending layer over to the sealed one. Returns the bytes that need a segment, or None if nothing
     /// changed.
     fn seal(&self, object: &Object) -> Result<Option<Vec<(u64, Bytes)>>> {
-        let Some(mut state) = self.attached(object)? else { return Ok(None) };
+        let Some(mut state) = self.attached(object)? else {
+            return Ok(None);
+        };
         if state.is_clean() {
             self.release_if_clean(object, &mut state);
             return Ok(None);
@@ -172,15 +202,27 @@ impl Engine {
         self.orphan(&dropped);
         layer.freeze();
         let inline = self.stays_inline(state, &layer);
-        let filled = if inline { Ok(()) } else { self.fill_from_inline(id, state, &mut layer) };
+        let filled = if inline {
+            Ok(())
+        } else {
+            self.fill_from_inline(id, state, &mut layer)
+        };
         let frozen = |(start, entry): (u64, &Entry)| match &entry.piece {
             Piece::Frozen(bytes) => Some((start, bytes.clone())),
             Piece::Buffer { .. } | Piece::Extent { .. } | Piece::Hole => None,
         };
-        let pieces =
-            if inline { Vec::new() } else { layer.iter().filter_map(frozen).collect() };
+        let pieces = if inline {
+            Vec::new()
+        } else {
+            layer.iter().filter_map(frozen).collect()
+        };
         let (head, session) = (state.head, state.session);
-        state.sealed = Some(Sealed { layer, head, session, synced: false });
+        state.sealed = Some(Sealed {
+            layer,
+            head,
+            session,
+            synced: false,
+        });
         state.changed = false;
         filled.map(|()| pieces)
     }
@@ -188,8 +230,9 @@ impl Engine {
     /// Small content lives in a row of its own, as long as no extents were made for it.
     pub(super) fn stays_inline(&self, state: &State, layer: &Layer) -> bool {
         let size = state.head.size;
-        let streamed =
-            layer.iter().any(|(_, entry)| matches!(entry.piece, Piece::Extent { .. }));
+        let streamed = layer
+            .iter()
+            .any(|(_, entry)| matches!(entry.piece, Piece::Extent { .. }));
         let mapped = state.published.head.size > 0 && !state.published.inline;
         size == 0 || (size <= self.options.inline_max as u64 && !mapped && !streamed)
     }
@@ -199,7 +242,9 @@ impl Engine {
         if !state.published.inline {
             return Ok(());
         }
-        let content = self.get(rows::INLINE, &rows::object_key(id))?.unwrap_or_default();
+        let content = self
+            .get(rows::INLINE, &rows::object_key(id))?
+            .unwrap_or_default();
         let end = (content.len() as u64).min(state.head.size);
         for (start, end) in super::read::gaps(layer, 0, end) {
             let range = to_index(start)..to_index(end);

@@ -17,7 +17,11 @@ pub(crate) enum Piece {
     /// In memory, on its way to a segment.
     Frozen(Bytes),
     /// In a segment, from byte `start` of an extent of `whole` bytes.
-    Extent { address: Address, start: u32, whole: u32 },
+    Extent {
+        address: Address,
+        start: u32,
+        whole: u32,
+    },
     /// Nowhere: it reads as zeroes and hides what the rows say.
     Hole,
 }
@@ -53,13 +57,24 @@ impl Piece {
             Self::Buffer { data, logged } => {
                 let rest_logged = logged.saturating_sub(index);
                 *logged = (*logged).min(index);
-                Self::Buffer { data: data.split_off(index), logged: rest_logged }
+                Self::Buffer {
+                    data: data.split_off(index),
+                    logged: rest_logged,
+                }
             }
             Self::Frozen(data) => Self::Frozen(data.split_off(index)),
-            Self::Extent { address, start, whole } => {
+            Self::Extent {
+                address,
+                start,
+                whole,
+            } => {
                 let moved = u32::try_from(at).ok().and_then(|at| start.checked_add(at));
                 let start = moved.unwrap_or(*whole);
-                Self::Extent { address: *address, start, whole: *whole }
+                Self::Extent {
+                    address: *address,
+                    start,
+                    whole: *whole,
+                }
             }
             Self::Hole => Self::Hole,
         }
@@ -91,9 +106,13 @@ impl Layer {
     /// Ranges that overlap `start..end`, in order.
     pub(crate) fn overlapping(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, &Entry)> {
         let before = self.map.range(..start).next_back();
-        let first = before.filter(|(_, entry)| entry.end > start).map(|(at, _)| *at);
+        let first = before
+            .filter(|(_, entry)| entry.end > start)
+            .map(|(at, _)| *at);
         let from = first.unwrap_or(start);
-        self.map.range(from..end.max(from)).map(|(at, entry)| (*at, entry))
+        self.map
+            .range(from..end.max(from))
+            .map(|(at, entry)| (*at, entry))
     }
 
     /// Makes `start..end` free of ranges, splitting those that reach beyond. What falls out goes to `dropped`.
@@ -115,7 +134,9 @@ impl Layer {
 
     /// After this no range reaches over `at`.
     fn split_at(&mut self, at: u64) {
-        let Some((start, entry)) = self.map.range_mut(..at).next_back() else { return };
+        let Some((start, entry)) = self.map.range_mut(..at).next_back() else {
+            return;
+        };
         if entry.end <= at {
             return;
         }
@@ -172,15 +193,15 @@ impl Layer {
             Piece::Buffer { data, .. } if entry.end == at && entry.session == session => {
                 Some((*start, data.len()))
             }
-            Piece::Buffer { .. } | Piece::Frozen(_) | Piece::Extent { .. } | Piece::Hole => {
-                None
-            }
+            Piece::Buffer { .. } | Piece::Frozen(_) | Piece::Extent { .. } | Piece::Hole => None,
         }
     }
 
     /// Grows the buffer at `start` by bytes; the caller has carved their place free.
     pub(crate) fn extend(&mut self, start: u64, bytes: &[u8]) {
-        let Some(entry) = self.map.get_mut(&start) else { return };
+        let Some(entry) = self.map.get_mut(&start) else {
+            return;
+        };
         if let Piece::Buffer { data, .. } = &mut entry.piece {
             // A stream's buffer grows to its full size in two steps, not in twenty.
             if data.capacity() < data.len() + bytes.len() && data.len() >= 64 << 10 {
@@ -194,7 +215,9 @@ impl Layer {
 
     /// Overwrites inside one buffer of this session; false if there is no such.
     pub(crate) fn overwrite(&mut self, at: u64, bytes: &[u8], session: SessionId) -> bool {
-        let Some((start, entry)) = self.map.range_mut(..=at).next_back() else { return false };
+        let Some((start, entry)) = self.map.range_mut(..=at).next_back() else {
+            return false;
+        };
         let inside = at + bytes.len() as u64 <= entry.end && entry.session == session;
         let from = usize::try_from(at - start).unwrap_or(usize::MAX);
         match &mut entry.piece {
@@ -203,9 +226,7 @@ impl Layer {
                 *logged = (*logged).min(from);
                 true
             }
-            Piece::Buffer { .. } | Piece::Frozen(_) | Piece::Extent { .. } | Piece::Hole => {
-                false
-            }
+            Piece::Buffer { .. } | Piece::Frozen(_) | Piece::Extent { .. } | Piece::Hole => false,
         }
     }
 

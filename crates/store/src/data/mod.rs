@@ -93,7 +93,11 @@ impl State {
     }
 
     fn buffered(&self) -> usize {
-        self.pending.buffered() + self.sealed.as_ref().map_or(0, |sealed| sealed.layer.buffered())
+        self.pending.buffered()
+            + self
+                .sealed
+                .as_ref()
+                .map_or(0, |sealed| sealed.layer.buffered())
     }
 }
 
@@ -123,7 +127,10 @@ impl Objects {
         let mut shard = self.shard(id).lock();
         let made = || {
             self.count.fetch_add(1, Ordering::AcqRel);
-            Arc::new(Object { id, state: Mutex::default() })
+            Arc::new(Object {
+                id,
+                state: Mutex::default(),
+            })
         };
         Arc::clone(shard.entry(id).or_insert_with(made))
     }
@@ -221,13 +228,16 @@ impl Engine {
     /// The object's data dies: nothing of it will be published any more. The caller holds the gate.
     /// True if rows may exist.
     pub(crate) fn kill_object(&self, id: ObjectId, txg: Txg) -> bool {
-        let Some(object) = self.objects.get(id) else { return true };
+        let Some(object) = self.objects.get(id) else {
+            return true;
+        };
         let mut state = object.state.lock();
         if state.detached {
             return true;
         }
         let known_absent = state.loaded && !state.exists;
-        let mut dropped: Vec<(u64, Entry)> = std::mem::take(&mut state.pending).into_entries().collect();
+        let mut dropped: Vec<(u64, Entry)> =
+            std::mem::take(&mut state.pending).into_entries().collect();
         if let Some(sealed) = state.sealed.take() {
             dropped.extend(sealed.layer.into_entries());
         }
@@ -257,7 +267,15 @@ impl Engine {
                 data.truncate(usize::try_from(end - offset).unwrap_or(usize::MAX));
                 let logged = data.len();
                 let piece = Piece::Buffer { data, logged };
-                state.pending.insert(offset, Entry { end, session, piece }, &mut Vec::new());
+                state.pending.insert(
+                    offset,
+                    Entry {
+                        end,
+                        session,
+                        piece,
+                    },
+                    &mut Vec::new(),
+                );
                 if state.logged_since.is_none() {
                     state.logged_since = Some(txg);
                     self.logged_begins(txg, id);
@@ -272,9 +290,10 @@ impl Engine {
     }
 
     fn lane(&self, state: &mut State) -> u8 {
-        *state.lane.get_or_insert_with(|| self.objects.next_lane.fetch_add(1, Ordering::Relaxed) % 4)
+        *state
+            .lane
+            .get_or_insert_with(|| self.objects.next_lane.fetch_add(1, Ordering::Relaxed) % 4)
     }
-
 }
 
 /// Which object a change of data belongs to, for the change log.
@@ -285,9 +304,16 @@ pub(crate) fn data_change(
     session: SessionId,
 ) -> crate::feed::Change {
     let inode: Inode = id.inode;
-    let aspect =
-        if id.stream == 0 { crate::Aspect::Data { offset, len } } else { crate::Aspect::Stream };
-    crate::feed::Change { inode, aspect, session }
+    let aspect = if id.stream == 0 {
+        crate::Aspect::Data { offset, len }
+    } else {
+        crate::Aspect::Stream
+    };
+    crate::feed::Change {
+        inode,
+        aspect,
+        session,
+    }
 }
 
 #[cfg(test)]

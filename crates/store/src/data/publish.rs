@@ -43,7 +43,9 @@ impl Engine {
         if state.detached {
             return Ok(());
         }
-        let Some(sealed) = state.sealed.take() else { return Ok(()) };
+        let Some(sealed) = state.sealed.take() else {
+            return Ok(());
+        };
         match self.plan(object.id, &state, &sealed) {
             Ok(plan) => {
                 if !sealed.synced {
@@ -61,7 +63,12 @@ impl Engine {
         }
     }
 
-    fn plan(&self, id: ObjectId, state: &State, sealed: &Sealed) -> Result<(Vec<RowChange>, HeadRow)> {
+    fn plan(
+        &self,
+        id: ObjectId,
+        state: &State,
+        sealed: &Sealed,
+    ) -> Result<(Vec<RowChange>, HeadRow)> {
         let extents = sealed
             .layer
             .iter()
@@ -97,7 +104,10 @@ impl Engine {
             session: sealed.session,
             value: Some(Bytes::from(content)),
         };
-        let head = DataHead { allocated, ..sealed.head };
+        let head = DataHead {
+            allocated,
+            ..sealed.head
+        };
         Ok((vec![row], HeadRow { head, inline: true }))
     }
 
@@ -108,16 +118,31 @@ impl Engine {
         sealed: &Sealed,
     ) -> Result<(Vec<RowChange>, HeadRow)> {
         let mut changes = Vec::new();
-        let mut mapped = if state.published.inline { 0 } else { state.published.head.allocated };
+        let mut mapped = if state.published.inline {
+            0
+        } else {
+            state.published.head.allocated
+        };
         if state.published.inline {
             let key = Key::from(rows::object_key(id));
             let session = sealed.session;
-            changes.push(RowChange { table: rows::INLINE, key, session, value: None });
+            changes.push(RowChange {
+                table: rows::INLINE,
+                key,
+                session,
+                value: None,
+            });
         }
         if sealed.layer.buffered() > 0 {
-            return Err(StoreError::Offline { why: "file data could not be stored".into() });
+            return Err(StoreError::Offline {
+                why: "file data could not be stored".into(),
+            });
         }
-        let rows_end = if state.published.inline { 0 } else { state.published.head.size };
+        let rows_end = if state.published.inline {
+            0
+        } else {
+            state.published.head.size
+        };
         let mut fresh = HashSet::new();
         for cluster in clusters(&sealed.layer, rows_end) {
             let mut plan = ClusterPlan::load(self, id, &cluster, rows_end)?;
@@ -126,8 +151,17 @@ impl Engine {
             }
             mapped = plan.finish(id, sealed.session, mapped, &mut changes);
         }
-        let head = DataHead { allocated: mapped, ..sealed.head };
-        Ok((changes, HeadRow { head, inline: false }))
+        let head = DataHead {
+            allocated: mapped,
+            ..sealed.head
+        };
+        Ok((
+            changes,
+            HeadRow {
+                head,
+                inline: false,
+            },
+        ))
     }
 
     fn apply(
@@ -165,7 +199,9 @@ impl Engine {
         txg: Txg,
         budget: &mut usize,
     ) -> Result<bool> {
-        let Some(mut state) = self.attached(object)? else { return Ok(true) };
+        let Some(mut state) = self.attached(object)? else {
+            return Ok(true);
+        };
         if state.is_clean() {
             self.release_if_clean(object, &mut state);
             return Ok(true);
@@ -190,11 +226,20 @@ impl Engine {
         let mut shard = self.overlay.lock(id.inode);
         state.pending.log_all(shard.record(), id);
         let head = HeadRow {
-            head: DataHead { allocated: state.published.head.allocated, ..state.head },
+            head: DataHead {
+                allocated: state.published.head.allocated,
+                ..state.head
+            },
             inline: state.published.inline,
         };
         let value = Some(Bytes::from(head.encode()));
-        shard.put(txg, state.session, rows::HEADS, Key::from(rows::object_key(id)), value);
+        shard.put(
+            txg,
+            state.session,
+            rows::HEADS,
+            Key::from(rows::object_key(id)),
+            value,
+        );
         drop(shard);
         if state.logged_since.is_none() {
             state.logged_since = Some(txg);
@@ -220,8 +265,12 @@ fn unlogged(layer: &Layer) -> Option<usize> {
 }
 
 fn overlay_bytes(content: &mut [u8], start: u64, entry: &Entry) {
-    let from = usize::try_from(start).unwrap_or(usize::MAX).min(content.len());
-    let to = usize::try_from(entry.end).unwrap_or(usize::MAX).min(content.len());
+    let from = usize::try_from(start)
+        .unwrap_or(usize::MAX)
+        .min(content.len());
+    let to = usize::try_from(entry.end)
+        .unwrap_or(usize::MAX)
+        .min(content.len());
     let target = &mut content[from..to];
     match &entry.piece {
         Piece::Buffer { data, .. } => target.copy_from_slice(&data[..target.len()]),
@@ -236,7 +285,9 @@ fn note_changes(shard: &mut ShardGuard<'_>, id: ObjectId, layer: &Layer, session
     let mut run: Option<(u64, u64, SessionId)> = None;
     for (start, entry) in layer.iter() {
         run = match run {
-            Some((from, to, by)) if to == start && by == entry.session => Some((from, entry.end, by)),
+            Some((from, to, by)) if to == start && by == entry.session => {
+                Some((from, entry.end, by))
+            }
             Some((from, to, by)) => {
                 shard.change(data_change(id, from, to - from, by));
                 Some((start, entry.end, entry.session))
@@ -270,22 +321,38 @@ struct ClusterPlan {
 }
 
 impl ClusterPlan {
-    fn load(engine: &Engine, id: ObjectId, cluster: &[(u64, Entry)], rows_end: u64) -> Result<Self> {
+    fn load(
+        engine: &Engine,
+        id: ObjectId,
+        cluster: &[(u64, Entry)],
+        rows_end: u64,
+    ) -> Result<Self> {
         let start = cluster.first().map_or(0, |(start, _)| *start);
-        let end = cluster.last().map_or(0, |(_, entry)| entry.end).min(rows_end);
+        let end = cluster
+            .last()
+            .map_or(0, |(_, entry)| entry.end)
+            .min(rows_end);
         let mut before = BTreeMap::new();
         if start < end {
             let (rows, _pin) = engine.extent_rows(id, start, end)?;
             before.extend(rows);
         }
-        let after = before.iter().map(|(at, row)| (*at, (*row, SessionId::SYSTEM))).collect();
+        let after = before
+            .iter()
+            .map(|(at, row)| (*at, (*row, SessionId::SYSTEM)))
+            .collect();
         Ok(Self { before, after })
     }
 
     /// Lays one range over the rows.
     fn cover(&mut self, start: u64, entry: &Entry, fresh: &mut HashSet<Address>) {
         self.cut(start, entry.end, entry.session);
-        if let Piece::Extent { address, start: within, whole } = &entry.piece {
+        if let Piece::Extent {
+            address,
+            start: within,
+            whole,
+        } = &entry.piece
+        {
             let len = u32::try_from(entry.end - start).unwrap_or(u32::MAX);
             let row = ExtentRow {
                 address: *address,
@@ -305,10 +372,16 @@ impl ClusterPlan {
         let from = from.map_or(start, |(at, _)| *at);
         let hit: Vec<u64> = self.after.range(from..end).map(|(at, _)| *at).collect();
         for at in hit {
-            let Some((row, _)) = self.after.remove(&at) else { continue };
+            let Some((row, _)) = self.after.remove(&at) else {
+                continue;
+            };
             let row_end = at + u64::from(row.len);
             if at < start {
-                let left = ExtentRow { len: u32_of(start - at), fresh: false, ..row };
+                let left = ExtentRow {
+                    len: u32_of(start - at),
+                    fresh: false,
+                    ..row
+                };
                 self.after.insert(at, (left, session));
             }
             if row_end > end {
@@ -325,18 +398,34 @@ impl ClusterPlan {
     }
 
     /// Adds the rows that differ; returns the bytes mapped now.
-    fn finish(self, id: ObjectId, session: SessionId, mapped: u64, changes: &mut Vec<RowChange>) -> u64 {
+    fn finish(
+        self,
+        id: ObjectId,
+        session: SessionId,
+        mapped: u64,
+        changes: &mut Vec<RowChange>,
+    ) -> u64 {
         let old: u64 = self.before.values().map(|row| u64::from(row.len)).sum();
         let new: u64 = self.after.values().map(|(row, _)| u64::from(row.len)).sum();
         for at in self.before.keys().filter(|at| !self.after.contains_key(at)) {
             let key = Key::from(rows::extent_key(id, *at));
-            changes.push(RowChange { table: rows::EXTENTS, key, session, value: None });
+            changes.push(RowChange {
+                table: rows::EXTENTS,
+                key,
+                session,
+                value: None,
+            });
         }
         for (at, (row, session)) in self.after {
             if self.before.get(&at) != Some(&row) {
                 let key = Key::from(rows::extent_key(id, at));
                 let value = Some(Bytes::from(row.encode()));
-                changes.push(RowChange { table: rows::EXTENTS, key, session, value });
+                changes.push(RowChange {
+                    table: rows::EXTENTS,
+                    key,
+                    session,
+                    value,
+                });
             }
         }
         (mapped + new).saturating_sub(old)

@@ -47,7 +47,12 @@ struct Read<'a> {
 impl<'a> Read<'a> {
     fn new(offset: u64, buffer: &'a mut [u8]) -> Self {
         let end = offset + buffer.len() as u64;
-        Self { offset, buffer, missing: vec![(offset, end)], stored: Vec::new() }
+        Self {
+            offset,
+            buffer,
+            missing: vec![(offset, end)],
+            stored: Vec::new(),
+        }
     }
 
     fn index(&self, at: u64) -> usize {
@@ -77,7 +82,12 @@ impl<'a> Read<'a> {
             Piece::Hole => target.fill(0),
             Piece::Extent { address, start, .. } => {
                 let start = start + u32::try_from(skip).unwrap_or(u32::MAX);
-                self.stored.push(Stored { address: *address, start, at, len: to - at });
+                self.stored.push(Stored {
+                    address: *address,
+                    start,
+                    at,
+                    len: to - at,
+                });
             }
         }
     }
@@ -97,7 +107,12 @@ impl<'a> Read<'a> {
                 at = b;
                 let start = row.start + u32::try_from(a - offset).unwrap_or(u32::MAX);
                 let len = usize::try_from(b - a).unwrap_or(usize::MAX);
-                self.stored.push(Stored { address: row.address, start, at: self.index(a), len });
+                self.stored.push(Stored {
+                    address: row.address,
+                    start,
+                    at: self.index(a),
+                    len,
+                });
             }
             self.zero(at, end);
             debug_assert!(from <= to);
@@ -114,7 +129,9 @@ impl<'a> Read<'a> {
     fn take_inline(&mut self, content: &[u8]) {
         for (start, end) in std::mem::take(&mut self.missing) {
             let (from, to) = (self.index(start), self.index(end));
-            let skip = usize::try_from(start).unwrap_or(usize::MAX).min(content.len());
+            let skip = usize::try_from(start)
+                .unwrap_or(usize::MAX)
+                .min(content.len());
             let have = (content.len() - skip).min(to - from);
             self.buffer[from..from + have].copy_from_slice(&content[skip..skip + have]);
             self.buffer[from + have..to].fill(0);
@@ -141,7 +158,9 @@ impl Engine {
             self.release_if_clean(&object, &mut state);
             return result;
         }
-        let Some(row) = self.head_row(id)? else { return Ok(0) };
+        let Some(row) = self.head_row(id)? else {
+            return Ok(0);
+        };
         let len = clamp(row.head.size, offset, buffer.len());
         let mut read = Read::new(offset, &mut buffer[..len]);
         self.read_rows(id, &row, &mut read)?;
@@ -174,7 +193,9 @@ impl Engine {
         };
         let (start, end) = (first.0, last.1);
         if head.inline {
-            let content = self.get(rows::INLINE, &rows::object_key(id))?.unwrap_or_default();
+            let content = self
+                .get(rows::INLINE, &rows::object_key(id))?
+                .unwrap_or_default();
             read.take_inline(&content);
             return Ok(());
         }
@@ -198,14 +219,18 @@ impl Engine {
             let reaches = rows.first().is_some_and(|(at, row)| {
                 *at == start || (*at < start && at + u64::from(row.len) > start)
             });
-            let first = rows.iter().position(|(at, row)| at + u64::from(row.len) > start);
+            let first = rows
+                .iter()
+                .position(|(at, row)| at + u64::from(row.len) > start);
             let covered = first.is_some_and(|first| rows[first].0 <= start);
             if reaches || covered || back == EXTENT_MAX as u64 || from == 0 {
                 let rows = rows.into_iter().skip(first.unwrap_or(usize::MAX)).collect();
                 return Ok((rows, pin));
             }
         }
-        Err(StoreError::Invalid { what: "no step back reached the longest extent".into() })
+        Err(StoreError::Invalid {
+            what: "no step back reached the longest extent".into(),
+        })
     }
 
     fn extent_rows_from(
@@ -326,11 +351,20 @@ fn shown(state: &State) -> DataHead {
         let data = layer.iter().filter(|(_, entry)| entry.piece != Piece::Hole);
         data.map(|(start, entry)| entry.end - start).sum()
     };
-    let sealed = state.sealed.as_ref().map_or(0, |sealed| waiting(&sealed.layer));
+    let sealed = state
+        .sealed
+        .as_ref()
+        .map_or(0, |sealed| waiting(&sealed.layer));
     let allocated = state.published.head.allocated + sealed + waiting(&state.pending);
-    rounded(DataHead { allocated: allocated.min(state.head.size), ..state.head })
+    rounded(DataHead {
+        allocated: allocated.min(state.head.size),
+        ..state.head
+    })
 }
 
 fn rounded(head: DataHead) -> DataHead {
-    DataHead { allocated: head.allocated.next_multiple_of(4096), ..head }
+    DataHead {
+        allocated: head.allocated.next_multiple_of(4096),
+        ..head
+    }
 }

@@ -21,8 +21,12 @@ pub(crate) const SIZE_MAX: u64 = 1 << 62;
 impl Engine {
     /// Writes all of `data`.
     pub(crate) fn write(&self, change: Change, offset: u64, data: &[u8]) -> Result<()> {
-        let end = offset.checked_add(data.len() as u64).filter(|end| *end <= SIZE_MAX);
-        let end = end.ok_or_else(|| StoreError::Invalid { what: "write beyond the largest file".into() })?;
+        let end = offset
+            .checked_add(data.len() as u64)
+            .filter(|end| *end <= SIZE_MAX);
+        let end = end.ok_or_else(|| StoreError::Invalid {
+            what: "write beyond the largest file".into(),
+        })?;
         let promised = self.admit(self.write_cost(data.len()))?;
         let result = self.with_object(change.object, |state| {
             self.place(change, state, offset, data)?;
@@ -51,7 +55,13 @@ impl Engine {
     }
 
     /// Long runs go to the segment as they come; what is short is gathered.
-    fn place(&self, change: Change, state: &mut State, mut offset: u64, mut data: &[u8]) -> Result<()> {
+    fn place(
+        &self,
+        change: Change,
+        state: &mut State,
+        mut offset: u64,
+        mut data: &[u8],
+    ) -> Result<()> {
         while !data.is_empty() {
             let gathered = state.pending.buffer_ending_at(offset, change.session);
             let before = gathered.map_or(0, |(_, len)| len);
@@ -87,8 +97,15 @@ impl Engine {
                 state.pending.extend(start, data);
             }
             None => {
-                let piece = Piece::Buffer { data: data.to_vec(), logged: 0 };
-                let entry = Entry { end, session: change.session, piece };
+                let piece = Piece::Buffer {
+                    data: data.to_vec(),
+                    logged: 0,
+                };
+                let entry = Entry {
+                    end,
+                    session: change.session,
+                    piece,
+                };
                 state.pending.insert(offset, entry, &mut dropped);
             }
         }
@@ -120,16 +137,27 @@ impl Engine {
             len: whole,
             txg: self.open_txg(),
         };
-        let parts: &[&[u8]] = if head.is_empty() { &[data] } else { &[head, data] };
+        let parts: &[&[u8]] = if head.is_empty() {
+            &[data]
+        } else {
+            &[head, data]
+        };
         let mut appended = Ok(Vec::new());
-        self.env.block_in_place(&mut || appended = self.append(lane, &[(tag, parts)]));
+        self.env
+            .block_in_place(&mut || appended = self.append(lane, &[(tag, parts)]));
         let addresses = appended?;
-        let Some(address) = addresses.first().copied() else { return Ok(()) };
+        let Some(address) = addresses.first().copied() else {
+            return Ok(());
+        };
         let mut dropped = Vec::new();
         let entry = Entry {
             end,
             session: change.session,
-            piece: Piece::Extent { address, start: 0, whole },
+            piece: Piece::Extent {
+                address,
+                start: 0,
+                whole,
+            },
         };
         state.pending.insert(start, entry, &mut dropped);
         self.orphan(&dropped);
@@ -158,7 +186,9 @@ impl Engine {
         let mut batch = super::flush::Batch::new(self);
         let lane = Lane::Stream(self.lane(state));
         for start in starts {
-            let Some(entry) = state.pending.get_mut(*start) else { continue };
+            let Some(entry) = state.pending.get_mut(*start) else {
+                continue;
+            };
             if let Piece::Buffer { data, .. } = &mut entry.piece {
                 let bytes = bytes::Bytes::from(std::mem::take(data));
                 entry.piece = Piece::Frozen(bytes.clone());
@@ -174,7 +204,9 @@ impl Engine {
     /// Sets the size. Cutting hides what lay beyond, for ever.
     pub(crate) fn truncate(&self, change: Change, size: u64) -> Result<()> {
         if size > SIZE_MAX {
-            return Err(StoreError::Invalid { what: "size beyond the largest file".into() });
+            return Err(StoreError::Invalid {
+                what: "size beyond the largest file".into(),
+            });
         }
         let result = self.with_object(change.object, |state| {
             if size < state.head.size {
@@ -208,8 +240,11 @@ impl Engine {
         // Where nothing lies below, nothing needs hiding.
         let below = state.sealed.is_some() || start < state.published.head.size;
         if below || state.logged_since.is_some() {
-            let entry =
-                Entry { end, session: change.session, piece: Piece::Hole };
+            let entry = Entry {
+                end,
+                session: change.session,
+                piece: Piece::Hole,
+            };
             state.pending.insert(start, entry, &mut dropped);
         }
         self.orphan(&dropped);

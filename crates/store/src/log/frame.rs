@@ -79,7 +79,10 @@ impl Header {
     /// Encodes the frame with its body and padding; returns the bytes and the hash that the next frame carries.
     pub(crate) fn encode(&self, body: &[&[u8]]) -> (Vec<u8>, u64) {
         let len: usize = body.iter().map(|part| part.len()).sum();
-        assert_eq!(len, self.body_len as usize, "a frame's header tells its body's length");
+        assert_eq!(
+            len, self.body_len as usize,
+            "a frame's header tells its body's length"
+        );
         let total = usize::try_from(self.frame_len()).unwrap_or(usize::MAX);
         let mut out = Vec::with_capacity(total);
         self.encode_fields(&mut out);
@@ -93,7 +96,8 @@ impl Header {
     }
 
     fn encode_fields(&self, out: &mut Vec<u8>) {
-        let flags = if self.last { LAST } else { 0 } | if self.watermark_only { WATERMARK } else { 0 };
+        let flags =
+            if self.last { LAST } else { 0 } | if self.watermark_only { WATERMARK } else { 0 };
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&flags.to_le_bytes());
@@ -164,7 +168,10 @@ impl Fields {
         let epoch = EpochId(reader.array().ok()?);
         let txg = Txg(reader.u64().ok()?);
         let (number, body_len) = (reader.u32().ok()?, reader.u32().ok()?);
-        let position = Position { sequence: reader.u64().ok()?, offset: reader.u64().ok()? };
+        let position = Position {
+            sequence: reader.u64().ok()?,
+            offset: reader.u64().ok()?,
+        };
         let (previous, durable) = (reader.u64().ok()?, Txg(reader.u64().ok()?));
         let time = Timestamp(reader.u64().ok()?);
         reader.skip(12).ok()?;
@@ -186,7 +193,12 @@ impl Fields {
             time,
             pool,
         };
-        Some(Self { magic, version, header, checksum })
+        Some(Self {
+            magic,
+            version,
+            header,
+            checksum,
+        })
     }
 }
 

@@ -26,7 +26,10 @@ pub(crate) struct LogCopy {
 
 impl LogCopy {
     pub(crate) fn new(home: Home) -> Self {
-        Self { home, files: Mutex::default() }
+        Self {
+            home,
+            files: Mutex::default(),
+        }
     }
 
     pub(crate) fn path(&self, slot: u32) -> String {
@@ -92,8 +95,11 @@ impl Prepared {
     pub(crate) fn write(&self, copy: &LogCopy, skip_sync: bool) -> Result<(), DeviceError> {
         for write in &self.writes {
             let file = copy.file_or_create(write.slot, self.file_len)?;
-            let slices: Vec<IoSlice<'_>> =
-                write.frames.iter().map(|frame| IoSlice::new(frame)).collect();
+            let slices: Vec<IoSlice<'_>> = write
+                .frames
+                .iter()
+                .map(|frame| IoSlice::new(frame))
+                .collect();
             file.write_vectored_at(write.offset, &slices)?;
             if !skip_sync {
                 file.sync()?;
@@ -172,7 +178,10 @@ impl Log {
     pub(crate) fn usage(&self) -> (u64, u64) {
         let tail = self.tail.lock();
         let before = tail.used.len().saturating_sub(1) as u64 * self.file_len;
-        (before + tail.offset, u64::from(self.files_max) * self.file_len)
+        (
+            before + tail.offset,
+            u64::from(self.files_max) * self.file_len,
+        )
     }
 
     /// Cuts a record into frames and takes their places.
@@ -185,7 +194,10 @@ impl Log {
     ) -> Prepared {
         let mut tail = self.tail.lock();
         let mut cutter = Cutter::new(body);
-        let mut prepared = Prepared { writes: Vec::new(), file_len: self.file_len };
+        let mut prepared = Prepared {
+            writes: Vec::new(),
+            file_len: self.file_len,
+        };
         let mut number = 0;
         loop {
             let room = self.room(&mut tail, txg);
@@ -207,7 +219,10 @@ impl Log {
     /// A frame that says only that `durable` and all before it are safe.
     pub(crate) fn prepare_watermark(&self, durable: Txg, time: Timestamp) -> Prepared {
         let mut tail = self.tail.lock();
-        let mut prepared = Prepared { writes: Vec::new(), file_len: self.file_len };
+        let mut prepared = Prepared {
+            writes: Vec::new(),
+            file_len: self.file_len,
+        };
         self.room(&mut tail, durable);
         let header = Header {
             watermark_only: true,
@@ -226,7 +241,10 @@ impl Log {
             last: false,
             watermark_only: false,
             body_len: 0,
-            position: Position { sequence: tail.sequence, offset: tail.offset },
+            position: Position {
+                sequence: tail.sequence,
+                offset: tail.offset,
+            },
             previous: tail.previous,
             durable,
             time,
@@ -243,7 +261,10 @@ impl Log {
             });
             tail.sequence += 1;
             tail.offset = 0;
-            tail.used.push_back(UsedFile { slot, last_txg: txg });
+            tail.used.push_back(UsedFile {
+                slot,
+                last_txg: txg,
+            });
         }
         usize::try_from(self.file_len - tail.offset).unwrap_or(usize::MAX) - HEADER_LEN
     }
@@ -254,11 +275,17 @@ impl Log {
         tail.previous = hash;
         tail.offset += bytes.len() as u64;
         assert!(tail.offset <= self.file_len, "a frame lies within its file");
-        let Some(used) = tail.used.back_mut() else { return };
+        let Some(used) = tail.used.back_mut() else {
+            return;
+        };
         used.last_txg = header.txg;
         match prepared.writes.last_mut() {
             Some(write) if write.slot == used.slot => write.frames.push(bytes),
-            _ => prepared.writes.push(FileWrite { slot: used.slot, offset, frames: vec![bytes] }),
+            _ => prepared.writes.push(FileWrite {
+                slot: used.slot,
+                offset,
+                frames: vec![bytes],
+            }),
         }
     }
 
@@ -285,7 +312,13 @@ struct Cutter<'a> {
 
 impl<'a> Cutter<'a> {
     fn new(body: &'a [Vec<u8>]) -> Self {
-        Self { rest: body.iter().map(Vec::as_slice).filter(|part| !part.is_empty()).collect() }
+        Self {
+            rest: body
+                .iter()
+                .map(Vec::as_slice)
+                .filter(|part| !part.is_empty())
+                .collect(),
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -295,7 +328,9 @@ impl<'a> Cutter<'a> {
     fn take(&mut self, mut room: usize) -> Vec<&'a [u8]> {
         let mut parts = Vec::new();
         while room > 0 {
-            let Some(part) = self.rest.pop_front() else { break };
+            let Some(part) = self.rest.pop_front() else {
+                break;
+            };
             let (now, later) = part.split_at(part.len().min(room));
             room -= now.len();
             parts.push(now);
@@ -311,7 +346,9 @@ impl<'a> Cutter<'a> {
 pub(crate) fn copy_failed(pool: &Pool, copy: &LogCopy, error: &DeviceError) -> Result<()> {
     tracing::error!(device = copy.device().name(), %error, "a log copy failed");
     pool.set_aside(copy.device().name(), error)
-        .map_err(|lost| StoreError::Offline { why: lost.to_string() })
+        .map_err(|lost| StoreError::Offline {
+            why: lost.to_string(),
+        })
 }
 
 #[cfg(test)]

@@ -66,7 +66,12 @@ pub(crate) fn recover(
     };
     reader.find_files()?;
     let walk = reader.walk(held)?;
-    if walk.headless || walk.records.first().is_some_and(|record| record.txg.0 != held.0 + 1) {
+    if walk.headless
+        || walk
+            .records
+            .first()
+            .is_some_and(|record| record.txg.0 != held.0 + 1)
+    {
         return Err(gap(&reader, &walk, held));
     }
     if !cut_below_watermark {
@@ -84,7 +89,10 @@ fn gap(reader: &Reader<'_>, walk: &Walk, held: Txg) -> StoreError {
         "the log begins after group {}, but the index holds only {}: log files are missing ({})",
         held.0 + 1,
         held.0,
-        reader.place(Position { sequence: walk.first_sequence, offset: 0 }),
+        reader.place(Position {
+            sequence: walk.first_sequence,
+            offset: 0
+        }),
     );
     StoreError::Corrupt { what }
 }
@@ -128,7 +136,8 @@ impl Reader<'_> {
                 && frame.header.position.offset == 0
             {
                 let first = Some((frame.header.txg, frame.header.number));
-                self.files.insert(frame.header.position.sequence, Found { slot, first });
+                self.files
+                    .insert(frame.header.position.sequence, Found { slot, first });
             } else if let Some(sequence) = self.sequence_inside(slot)? {
                 self.files.insert(sequence, Found { slot, first: None });
             }
@@ -148,13 +157,26 @@ impl Reader<'_> {
     /// The file in which the groups after `held` begin.
     fn first_file(&self, held: Txg) -> Option<u64> {
         let wanted = (held.0 + 1, 0);
-        let before = |found: &Found| found.first.is_some_and(|(txg, number)| (txg.0, number) <= wanted);
-        self.files.iter().rev().find(|(_, found)| before(found)).map(|(sequence, _)| *sequence)
+        let before = |found: &Found| {
+            found
+                .first
+                .is_some_and(|(txg, number)| (txg.0, number) <= wanted)
+        };
+        self.files
+            .iter()
+            .rev()
+            .find(|(_, found)| before(found))
+            .map(|(sequence, _)| *sequence)
     }
 
     fn walk(&mut self, held: Txg) -> Result<Walk> {
-        let first = self.first_file(held).or_else(|| self.files.keys().next().copied());
-        let start = Position { sequence: first.unwrap_or(0), offset: 0 };
+        let first = self
+            .first_file(held)
+            .or_else(|| self.files.keys().next().copied());
+        let start = Position {
+            sequence: first.unwrap_or(0),
+            offset: 0,
+        };
         let mut walker = Walker::new(start, held);
         // A file's end shows only in that the next one goes on: files of an earlier setting have other lengths.
         while let Some(frame) = self.next_frame(&walker)? {
@@ -168,13 +190,20 @@ impl Reader<'_> {
         if let Some(frame) = self.frame(walker.at, &|frame| walker.follows(frame))? {
             return Ok(Some(frame));
         }
-        let next = Position { sequence: walker.at.sequence + 1, offset: 0 };
-        self.frame(next, &|frame| walker.follows(frame) || walker.restarts(frame))
+        let next = Position {
+            sequence: walker.at.sequence + 1,
+            offset: 0,
+        };
+        self.frame(next, &|frame| {
+            walker.follows(frame) || walker.restarts(frame)
+        })
     }
 
     /// Reads one position on all copies, takes a good frame and repairs those that differ.
     fn frame(&mut self, at: Position, fits: &dyn Fn(&Frame) -> bool) -> Result<Option<Frame>> {
-        let Some(found) = self.files.get(&at.sequence).copied() else { return Ok(None) };
+        let Some(found) = self.files.get(&at.sequence).copied() else {
+            return Ok(None);
+        };
         let mut good: Option<Frame> = None;
         let mut bad = Vec::new();
         for copy in self.copies {
@@ -201,8 +230,12 @@ impl Reader<'_> {
             "log frame is missing or damaged on this copy; repaired from another"
         );
         let mut bytes = frame.bytes.to_vec();
-        bytes.resize(usize::try_from(frame.header.frame_len()).unwrap_or(bytes.len()), 0);
-        copy.file_or_create(slot, self.file_len)?.write_at(at.offset, &bytes)?;
+        bytes.resize(
+            usize::try_from(frame.header.frame_len()).unwrap_or(bytes.len()),
+            0,
+        );
+        copy.file_or_create(slot, self.file_len)?
+            .write_at(at.offset, &bytes)?;
         self.repairs += 1;
         Ok(())
     }
@@ -211,7 +244,11 @@ impl Reader<'_> {
     fn refuse_damage(&self, walk: &Walk) -> Result<()> {
         let mut highest = Txg(0);
         for (sequence, found) in self.files.range(walk.end.sequence..) {
-            let from = if *sequence == walk.end.sequence { walk.end.offset } else { 0 };
+            let from = if *sequence == walk.end.sequence {
+                walk.end.offset
+            } else {
+                0
+            };
             self.scan(found.slot, from, &mut |frame| {
                 if frame.position.sequence == *sequence {
                     highest = highest.max(frame.durable);
@@ -262,11 +299,18 @@ impl Reader<'_> {
         let mut taken = BTreeSet::new();
         for (sequence, found) in self.files.range(walk.first_sequence..=walk.end.sequence) {
             let last_txg = walk.ends.get(sequence).copied().unwrap_or(walk.last);
-            used.push_back(UsedFile { slot: found.slot, last_txg });
+            used.push_back(UsedFile {
+                slot: found.slot,
+                last_txg,
+            });
             taken.insert(found.slot);
         }
         // What was cut off is used first, in order, so that no sequence is ever in two slots.
-        let cut = self.files.range(walk.end.sequence + 1..).rev().map(|(_, found)| found.slot);
+        let cut = self
+            .files
+            .range(walk.end.sequence + 1..)
+            .rev()
+            .map(|(_, found)| found.slot);
         let cut: Vec<u32> = cut.collect();
         taken.extend(&cut);
         let others = self.slots.iter().rev().filter(|slot| !taken.contains(slot));
@@ -282,7 +326,12 @@ impl Reader<'_> {
             next_slot,
         };
         debug_assert!(walk.records.first().is_none_or(|record| record.txg > held));
-        Recovered { records: walk.records, last_txg: walk.last, tail, repairs: self.repairs }
+        Recovered {
+            records: walk.records,
+            last_txg: walk.last,
+            tail,
+            repairs: self.repairs,
+        }
     }
 }
 
@@ -371,7 +420,11 @@ impl Walker {
     fn start(&mut self, header: &Header) {
         self.started = true;
         let before = Txg(header.txg.0.saturating_sub(1));
-        self.last = if header.watermark_only { header.txg } else { before };
+        self.last = if header.watermark_only {
+            header.txg
+        } else {
+            before
+        };
         self.headless = header.number > 0 && header.txg > self.held;
     }
 
@@ -381,7 +434,11 @@ impl Walker {
         let frames = std::mem::take(&mut self.partial);
         if header.txg > self.held {
             let body = join(&frames);
-            self.records.push(Record { txg: header.txg, time: header.time, body });
+            self.records.push(Record {
+                txg: header.txg,
+                time: header.time,
+                body,
+            });
         }
     }
 
@@ -416,7 +473,9 @@ fn read_frame(copy: &LogCopy, slot: u32, offset: u64) -> Result<Option<Frame>> {
         found => found?,
     };
     let mut head = [0; HEADER_LEN];
-    let Ok(HEADER_LEN) = file.read_at(offset, &mut head) else { return Ok(None) };
+    let Ok(HEADER_LEN) = file.read_at(offset, &mut head) else {
+        return Ok(None);
+    };
     let (header, stored) = match Header::parse(&head) {
         Ok(parsed) => parsed,
         Err(NoFrame::Damaged) => return Ok(None),
@@ -429,7 +488,11 @@ fn read_frame(copy: &LogCopy, slot: u32, offset: u64) -> Result<Option<Frame>> {
         Ok(_) | Err(_) => return Ok(None),
     }
     let hash = header.verify(&bytes, stored);
-    Ok(hash.map(|hash| Frame { header, hash, bytes: Bytes::from(bytes) }))
+    Ok(hash.map(|hash| Frame {
+        header,
+        hash,
+        bytes: Bytes::from(bytes),
+    }))
 }
 
 /// A version field may be damage, too. A newer program says so in the label, which is read before; this is damage.
@@ -457,7 +520,8 @@ fn scan_copy(copy: &LogCopy, slot: u32, from: u64, visit: &mut dyn FnMut(&Header
         let read = file.read_at(offset, &mut chunk).unwrap_or(0);
         for (index, block) in chunk[..read].chunks(ALIGNMENT as usize).enumerate() {
             let at = offset + index as u64 * ALIGNMENT;
-            let plausible = Header::parse(block).is_ok_and(|(header, _)| header.position.offset == at);
+            let plausible =
+                Header::parse(block).is_ok_and(|(header, _)| header.position.offset == at);
             if plausible && let Some(frame) = read_frame(copy, slot, at)? {
                 visit(&frame.header);
             }

@@ -13,7 +13,11 @@ fn rows_are_read_back_before_and_after_the_index_has_them() {
     world.put(&store, &key(5, "b"), b"two");
     assert_eq!(store.get(ROWS, &key(5, "a")).unwrap().unwrap(), &b"one"[..]);
     world.env.advance(Duration::from_secs(5));
-    assert_eq!(store.status().overlay_rows, 0, "the feeder has taken the rows");
+    assert_eq!(
+        store.status().overlay_rows,
+        0,
+        "the feeder has taken the rows"
+    );
     assert_eq!(store.get(ROWS, &key(5, "a")).unwrap().unwrap(), &b"one"[..]);
     let mut txn = store.txn(SESSION);
     txn.delete(ROWS, key(5, "a"));
@@ -41,10 +45,22 @@ fn synced_changes_survive_a_power_cut() {
 fn data_of_every_size_is_read_back_and_survives() {
     let mut world = World::new(3, 1);
     let store = world.create();
-    let sizes = [1, 100, 2048, 2049, 4096, 65_536, 65_537, 1 << 20, (3 << 20) + 17];
+    let sizes = [
+        1,
+        100,
+        2048,
+        2049,
+        4096,
+        65_536,
+        65_537,
+        1 << 20,
+        (3 << 20) + 17,
+    ];
     for (n, size) in sizes.iter().enumerate() {
         let bytes = pattern(n as u64, *size);
-        world.block_on(store.write(SESSION, object(n as u64 + 10), 0, &bytes, None)).unwrap();
+        world
+            .block_on(store.write(SESSION, object(n as u64 + 10), 0, &bytes, None))
+            .unwrap();
     }
     let check = |store: &crate::Store| {
         for (n, size) in sizes.iter().enumerate() {

@@ -24,7 +24,11 @@ fn a_full_pool_refuses_writers_serves_readers_and_gives_space_back() {
         assert!(written.len() < 200, "a bounded disk fills up");
     };
     assert!(matches!(refused, StoreError::NoSpace), "{refused}");
-    assert!(written.len() > 40, "most of the disk is usable: {}", written.len());
+    assert!(
+        written.len() > 40,
+        "most of the disk is usable: {}",
+        written.len()
+    );
     world.block_on(store.sync_all()).unwrap();
     assert!(read_all(&store, written[3]).unwrap() == bytes);
     let mut txn = store.txn(SESSION);
@@ -55,10 +59,20 @@ fn memory_stays_bounded_under_a_flood_of_small_writes() {
         world.block_on(store.throttle());
         world.put(&store, &key(n, "name"), b"value");
         let id = object(10_000 + n);
-        world.block_on(store.write(SESSION, id, 0, &[n as u8; 3000], None)).unwrap();
+        world
+            .block_on(store.write(SESSION, id, 0, &[n as u8; 3000], None))
+            .unwrap();
         let status = store.status();
-        assert!(status.overlay_rows < 4000 + 2000, "{} rows", status.overlay_rows);
-        assert!(status.dirty_bytes <= (4 << 20) + 3000, "{} bytes", status.dirty_bytes);
+        assert!(
+            status.overlay_rows < 4000 + 2000,
+            "{} rows",
+            status.overlay_rows
+        );
+        assert!(
+            status.dirty_bytes <= (4 << 20) + 3000,
+            "{} bytes",
+            status.dirty_bytes
+        );
     }
 }
 
@@ -81,6 +95,9 @@ fn a_failing_disk_stops_writing_and_says_so() {
     let mut txn = store.txn(SESSION);
     txn.put(ROWS, key(5, "c"), vec![0]);
     assert_eq!(txn.commit().unwrap_err().kind(), ErrorKind::Offline);
-    assert!(store.get(ROWS, &key(5, "a")).unwrap().is_some(), "reading goes on");
+    assert!(
+        store.get(ROWS, &key(5, "a")).unwrap().is_some(),
+        "reading goes on"
+    );
     assert!(store.status().offline.is_some());
 }

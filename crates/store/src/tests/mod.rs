@@ -40,13 +40,21 @@ impl World {
         let env = SimEnv::new(seed);
         let disk = |n| SimDevice::new(&env, &format!("disk{n}"), n as u64);
         let disks = (0..disks).map(disk).collect();
-        Self { env, disks, options: small_options() }
+        Self {
+            env,
+            disks,
+            options: small_options(),
+        }
     }
 
     /// The same world for other disks.
     pub(crate) fn same(&self) -> Self {
         let (env, options) = (Arc::clone(&self.env), self.options.clone());
-        Self { env, disks: Vec::new(), options }
+        Self {
+            env,
+            disks: Vec::new(),
+            options,
+        }
     }
 
     pub(crate) fn env(&self) -> Arc<dyn Env> {
@@ -54,7 +62,10 @@ impl World {
     }
 
     fn devices(&self) -> Vec<Arc<dyn Device>> {
-        self.disks.iter().map(|disk| Arc::clone(disk) as Arc<dyn Device>).collect()
+        self.disks
+            .iter()
+            .map(|disk| Arc::clone(disk) as Arc<dyn Device>)
+            .collect()
     }
 
     pub(crate) fn create(&self) -> Arc<Store> {
@@ -62,7 +73,11 @@ impl World {
     }
 
     pub(crate) fn try_create(&self) -> Result<Arc<Store>> {
-        let layout = if self.disks.len() == 1 { Layout::SINGLE } else { Layout::MIRROR };
+        let layout = if self.disks.len() == 1 {
+            Layout::SINGLE
+        } else {
+            Layout::MIRROR
+        };
         let pool = Pool::create(self.env(), self.devices(), layout)?;
         Store::create(self.env(), pool, self.options.clone())
     }

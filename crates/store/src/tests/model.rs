@@ -26,8 +26,14 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new() -> Self {
-        let data = (0..OBJECTS).map(|n| (FIRST_OBJECT + n, vec![Vec::new()])).collect();
-        Self { rows: vec![BTreeMap::new()], data, ..Self::default() }
+        let data = (0..OBJECTS)
+            .map(|n| (FIRST_OBJECT + n, vec![Vec::new()]))
+            .collect();
+        Self {
+            rows: vec![BTreeMap::new()],
+            data,
+            ..Self::default()
+        }
     }
 
     fn newest_rows(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
@@ -39,7 +45,10 @@ impl Model {
         assert_eq!(&scan(store).unwrap(), self.newest_rows());
         for (inode, states) in &self.data {
             let read = read_all(store, object(*inode)).unwrap();
-            assert!(&read == states.last().unwrap(), "object {inode} differs in memory");
+            assert!(
+                &read == states.last().unwrap(),
+                "object {inode} differs in memory"
+            );
         }
     }
 
@@ -80,8 +89,16 @@ impl Model {
 }
 
 fn scan(store: &Store) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-    let rows = store.scan(ROWS, &key(DIRECTORY, ""), &key(DIRECTORY + 1, ""), usize::MAX)?;
-    Ok(rows.into_iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect())
+    let rows = store.scan(
+        ROWS,
+        &key(DIRECTORY, ""),
+        &key(DIRECTORY + 1, ""),
+        usize::MAX,
+    )?;
+    Ok(rows
+        .into_iter()
+        .map(|(key, value)| (key.to_vec(), value.to_vec()))
+        .collect())
 }
 
 /// Runs `steps` steps, until the first error (the power went). Time passes between them.
@@ -196,7 +213,11 @@ fn sync(world: &World, store: &Store, model: &mut Model, rng: &mut Rng) -> Resul
 }
 
 fn sync_all(world: &World, store: &Store, model: &mut Model) -> Result<()> {
-    let at = model.data.iter().map(|(inode, states)| (*inode, states.len() - 1)).collect();
+    let at = model
+        .data
+        .iter()
+        .map(|(inode, states)| (*inode, states.len() - 1))
+        .collect();
     let rows = model.rows.len() - 1;
     world.block_on(store.sync_all())?;
     model.note_synced(rows, &at);

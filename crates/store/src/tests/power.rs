@@ -29,7 +29,9 @@ fn scenario(
     run(&world, &store, &mut model, &mut rng, STEPS);
     let passed = world.env.syncs() - before;
     world.crash(store);
-    let store = world.open().map_err(|error| format!("cannot open: {error}"))?;
+    let store = world
+        .open()
+        .map_err(|error| format!("cannot open: {error}"))?;
     model.check(&store)?;
     model.adopt(&store);
     run(&world, &store, &mut model, &mut rng, STEPS / 3);
@@ -37,9 +39,14 @@ fn scenario(
     world.env.advance(Duration::from_secs(5));
     model.assert_newest(&store);
     world.crash(store);
-    let store = world.open().map_err(|error| format!("cannot open again: {error}"))?;
+    let store = world
+        .open()
+        .map_err(|error| format!("cannot open again: {error}"))?;
     model.check(&store)?;
-    Ok((cut.is_some_and(|(at, _)| at < passed), world.env.trace_hash()))
+    Ok((
+        cut.is_some_and(|(at, _)| at < passed),
+        world.env.trace_hash(),
+    ))
 }
 
 fn cut_everywhere(seed: u64, disks: usize, moment: Moment) {
@@ -78,7 +85,10 @@ fn a_cut_during_any_sync_of_a_mirror_loses_nothing_acknowledged() {
 
 /// More of them on request.
 fn seeds() -> u64 {
-    std::env::var("STRONGROOM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(40)
+    std::env::var("STRONGROOM_SEEDS")
+        .ok()
+        .and_then(|seeds| seeds.parse().ok())
+        .unwrap_or(40)
 }
 
 #[test]
@@ -106,10 +116,16 @@ fn is_found(planted: Planted) -> bool {
 
 #[test]
 fn finds_a_commit_that_did_not_sync_the_log() {
-    assert!(is_found(Planted { skip_log_sync: true, ..Planted::default() }));
+    assert!(is_found(Planted {
+        skip_log_sync: true,
+        ..Planted::default()
+    }));
 }
 
 #[test]
 fn finds_extents_named_before_their_segments_were_synced() {
-    assert!(is_found(Planted { skip_segment_sync: true, ..Planted::default() }));
+    assert!(is_found(Planted {
+        skip_segment_sync: true,
+        ..Planted::default()
+    }));
 }

@@ -36,7 +36,10 @@ fn a_flip_in_any_file_gives_the_right_bytes_or_a_clean_error() {
         let disk = pristine.disks[0].duplicate("copy");
         let offset = rng.below(len) as u64;
         disk.flip(path, offset, 1 << rng.below(8));
-        let world = World { disks: vec![disk], ..pristine.same() };
+        let world = World {
+            disks: vec![disk],
+            ..pristine.same()
+        };
         check_damaged(&world, &model, path, offset);
     }
 }
@@ -46,9 +49,14 @@ fn check_damaged(world: &World, model: &Model, path: &str, offset: u64) {
     match world.open() {
         Ok(store) => {
             let wrong = model.check(&store).err();
-            let clean = wrong.as_ref().is_none_or(|wrong| !wrong.contains("no state"));
+            let clean = wrong
+                .as_ref()
+                .is_none_or(|wrong| !wrong.contains("no state"));
             assert!(clean, "{path} at {offset}: {wrong:?}");
-            assert!(!mirrored || wrong.is_none(), "{path} at {offset}: {wrong:?}");
+            assert!(
+                !mirrored || wrong.is_none(),
+                "{path} at {offset}: {wrong:?}"
+            );
             world.env.kill_tasks();
         }
         Err(error) => panic!("{path} at {offset}: one flip keeps the pool from opening: {error}"),
@@ -75,7 +83,11 @@ fn refuses_a_log_damaged_on_every_copy_below_a_watermark() {
     }
     world.options.planted.cut_below_watermark = true;
     let store = world.open().unwrap();
-    assert_eq!(store.get(ROWS, &key(5, "a")).unwrap(), None, "the planted bug loses a sync");
+    assert_eq!(
+        store.get(ROWS, &key(5, "a")).unwrap(),
+        None,
+        "the planted bug loses a sync"
+    );
 }
 
 /// Flips the same byte in every copy of the log, where these bytes first stand.
@@ -83,7 +95,9 @@ fn damage_row(world: &World, needle: &[u8]) {
     let disk = &world.disks[0];
     for path in disk.paths().iter().filter(|path| path.starts_with("log/")) {
         let bytes = disk.contents(path).unwrap();
-        let at = bytes.windows(needle.len()).position(|window| window == needle);
+        let at = bytes
+            .windows(needle.len())
+            .position(|window| window == needle);
         if let Some(at) = at {
             disk.flip(path, at as u64, 0x40);
         }
@@ -101,5 +115,8 @@ fn the_last_commit_is_protected_by_a_lone_watermark() {
     assert_eq!(store.status().indexed_txg, 0, "the feeder has not run yet");
     world.crash(store);
     damage_row(&world, b"\x01\x01\x07");
-    assert!(matches!(world.open().map(|_| ()), Err(StoreError::Corrupt { .. })));
+    assert!(matches!(
+        world.open().map(|_| ()),
+        Err(StoreError::Corrupt { .. })
+    ));
 }
