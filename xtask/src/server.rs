@@ -70,6 +70,7 @@ impl Server {
         }
         let started = Instant::now();
         let output = File::options().create(true).append(true).open(&log)?;
+        let seen = output.metadata()?.len();
         let child = Command::new(program()?)
             .args(["serve", "--smb", &address.to_string(), "--data"])
             .arg(data)
@@ -85,17 +86,18 @@ impl Server {
             data: data.to_owned(),
             opened_in: Duration::ZERO,
         };
-        server.wait_until_open(started, &log)?;
+        server.wait_until_open(started, &log, seen)?;
         Ok(server)
     }
 
-    fn wait_until_open(&mut self, started: Instant, log: &Path) -> Result<()> {
-        while std::net::TcpStream::connect(self.address).is_err() {
+    /// The port is bound before the pool is open, so that the printed banner is what counts.
+    fn wait_until_open(&mut self, started: Instant, log: &Path, seen: u64) -> Result<()> {
+        while !has_banner(log, seen)? {
             if let Some(status) = self.process.has_ended()? {
                 bail!("the server ended with {status}:\n{}", tail(log));
             }
             if started.elapsed() > PATIENCE {
-                bail!("the server does not answer:\n{}", tail(log));
+                bail!("the server does not start:\n{}", tail(log));
             }
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -103,7 +105,7 @@ impl Server {
         Ok(())
     }
 
-    /// From the start of the program until it accepted connections.
+    /// From the start of the program until it served.
     pub fn opened_in(&self) -> Duration {
         self.opened_in
     }
@@ -243,6 +245,13 @@ fn succeeded(arguments: &[&str], output: Output) -> Result<String> {
         arguments.join(" ")
     );
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// True once this start, whose output begins at byte `from`, has said where to connect.
+fn has_banner(log: &Path, from: u64) -> Result<bool> {
+    let bytes = std::fs::read(log)?;
+    let new = bytes.get(usize::try_from(from)?..).unwrap_or_default();
+    Ok(String::from_utf8_lossy(new).contains("Ctrl-C stops the server."))
 }
 
 fn tail(log: &Path) -> String {
