@@ -8,7 +8,7 @@ use crate::acl;
 use crate::directory::{forget_link, put_name_row, remember_link, touch_directory};
 use crate::grants::Conflict;
 use crate::names::{ParsedPath, fold};
-use crate::node::{LinkRef, Locked, Node, State, lock_all};
+use crate::node::{LinkRef, Locked, Node, OpenEntry, State, lock_all};
 use crate::open::{restore_times, times_of};
 use crate::quota::{Deltas, QuotaOf, signed};
 use crate::rows::{NameEntry, NameRow};
@@ -170,6 +170,10 @@ impl Vfs {
         }
         if !parent.pending.is_empty() {
             return Err(VfsError::DeletePending);
+        }
+        // A rename opens the target's directory without sharing its deletion.
+        if parent.opens.iter().any(|open| open.handle != handle.id && holds_directory(open)) {
+            return Err(VfsError::SharingViolation);
         }
         if from.directory == directory.inode {
             return Ok(());
@@ -577,4 +581,11 @@ impl Rows {
             put_name_row(txn, *directory, folded, row);
         }
     }
+}
+
+/// Whether an open of a directory keeps names from being moved into it: one that may delete it, or forbids its deletion.
+fn holds_directory(open: &OpenEntry) -> bool {
+    let used = AccessMask::LIST_DIRECTORY | AccessMask::ADD_FILE | AccessMask::ADD_SUBDIRECTORY;
+    let deletes = open.access.contains(AccessMask::DELETE);
+    deletes || (!open.share.delete && open.access.intersects(used))
 }

@@ -221,6 +221,9 @@ impl Vfs {
         self.replace_security(handle, |current| {
             let mut next = current.clone();
             next.replace(parts, descriptor);
+            let is_directory = handle.node.is_directory();
+            next.dacl = acl::without_generic(&next.dacl, is_directory);
+            next.sacl = acl::without_generic(&next.sacl, is_directory);
             next
         })
     }

@@ -178,6 +178,6 @@ fn root_security() -> SecurityDescriptor {
         group: Some(Sid::ADMINISTRATORS),
         dacl: AclSlot::Present(Acl { aces }),
         sacl: AclSlot::Absent,
-        control: Control::DACL_PROTECTED,
+        control: Control::DACL_PROTECTED.union(Control::DACL_AUTO_INHERITED),
     }
 }

@@ -77,7 +77,7 @@ impl ServerConfig {
             guid,
             signing_required: true,
             encryption: EncryptionPolicy::default(),
-            max_transact_size: 1 << 20,
+            max_transact_size: 8 << 20,
             max_read_size: 8 << 20,
             max_write_size: 8 << 20,
             limits: Limits::default(),

@@ -26,6 +26,8 @@ pub(crate) struct Related {
     file: Option<FileId>,
     /// How the request before ended, if badly.
     failure: Option<NtStatus>,
+    /// The frame began with a related request: there is nothing to relate to.
+    headless: bool,
 }
 
 impl Related {
@@ -117,10 +119,11 @@ impl Request {
     ) -> Result<Self, Failure> {
         let header = element.header;
         let is_related = header.flags.contains(HeaderFlags::RELATED_OPERATIONS);
-        if !is_related {
+        if !is_related || index == 0 {
             related.take_over(conn, &header);
-        } else if index == 0 {
-            related.take_over(conn, &header);
+            related.headless = is_related;
+        }
+        if related.headless {
             return Err(NtStatus::INVALID_PARAMETER.into());
         }
         let needs = needs(header.command);

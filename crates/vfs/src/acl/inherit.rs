@@ -15,7 +15,8 @@ pub struct Creation<'a> {
     pub creator: &'a Credentials,
 }
 
-/// The descriptor of a new object (MS-DTYP 2.5.3.4.1, with DACL_AUTO_INHERIT and SACL_AUTO_INHERIT).
+/// The descriptor of a new object (MS-DTYP 2.5.3.4.1). Automatic inheritance is on where the parent's list came of it
+/// or was set so (MS-FSA 2.1.5.1.1): only then entries are marked as inherited.
 pub fn inherit(creation: &Creation<'_>) -> SecurityDescriptor {
     let given = creation.given;
     let owner = given
@@ -30,20 +31,30 @@ pub fn inherit(creation: &Creation<'_>) -> SecurityDescriptor {
         is_directory: creation.is_directory,
     };
     let mut control = Control::default();
+    let auto = creation.parent.control.contains(Control::DACL_AUTO_INHERITED);
     let dacl = new_list(
+        &Parent { slot: &creation.parent.dacl, auto },
         &who,
-        &creation.parent.dacl,
-        given.map(|sd| (&sd.dacl, sd.control.contains(Control::DACL_PROTECTED))),
+        given.map(|sd| Given {
+            slot: &sd.dacl,
+            protected: sd.control.contains(Control::DACL_PROTECTED),
+            merges: sd.control.contains(Control::DACL_AUTO_INHERIT_REQ),
+        }),
     );
     control = control.union(flags(
         &dacl,
         Control::DACL_AUTO_INHERITED,
         Control::DACL_PROTECTED,
     ));
+    let auto = creation.parent.control.contains(Control::SACL_AUTO_INHERITED);
     let sacl = new_list(
+        &Parent { slot: &creation.parent.sacl, auto },
         &who,
-        &creation.parent.sacl,
-        given.map(|sd| (&sd.sacl, sd.control.contains(Control::SACL_PROTECTED))),
+        given.map(|sd| Given {
+            slot: &sd.sacl,
+            protected: sd.control.contains(Control::SACL_PROTECTED),
+            merges: sd.control.contains(Control::SACL_AUTO_INHERIT_REQ),
+        }),
     );
     if sacl.slot.is_given() {
         control = control.union(flags(
@@ -87,7 +98,7 @@ pub fn reinherit(
         is_directory,
     };
     let mut aces = explicit_entries(explicit);
-    aces.extend(inherited(&who, &parent.dacl));
+    aces.extend(inherited(&who, &parent.dacl, AceFlags::INHERITED));
     renewed.dacl = AclSlot::Present(Acl { aces });
     renewed.control = renewed.control.union(Control::DACL_AUTO_INHERITED);
     renewed
@@ -116,11 +127,30 @@ fn flags(list: &NewList, auto_inherited: Control, protected: Control) -> Control
     control
 }
 
+struct Parent<'a> {
+    slot: &'a AclSlot,
+    /// Automatic inheritance is on.
+    auto: bool,
+}
+
+impl Parent<'_> {
+    fn mark(&self) -> AceFlags {
+        if self.auto { AceFlags::INHERITED } else { AceFlags::default() }
+    }
+}
+
+/// A list that the creator gave.
+struct Given<'a> {
+    slot: &'a AclSlot,
+    protected: bool,
+    /// The creator wants the parent's entries behind its own.
+    merges: bool,
+}
+
 /// ComputeACL (MS-DTYP 2.5.3.4.2).
-fn new_list(who: &Owners, parent: &AclSlot, given: Option<(&AclSlot, bool)>) -> NewList {
-    let given = given.filter(|(slot, _)| slot.is_given());
-    let Some((slot, protected)) = given else {
-        let aces = inherited(who, parent);
+fn new_list(parent: &Parent<'_>, who: &Owners, given: Option<Given<'_>>) -> NewList {
+    let Some(given) = given.filter(|given| given.slot.is_given()) else {
+        let aces = inherited(who, parent.slot, parent.mark());
         let slot = if aces.is_empty() {
             AclSlot::Absent
         } else {
@@ -128,27 +158,30 @@ fn new_list(who: &Owners, parent: &AclSlot, given: Option<(&AclSlot, bool)>) -> 
         };
         return NewList {
             slot,
-            auto_inherited: true,
+            auto_inherited: parent.auto,
             protected: false,
         };
     };
-    let Some(acl) = slot.acl() else {
+    let protected = given.protected;
+    let Some(acl) = given.slot.acl() else {
         return NewList {
             slot: AclSlot::Null,
             auto_inherited: false,
             protected,
         };
     };
+    let merges = parent.auto && given.merges && !protected;
+    let own = if merges { explicit_entries(acl) } else { acl.aces.clone() };
     let mut aces = Vec::new();
-    for ace in explicit_entries(acl) {
+    for ace in own {
         place(who, ace, &mut aces, AceFlags::default());
     }
-    if !protected {
-        aces.extend(inherited(who, parent));
+    if merges {
+        aces.extend(inherited(who, parent.slot, parent.mark()));
     }
     NewList {
         slot: AclSlot::Present(Acl { aces }),
-        auto_inherited: !protected,
+        auto_inherited: merges,
         protected,
     }
 }
@@ -162,7 +195,7 @@ fn explicit_entries(acl: &Acl) -> Vec<Ace> {
 }
 
 /// ContainerInherit and ObjectInherit (MS-DTYP 2.5.3.4.3 and 2.5.3.4.4), with PostProcessACL.
-fn inherited(who: &Owners, parent: &AclSlot) -> Vec<Ace> {
+fn inherited(who: &Owners, parent: &AclSlot, mark: AceFlags) -> Vec<Ace> {
     let mut out = Vec::new();
     let Some(acl) = parent.acl() else { return out };
     for ace in &acl.aces {
@@ -171,7 +204,7 @@ fn inherited(who: &Owners, parent: &AclSlot) -> Vec<Ace> {
                 kind: ace.kind.clone(),
                 flags,
             };
-            place(who, ace, &mut out, AceFlags::INHERITED);
+            place(who, ace, &mut out, mark);
         }
     }
     out
@@ -239,6 +272,19 @@ fn place(who: &Owners, ace: Ace, out: &mut Vec<Ace>, mark: AceFlags) {
             flags: flags.union(AceFlags::INHERIT_ONLY),
         });
     }
+}
+
+/// A list as it is kept once somebody set it: generic rights are replaced by what they mean, but in entries that are
+/// there for children only.
+pub(crate) fn without_generic(slot: &AclSlot, is_directory: bool) -> AclSlot {
+    let AclSlot::Present(acl) = slot else { return slot.clone() };
+    // CREATOR OWNER and CREATOR GROUP stand for themselves here: they stay as they are written.
+    let who = Owners { owner: Sid::CREATOR_OWNER, group: Sid::CREATOR_GROUP, is_directory };
+    let mut aces = Vec::with_capacity(acl.aces.len());
+    for ace in &acl.aces {
+        place(&who, ace.clone(), &mut aces, AceFlags::default());
+    }
+    AclSlot::Present(Acl { aces })
 }
 
 fn mask_and_sid(kind: &AceKind) -> Option<(AccessMask, Sid)> {

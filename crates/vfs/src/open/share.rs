@@ -15,7 +15,10 @@ pub(super) fn check(state: &State, stream: u32, access: AccessMask, share: Share
     let excluded = state.opens_of_stream(stream).any(|open| {
         takes_part(open.access) && (excludes(open.share, access) || excludes(share, open.access))
     });
-    if excluded { Err(VfsError::SharingViolation) } else { Ok(()) }
+    // Who may delete the file deletes its streams as well.
+    let deletes = stream == 0 && access.contains(AccessMask::DELETE);
+    let kept = deletes && state.opens.iter().any(|open| takes_part(open.access) && !open.share.delete);
+    if excluded || kept { Err(VfsError::SharingViolation) } else { Ok(()) }
 }
 
 fn takes_part(access: AccessMask) -> bool {

@@ -77,11 +77,7 @@ async fn create_file(request: &Request, share: &Arc<Share>, wanted: &CreateReque
     let vfs = &request.conn.server.vfs;
     let (handle, action) = vfs.open(&request.user()?.credentials, open).await?;
     match describe(request, share, &handle, &contexts) {
-        Ok((mut stat, answers)) => {
-            // The space that the creator announced is shown to it as its own.
-            let announced = if action == CreateAction::Opened { 0 } else { contexts.allocation };
-            stat.allocated = stat.allocated.max(announced);  enter(request, wanted, handle, action, &stat, answers).await
-        }
+        Ok((stat, answers)) =>  enter(request, wanted, handle, action, &stat, answers).await,
         Err(failure) => {
             vfs.close(&handle).await?;
             Err(failure)
