@@ -1,10 +1,12 @@
 //! Cleaning: gives back the space of what no row names any more, and thins the past.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use strongroom_device::EnvExt as _;
+use strongroom_pool::{PoolError, SegmentId, SegmentInfo, StripeInfo};
 
 use crate::engine::Engine;
 use crate::feed::{self, DeadStripe};
@@ -41,6 +43,7 @@ impl Engine {
             self.thin(short)?;
         }
         while self.punch_dead()? {}
+        self.punch_orphans()?;
         self.refresh_space();
         Ok(())
     }
@@ -91,39 +94,58 @@ impl Engine {
         if dead.is_empty() || self.stopping() {
             return Ok(false);
         }
-        let mut segments: Vec<_> = dead.iter().map(|stripe| stripe.segment).collect();
-        segments.dedup();
-        for stripe in &dead {
-            self.punch(*stripe)?;
+        let mut stripes: BTreeMap<SegmentId, BTreeSet<u32>> = BTreeMap::new();
+        for DeadStripe {
+            segment, stripe, ..
+        } in &dead
+        {
+            stripes.entry(*segment).or_default().insert(*stripe);
+        }
+        for (segment, stripes) in stripes {
+            self.punch(segment, &|info| stripes.contains(&info.stripe))?;
         }
         let _feeding = self.feeding.lock();
         feed::forget_dead_stripes(index, &dead)?;
         Ok(dead.len() == PUNCH_MAX)
     }
 
-    fn punch(&self, dead: DeadStripe) -> Result<()> {
-        let stripes = match self.pool.stripes(dead.segment) {
+    /// Gives back stripes whose extents were all dropped before any row named them.
+    fn punch_orphans(&self) -> Result<()> {
+        let dead = std::mem::take(&mut self.orphans.lock().dead);
+        let segments: BTreeSet<SegmentId> = dead.iter().map(|address| address.segment).collect();
+        for segment in segments {
+            self.punch(segment, &|info| {
+                info.extents
+                    .iter()
+                    .all(|(_, address)| dead.contains(address))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Punches the chosen stripes of a segment, and deletes it once nothing is left in it.
+    pub(crate) fn punch(
+        &self,
+        segment: SegmentId,
+        chosen: &dyn Fn(&StripeInfo) -> bool,
+    ) -> Result<()> {
+        let stripes = match self.pool.stripes(segment) {
             Ok(stripes) => stripes,
-            Err(strongroom_pool::PoolError::NoSegment { .. }) => return Ok(()),
+            Err(PoolError::NoSegment { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let Some(found) = stripes.iter().find(|stripe| stripe.stripe == dead.stripe) else {
-            return Ok(());
-        };
-        if !found.punched {
-            self.pool
-                .punch_stripe(dead.segment, dead.stripe, found.blocks)?;
-            self.punched.fetch_add(1, Ordering::Relaxed);
+        let mut alive = false;
+        for info in stripes.iter().filter(|info| !info.punched) {
+            if chosen(info) {
+                self.pool.punch_stripe(segment, info.stripe, info.blocks)?;
+                self.punched.fetch_add(1, Ordering::Relaxed);
+            } else {
+                alive = true;
+            }
         }
-        let gone =
-            |stripe: &strongroom_pool::StripeInfo| stripe.punched || stripe.stripe == dead.stripe;
-        let sealed = self
-            .pool
-            .segments()?
-            .iter()
-            .any(|segment| segment.id == dead.segment && !segment.open);
-        if sealed && stripes.iter().all(gone) {
-            self.pool.delete_segment(dead.segment)?;
+        let sealed = |info: &SegmentInfo| info.id == segment && !info.open;
+        if !alive && self.pool.segments()?.iter().any(sealed) {
+            self.pool.delete_segment(segment)?;
         }
         Ok(())
     }

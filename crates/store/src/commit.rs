@@ -39,6 +39,14 @@ pub(crate) struct Request {
     done: oneshot::Sender<Result<()>>,
 }
 
+/// Requests that wait for the committer.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    waiting: Vec<Request>,
+    /// The committer has gone.
+    ended: bool,
+}
+
 /// A closed group with its frames.
 #[derive(Debug)]
 struct Closing {
@@ -54,7 +62,13 @@ impl Engine {
     /// Asks the committer and waits for its answer.
     pub(crate) async fn request(&self, wanted: Wanted) -> Result<()> {
         let (done, answer) = oneshot::channel();
-        self.requests.lock().push(Request { wanted, done });
+        {
+            let mut requests = self.requests.lock();
+            if requests.ended {
+                return Err(StoreError::Closed);
+            }
+            requests.waiting.push(Request { wanted, done });
+        }
         self.wake.committer.notify_one();
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
@@ -62,9 +76,9 @@ impl Engine {
     /// Serves requests until the store stops.
     pub(crate) async fn run_committer(self: Arc<Self>) {
         loop {
-            let requests = std::mem::take(&mut *self.requests.lock());
+            let requests = self.take_requests();
             if requests.is_empty() {
-                if self.stopping() {
+                if self.requests.lock().ended {
                     return;
                 }
                 self.wake.committer.notified().await;
@@ -79,6 +93,13 @@ impl Engine {
                 drop(request.done.send(answer));
             }
         }
+    }
+
+    /// What waits now. Once the store stops and nothing waits, nothing is taken on any more.
+    fn take_requests(&self) -> Vec<Request> {
+        let mut requests = self.requests.lock();
+        requests.ended = requests.waiting.is_empty() && self.stopping();
+        std::mem::take(&mut requests.waiting)
     }
 
     async fn commit(self: &Arc<Self>, requests: &[Request]) -> (Result<()>, Failures) {
@@ -248,7 +269,7 @@ impl Engine {
         while !self.stopping() {
             self.wake.ticker.notified().await;
             while !self.stopping() {
-                self.env.sleep(self.options.txg_interval).await;
+                self.nap(self.options.txg_interval, &self.wake.hurry).await;
                 if self.wake.dirty.swap(false, Ordering::AcqRel) {
                     self.tick().await;
                 } else {

@@ -12,8 +12,6 @@ use crate::feed::{self, FeedOptions, RowChain, Run, TxgInfo};
 use crate::overlay::OwnedChain;
 use crate::{Result, Txg};
 
-/// From this many rows on a run pays for its fixed cost.
-const RUN_ROWS_MIN: usize = 20_000;
 /// The load has ended when no group was closed for so long.
 const QUIET: Duration = Duration::from_millis(1200);
 /// A trickle of changes is fed this often.
@@ -35,12 +33,13 @@ impl Engine {
         while !self.stopping() {
             match self.next_feed() {
                 Next::Sleep => self.wake.feeder.notified().await,
-                Next::Wait => self.env.sleep(POLL).await,
+                Next::Wait => self.nap(POLL, &self.wake.feeder).await,
                 Next::Feed(up_to) => {
                     let result = self.feed_up_to(up_to).await;
                     failures = if result.is_ok() { 0 } else { failures + 1 };
                     if failures > 0 {
-                        self.env.sleep(Duration::from_secs(failures.min(30))).await;
+                        let pause = Duration::from_secs(failures.min(30));
+                        self.nap(pause, &self.wake.feeder).await;
                     }
                 }
             }
@@ -66,7 +65,7 @@ impl Engine {
         let now = self.env.now().0;
         let since = |time: u64| Duration::from_nanos(now.saturating_sub(time));
         let rows: usize = groups.iter().map(|group| group.rows).sum();
-        let due = rows >= RUN_ROWS_MIN.min(self.options.feed_rows_max)
+        let due = rows >= self.options.feed_rows_max / 3
             || since(last.time.0) >= QUIET
             || since(first.time.0) >= AGE_MAX
             || self.level() >= 500;
@@ -104,6 +103,7 @@ impl Engine {
                 self.overlay.forget(up_to);
                 self.log.recycle(up_to);
                 self.wake.cleaner.notify_one();
+                self.wake.fed.notify_one();
                 Ok(())
             }
             Err(error) => {

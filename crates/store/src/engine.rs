@@ -1,8 +1,11 @@
 //! What the store's tasks and its public face share.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +14,7 @@ use strongroom_device::{DeviceError, Env, Timestamp};
 use strongroom_pool::{Address, ErrorKind, ExtentTag, Lane, Pool, PoolError, SegmentId};
 use tokio::sync::Notify;
 
-use crate::commit::Request;
+use crate::commit::Requests;
 use crate::data::{Entry, Objects, Piece};
 use crate::feed::{Change, DeadObject};
 use crate::index::{Index, Snapshot};
@@ -44,9 +47,9 @@ pub(crate) struct Engine {
     pub(crate) inodes: Inodes,
     /// Closed groups that the index does not hold, oldest first.
     pub(crate) groups: Mutex<VecDeque<Group>>,
-    pub(crate) requests: Mutex<Vec<Request>>,
+    pub(crate) requests: Mutex<Requests>,
     logged: Mutex<Logged>,
-    orphans: Mutex<Vec<(Address, u32)>>,
+    pub(crate) orphans: Mutex<Orphans>,
     pub(crate) wake: Wake,
     failure: RwLock<Option<String>>,
     pub(crate) closed: AtomicBool,
@@ -60,18 +63,27 @@ pub(crate) struct Engine {
     pub(crate) last_thinning: Mutex<Option<Duration>>,
     last_time: AtomicU64,
     pub(crate) log_repairs: u64,
+    /// The epoch of this opening; segments of earlier ones are as they will ever be.
+    pub(crate) opened_sequence: u64,
     /// Held for a moment by the feeder when it writes to the index, and by cleaning.
     pub(crate) feeding: Mutex<()>,
 }
+
+/// A row's key and value.
+pub(crate) type RowPair = (Bytes, Bytes);
 
 /// Who is woken by what.
 #[derive(Debug, Default)]
 pub(crate) struct Wake {
     pub(crate) dirty: AtomicBool,
     pub(crate) ticker: Notify,
+    /// Do not wait for the interval to pass.
+    pub(crate) hurry: Notify,
     pub(crate) committer: Notify,
     pub(crate) feeder: Notify,
     pub(crate) cleaner: Notify,
+    /// The index took a run.
+    pub(crate) fed: Notify,
     /// Tasks that still run.
     pub(crate) running: AtomicUsize,
     pub(crate) stopped: Notify,
@@ -116,6 +128,31 @@ struct Logged {
     ends: Vec<(Txg, (Txg, ObjectId))>,
 }
 
+/// Extents that were appended and dropped before any row named them.
+#[derive(Debug, Default)]
+pub(crate) struct Orphans {
+    /// Bytes dropped so far. A part that was published never comes here, so only what is wholly dead adds up.
+    dropped: HashMap<Address, u64>,
+    pub(crate) dead: BTreeSet<Address>,
+}
+
+/// Orphans that are remembered; the sweep after the next opening finds the others.
+const ORPHANS_MAX: usize = 1 << 16;
+
+impl Orphans {
+    fn drop_bytes(&mut self, address: Address, len: u64, whole: u64) {
+        if self.dropped.len() + self.dead.len() >= ORPHANS_MAX {
+            return;
+        }
+        let dropped = self.dropped.entry(address).or_default();
+        *dropped += len;
+        if *dropped >= whole {
+            self.dropped.remove(&address);
+            self.dead.insert(address);
+        }
+    }
+}
+
 /// What an engine is made of.
 pub(crate) struct Parts {
     pub(crate) env: Arc<dyn Env>,
@@ -131,6 +168,8 @@ pub(crate) struct Parts {
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Self {
         let space = Space::new(&parts.options);
+        let epoch = parts.pool.last_epoch();
+        let opened_sequence = epoch.map_or(0, |epoch| u64::from(epoch.sequence));
         Self {
             space,
             env: parts.env,
@@ -160,6 +199,7 @@ impl Engine {
             last_thinning: Mutex::default(),
             last_time: AtomicU64::new(parts.last_time.0),
             log_repairs: parts.log_repairs,
+            opened_sequence,
             feeding: Mutex::default(),
         }
     }
@@ -239,7 +279,7 @@ impl Engine {
         start: &[u8],
         end: &[u8],
         limit: usize,
-    ) -> Result<(Vec<(Bytes, Bytes)>, Arc<dyn Snapshot>)> {
+    ) -> Result<(Vec<RowPair>, Arc<dyn Snapshot>)> {
         let pin = || self.index.snapshot();
         let (newer, snapshot) = self.overlay.range(table, start, end, limit, pin);
         let mut merge = Merge {
@@ -330,6 +370,18 @@ impl Engine {
         self.stop.load(Ordering::Acquire)
     }
 
+    /// Sleeps until `duration` has passed or `wake` was called.
+    pub(crate) async fn nap(&self, duration: Duration, wake: &Notify) {
+        let mut asleep = self.env.sleep(duration);
+        let mut woken = pin!(wake.notified());
+        poll_fn(|context| {
+            let over =
+                asleep.as_mut().poll(context).is_ready() || woken.as_mut().poll(context).is_ready();
+            if over { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     /// Starts a task that [`crate::Store::close`] waits for.
     pub(crate) fn spawn_counted(
         self: &Arc<Self>,
@@ -349,11 +401,14 @@ impl Engine {
     /// Ends the tasks; what they have begun they finish.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
+        let wake = &self.wake;
         for wake in [
-            &self.wake.ticker,
-            &self.wake.committer,
-            &self.wake.feeder,
-            &self.wake.cleaner,
+            &wake.ticker,
+            &wake.hurry,
+            &wake.committer,
+            &wake.feeder,
+            &wake.cleaner,
+            &wake.fed,
         ] {
             wake.notify_one();
         }
@@ -424,25 +479,18 @@ impl Engine {
             .min(self.durable.load(Ordering::Acquire)))
     }
 
-    /// Extents that were appended and are not named by any row, nor ever will be.
+    /// Bytes of extents that no row names yet, nor ever will.
     pub(crate) fn orphan(&self, dropped: &[(u64, Entry)]) {
-        for (_, entry) in dropped {
-            self.orphan_piece(&entry.piece);
+        for (start, entry) in dropped {
+            self.orphan_piece(&entry.piece, entry.end - start);
         }
     }
 
-    pub(crate) fn orphan_piece(&self, piece: &Piece) {
-        // A part of an extent may live on in other ranges; only whole ones are known to be dead.
-        if let Piece::Extent {
-            address,
-            start: 0,
-            whole,
-        } = piece
-        {
-            let mut orphans = self.orphans.lock();
-            if orphans.len() < 1 << 16 {
-                orphans.push((*address, *whole));
-            }
+    pub(crate) fn orphan_piece(&self, piece: &Piece, len: u64) {
+        if let Piece::Extent { address, whole, .. } = piece {
+            self.orphans
+                .lock()
+                .drop_bytes(*address, len, u64::from(*whole));
         }
     }
 
@@ -454,7 +502,7 @@ impl Engine {
                 return;
             }
             self.wake.feeder.notify_one();
-            self.mark_dirty();
+            self.wake.hurry.notify_one();
             let over = level - 500;
             // From nothing at half full to 25 ms at the brim, by the square.
             let delay = Duration::from_micros(over * over / 10);
@@ -498,7 +546,7 @@ fn indexed(snapshot: &dyn Snapshot, table: Table, key: &[u8]) -> Result<Option<B
 /// Merges the overlay's rows with the index's.
 struct Merge {
     newer: std::iter::Peekable<std::vec::IntoIter<(Key, Option<Bytes>)>>,
-    rows: Vec<(Bytes, Bytes)>,
+    rows: Vec<RowPair>,
     limit: usize,
 }
 

@@ -19,6 +19,7 @@ mod report;
 mod rows;
 mod space;
 mod store;
+mod sweep;
 mod thin;
 mod txn;
 mod types;

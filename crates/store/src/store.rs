@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Store {
     engine: Arc<Engine>,
-    jobs: Jobs,
+    jobs: Arc<Jobs>,
 }
 
 impl Store {
@@ -40,7 +40,10 @@ impl Store {
     }
 
     fn start(engine: Arc<Engine>) -> Arc<Self> {
-        let jobs = Jobs::new(Arc::clone(&engine));
+        let jobs = Arc::new(Jobs::new(Arc::clone(&engine)));
+        let opened = engine.durable_txg();
+        let sweep = Arc::clone(&engine).run_sweep(Arc::clone(&jobs), opened);
+        engine.spawn_counted("store sweep", sweep);
         engine.spawn_counted("store committer", Arc::clone(&engine).run_committer());
         engine.spawn_counted("store ticker", Arc::clone(&engine).run_ticker());
         engine.spawn_counted("store feeder", Arc::clone(&engine).run_feeder());

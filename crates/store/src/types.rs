@@ -184,7 +184,7 @@ pub struct StoreOptions {
     pub overlay_bytes_max: usize,
     /// Bytes of written, unpublished file data in memory before writers wait.
     pub dirty_bytes_max: usize,
-    /// Rows in one run to the index.
+    /// Rows in one run to the index; from a third of it on a run pays for its fixed cost.
     pub feed_rows_max: usize,
     /// Faults planted for the harness; none in production.
     pub planted: Planted,

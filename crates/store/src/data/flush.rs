@@ -29,8 +29,8 @@ struct Item {
 /// A range whose bytes lie in a segment now.
 #[derive(Debug)]
 pub(super) struct Placed {
-    pub(super) object: ObjectId,
     pub(super) start: u64,
+    pub(super) len: u64,
     pub(super) piece: Piece,
 }
 
@@ -115,8 +115,8 @@ impl<'a> Batch<'a> {
                 whole,
             };
             Placed {
-                object: item.object,
                 start: item.start,
+                len: u64::from(whole),
                 piece,
             }
         };
@@ -169,7 +169,7 @@ impl Engine {
                 sealed.layer.replace(placed.start, placed.piece);
             } else {
                 // The object died while its bytes were on their way.
-                self.orphan_piece(&placed.piece);
+                self.orphan_piece(&placed.piece, placed.len);
             }
             self.settle(&mut state);
         }

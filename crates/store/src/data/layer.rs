@@ -91,10 +91,6 @@ impl Layer {
         self.buffered
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.map.len()
-    }
-
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &Entry)> {
         self.map.iter().map(|(start, entry)| (*start, entry))
     }
@@ -174,12 +170,6 @@ impl Layer {
             self.buffered = self.buffered - entry.piece.buffered() + piece.buffered();
             entry.piece = piece;
         }
-    }
-
-    pub(crate) fn remove(&mut self, start: u64) -> Option<Entry> {
-        let entry = self.map.remove(&start)?;
-        self.buffered -= entry.piece.buffered();
-        Some(entry)
     }
 
     pub(crate) fn get_mut(&mut self, start: u64) -> Option<&mut Entry> {

@@ -35,10 +35,12 @@ const DIRECT_MIN: usize = 256 << 10;
 const OBJECT_DIRTY_MAX: usize = 8 << 20;
 const SHARDS: usize = 64;
 
+type Shard = HashMap<ObjectId, Arc<Object>>;
+
 /// Objects with a state in memory.
 #[derive(Debug)]
 pub(crate) struct Objects {
-    shards: Box<[Mutex<HashMap<ObjectId, Arc<Object>>>]>,
+    shards: Box<[Mutex<Shard>]>,
     count: AtomicUsize,
     next_lane: AtomicU8,
 }
@@ -110,7 +112,7 @@ impl Objects {
         }
     }
 
-    fn shard(&self, id: ObjectId) -> &Mutex<HashMap<ObjectId, Arc<Object>>> {
+    fn shard(&self, id: ObjectId) -> &Mutex<Shard> {
         let word = id.inode.0 ^ (u64::from(id.stream) << 40);
         let hash = word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
         &self.shards[usize::try_from(hash).unwrap_or(0) % SHARDS]
@@ -150,10 +152,6 @@ impl Objects {
         }
         all.sort_unstable_by_key(|object| object.id);
         all
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.count.load(Ordering::Acquire)
     }
 }
 
@@ -315,6 +313,3 @@ pub(crate) fn data_change(
         session,
     }
 }
-
-#[cfg(test)]
-mod tests;

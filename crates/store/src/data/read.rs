@@ -10,6 +10,9 @@ use crate::index::Snapshot;
 use crate::rows::{self, ExtentRow, HeadRow};
 use crate::{DataHead, ObjectId, Result, StoreError};
 
+/// Rows by file offset, and the snapshot that keeps what they name in place.
+type PinnedRows = (Vec<(u64, ExtentRow)>, Arc<dyn Snapshot>);
+
 /// Bytes of a buffer that lie in a segment.
 #[derive(Debug)]
 struct Stored {
@@ -206,12 +209,7 @@ impl Engine {
     }
 
     /// The rows that overlap `start..end`, in order, and the snapshot that keeps what they name in place.
-    pub(crate) fn extent_rows(
-        &self,
-        id: ObjectId,
-        start: u64,
-        end: u64,
-    ) -> Result<(Vec<(u64, ExtentRow)>, Arc<dyn Snapshot>)> {
+    pub(crate) fn extent_rows(&self, id: ObjectId, start: u64, end: u64) -> Result<PinnedRows> {
         // No row is longer than the longest extent; most reads begin where a row does, or near it.
         for back in [0, 128 << 10, EXTENT_MAX as u64] {
             let from = start.saturating_sub(back);
@@ -233,12 +231,7 @@ impl Engine {
         })
     }
 
-    fn extent_rows_from(
-        &self,
-        id: ObjectId,
-        start: u64,
-        end: u64,
-    ) -> Result<(Vec<(u64, ExtentRow)>, Arc<dyn Snapshot>)> {
+    fn extent_rows_from(&self, id: ObjectId, start: u64, end: u64) -> Result<PinnedRows> {
         let (from, to) = (rows::extent_key(id, start), rows::extent_key(id, end));
         let (found, pin) = self.scan_pinned(rows::EXTENTS, &from, &to, usize::MAX)?;
         let mut extents = Vec::with_capacity(found.len());

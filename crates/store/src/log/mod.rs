@@ -350,6 +350,3 @@ pub(crate) fn copy_failed(pool: &Pool, copy: &LogCopy, error: &DeviceError) -> R
             why: lost.to_string(),
         })
 }
-
-#[cfg(test)]
-mod tests;

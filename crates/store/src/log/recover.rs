@@ -532,6 +532,3 @@ fn scan_copy(copy: &LogCopy, slot: u32, from: u64, visit: &mut dyn FnMut(&Header
         offset += CHUNK as u64;
     }
 }
-
-#[cfg(test)]
-mod tests;

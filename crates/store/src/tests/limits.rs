@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{ROWS, SESSION, World, key, object, pattern, read_all};
-use crate::{ErrorKind, StoreError};
+use crate::{ErrorKind, JobState, StoreError, StoreOptions, Table};
 
 const CAPACITY: u64 = 96 << 20;
 
@@ -100,4 +100,119 @@ fn a_failing_disk_stops_writing_and_says_so() {
         "reading goes on"
     );
     assert!(store.status().offline.is_some());
+}
+
+fn free(store: &crate::Store) -> u64 {
+    store.space().unwrap().available
+}
+
+#[test]
+fn data_deleted_before_it_was_published_gives_its_space_back() {
+    let mut world = World::new(44, 1);
+    world.disks[0].set_capacity(CAPACITY);
+    world.options.history = None;
+    let store = world.create();
+    world.env.advance(Duration::from_secs(5));
+    let before = free(&store);
+    let bytes = pattern(1, 1 << 20);
+    // Far more than the disk holds, all of it dead within its own group.
+    for n in 0..200 {
+        let id = object(5000 + n);
+        world
+            .block_on(store.write(SESSION, id, 0, &bytes, None))
+            .unwrap();
+        let mut txn = store.txn(SESSION);
+        txn.delete_object(id);
+        txn.put(ROWS, key(5, "a"), vec![1]);
+        txn.commit().unwrap();
+        world.env.advance(Duration::from_millis(500));
+    }
+    world.env.advance(Duration::from_secs(20));
+    assert!(
+        free(&store) + (8 << 20) > before,
+        "{} of {before} free",
+        free(&store)
+    );
+}
+
+#[test]
+fn what_a_crash_left_unnamed_is_swept_after_opening() {
+    let mut world = World::new(45, 1);
+    world.disks[0].set_capacity(CAPACITY);
+    let store = world.create();
+    world.env.advance(Duration::from_secs(5));
+    let before = free(&store);
+    let mut store = store;
+    for round in 0..4 {
+        let bytes = pattern(round, 1 << 20);
+        for n in 0..10 {
+            let id = object(5000 + n);
+            world
+                .block_on(store.write(SESSION, id, 0, &bytes, None))
+                .unwrap();
+            // One of them is published, so that the others lie before the end of their segment.
+            let last = object(6000 + round);
+            world
+                .block_on(store.write(SESSION, last, 0, &bytes, None))
+                .unwrap();
+            world.block_on(store.sync(&[last])).unwrap();
+        }
+        world.crash(store);
+        store = world.open().unwrap();
+        world.env.advance(Duration::from_secs(20));
+    }
+    let jobs = store.jobs().list();
+    assert!(
+        jobs.iter()
+            .any(|job| job.kind == "sweep" && job.state == JobState::Done),
+        "{jobs:?}"
+    );
+    let published = 4 * 10 * (1 << 20);
+    assert!(
+        free(&store) + published + (8 << 20) > before,
+        "{} of {before} free",
+        free(&store)
+    );
+}
+
+#[test]
+fn opens_within_a_second_with_a_full_overlay() {
+    let mut world = World::new(46, 1);
+    let defaults = StoreOptions::default();
+    world.options.log_file = defaults.log_file;
+    world.options.log_files_max = defaults.log_files_max;
+    world.options.overlay_bytes_max = usize::MAX;
+    world.options.overlay_rows_max = usize::MAX;
+    world.options.feed_rows_max = usize::MAX;
+    let store = world.create();
+    let rows = defaults.overlay_rows_max as u64;
+    for n in 0..rows / 6 {
+        let mut txn = store.txn(SESSION);
+        for table in 0..6 {
+            txn.put(Table(1 + table), key(2000 + n, "attributes"), vec![7; 80]);
+        }
+        txn.commit().unwrap();
+    }
+    world.block_on(store.sync(&[])).unwrap();
+    assert_eq!(store.status().indexed_txg, 0);
+    world.crash(store);
+    let begun = std::time::Instant::now();
+    let store = world.open().unwrap();
+    let took = begun.elapsed();
+    assert!(store.status().overlay_rows as u64 >= rows - 6);
+    // Development builds are slower than what is promised for the program as it is shipped.
+    let allowed = if cfg!(debug_assertions) { 4 } else { 1 };
+    assert!(took < Duration::from_secs(allowed), "opening took {took:?}");
+    println!("opening with {rows} rows in the log took {took:?}");
+}
+
+#[test]
+fn a_write_that_promises_a_giant_size_is_refused() {
+    let world = World::new(47, 1);
+    let store = world.create();
+    let error = world.block_on(store.write(SESSION, object(1), u64::MAX - 2, b"abcd", None));
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
+    let error = world.block_on(store.truncate(SESSION, object(1), u64::MAX, None));
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(store.head(object(1)).unwrap().size, 0);
 }

@@ -1,0 +1,120 @@
+//! Long work after an opening: what earlier openings appended and never published, or dropped and never gave back.
+//!
+//! A crash leaves stripes that no row names. Once the index holds every group of before this opening, a stripe of an
+//! older segment without live bytes is dead, unless it is listed for the cleaner already.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use strongroom_pool::{SegmentId, Txg};
+
+use crate::engine::Engine;
+use crate::feed;
+use crate::jobs::{JobKind, Jobs, Step};
+use crate::rows;
+use crate::{Result, StoreError};
+
+/// The row that says up to which epoch segments were swept.
+const SWEPT_KEY: [u8; 13] = *b"\0\0\0\0\0\0\0\0swept";
+
+/// Sweeps the segments of earlier openings, one a step. The cursor is the last segment swept.
+#[derive(Debug)]
+pub(crate) struct Sweep {
+    engine: Arc<Engine>,
+}
+
+impl Engine {
+    /// Starts the sweep once the index has what was recovered, or goes on with an earlier one.
+    pub(crate) async fn run_sweep(self: Arc<Self>, jobs: Arc<Jobs>, opened: Txg) {
+        while self.index.last_txg() < opened {
+            if self.stopping() {
+                return;
+            }
+            self.wake.fed.notified().await;
+        }
+        if let Err(error) = self.start_sweep(&jobs) {
+            tracing::warn!(%error, "cannot sweep segments of earlier openings");
+        }
+    }
+
+    fn start_sweep(self: &Arc<Self>, jobs: &Jobs) -> Result<()> {
+        let kind: Arc<dyn JobKind> = Arc::new(Sweep {
+            engine: Arc::clone(self),
+        });
+        if jobs.register(&kind)?.is_empty() && !self.unswept()?.is_empty() {
+            jobs.start(&kind, Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// Sealed segments of earlier epochs that no sweep has seen.
+    fn unswept(&self) -> Result<Vec<SegmentId>> {
+        let swept = match self.get(rows::SETTINGS, &SWEPT_KEY)? {
+            Some(row) => rows::decode_number(&row)?,
+            None => 0,
+        };
+        // The upper half of a segment's id is the epoch that made it.
+        let epochs = swept..self.opened_sequence;
+        let segments = self.pool.segments()?;
+        let old = segments
+            .iter()
+            .filter(|info| !info.open && epochs.contains(&(info.id.0 >> 32)));
+        let mut ids: Vec<SegmentId> = old.map(|info| info.id).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    fn sweep_segment(&self, segment: SegmentId) -> Result<()> {
+        let listed = feed::dead_stripes(self.index.as_ref(), Txg(u64::MAX), usize::MAX)?;
+        let listed: BTreeSet<u32> = listed
+            .iter()
+            .filter(|dead| dead.segment == segment)
+            .map(|dead| dead.stripe)
+            .collect();
+        let mut live = BTreeSet::new();
+        let (start, end) = (
+            rows::stripe_key(segment, 0),
+            rows::stripe_key(segment, u32::MAX),
+        );
+        self.index
+            .snapshot()
+            .scan(rows::STRIPES, &start, Some(&end), &mut |key, _| {
+                live.insert(rows::decode_stripe_key(key)?.1);
+                Ok(true)
+            })?;
+        self.punch(segment, &|info| {
+            !live.contains(&info.stripe) && !listed.contains(&info.stripe)
+        })
+    }
+}
+
+impl JobKind for Sweep {
+    fn name(&self) -> &'static str {
+        "sweep"
+    }
+
+    fn step(&self, cursor: &[u8]) -> Result<Step> {
+        let done: Option<[u8; 8]> = cursor.try_into().ok();
+        let after = done.map(|id| SegmentId(u64::from_be_bytes(id)));
+        let all = self.engine.unswept()?;
+        let total = all.len() as u64;
+        let Some(next) = all.iter().find(|id| after.is_none_or(|after| **id > after)) else {
+            let row = rows::encode_number(self.engine.opened_sequence);
+            self.engine
+                .put_row(rows::SETTINGS, SWEPT_KEY, Some(Bytes::from(row)));
+            return Ok(Step::Done);
+        };
+        self.engine.writable().or_else(|error| match error {
+            StoreError::Closed => Ok(()),
+            other => Err(other),
+        })?;
+        self.engine.sweep_segment(*next)?;
+        let done = all.iter().filter(|id| *id <= next).count() as u64;
+        Ok(Step::More {
+            cursor: next.0.to_be_bytes().to_vec(),
+            done,
+            total,
+        })
+    }
+}
