@@ -161,7 +161,7 @@ async fn stream(store: &Store, mib: u64, len: usize) -> Outcome<()> {
     let kib = len >> 10;
     let meter = Meter::new(&format!("write a stream, {kib} KiB each"))?;
     for n in 0..(mib << 20) / len as u64 {
-        chunk[0] = n as u8;
+        chunk[0] = (n & 0xff) as u8;
         store
             .write(SESSION, object, n * len as u64, &chunk, None)
             .await?;
@@ -172,7 +172,7 @@ async fn stream(store: &Store, mib: u64, len: usize) -> Outcome<()> {
     for n in 0..(mib << 20) / len as u64 {
         let read = store.read(object, n * len as u64, &mut chunk)?;
         assert!(
-            read == len && chunk[0] == n as u8,
+            read == len && chunk[0] == (n & 0xff) as u8,
             "what was written is read"
         );
     }

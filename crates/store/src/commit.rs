@@ -289,6 +289,10 @@ impl Engine {
         };
         if let Err(error) = result {
             tracing::warn!(%error, "the periodic commit failed");
+            if self.failure().is_none() {
+                // What could not be stored waits for the next interval.
+                self.mark_dirty();
+            }
         }
     }
 

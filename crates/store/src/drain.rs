@@ -16,6 +16,8 @@ use crate::{Result, Txg};
 const QUIET: Duration = Duration::from_millis(1200);
 /// A trickle of changes is fed this often.
 const AGE_MAX: Duration = Duration::from_secs(10);
+/// Runs that may fail one after the other before writing stops.
+const FAILURES_MAX: u64 = 8;
 const POLL: Duration = Duration::from_millis(250);
 
 /// What the feeder does next.
@@ -37,6 +39,13 @@ impl Engine {
                 Next::Feed(up_to) => {
                     let result = self.feed_up_to(up_to).await;
                     failures = if result.is_ok() { 0 } else { failures + 1 };
+                    if failures == FAILURES_MAX {
+                        // The log would grow without end, and the next opening would take as long.
+                        self.fail(
+                            "the index takes no more changes; see the messages before".into(),
+                        );
+                        return;
+                    }
                     if failures > 0 {
                         let pause = Duration::from_secs(failures.min(30));
                         self.nap(pause, &self.wake.feeder).await;

@@ -498,7 +498,8 @@ impl Engine {
     pub(crate) async fn throttle(&self) {
         loop {
             let level = self.level();
-            if level < 500 || self.writable().is_err() {
+            // Who waits for room in memory while the disks are full would wait for ever.
+            if level < 500 || self.writable().is_err() || self.space.available(0) < 0 {
                 return;
             }
             self.wake.feeder.notify_one();

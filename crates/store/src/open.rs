@@ -11,7 +11,7 @@ use crate::engine::{Engine, Group, Parts};
 use crate::feed::{DeadObject, Version};
 use crate::index::{FailureHook, Index, IndexOptions, PageHome, RedbIndex, Snapshot};
 use crate::log::recover::{Recovered, recover};
-use crate::log::{Log, LogCopy, Tail};
+use crate::log::{Log, LogCopy, Tail, copy_failed};
 use crate::record::{self, Operation, Record};
 use crate::rows::{self, ExtentRow};
 use crate::{ObjectId, Result, SessionId, StoreError, StoreOptions};
@@ -121,12 +121,19 @@ pub(crate) fn open(
         last_txg,
         tail,
         repairs,
+        failed: failed_copies,
     } = recovered;
     let last_txg = last_txg.max(held);
     let decoded = Decoded::read(&records)?;
     let ends = live_ends(&pool, index.snapshot().as_ref(), &decoded)?;
     pool.begin_epoch(last_txg, &ends)?;
     let log = Log::new(&pool, copies, tail, options.log_file, options.log_files_max);
+    for (copy, error) in &failed_copies {
+        copy_failed(&pool, copy, error)?;
+    }
+    if !failed_copies.is_empty() {
+        log.rehome(pool.homes("log"));
+    }
     let last_time = records.last().map_or(Timestamp(0), |record| record.time);
     let engine = Engine::new(Parts {
         env,

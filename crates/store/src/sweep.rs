@@ -9,11 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use strongroom_pool::{SegmentId, Txg};
 
+use crate::Result;
 use crate::engine::Engine;
 use crate::feed;
 use crate::jobs::{JobKind, Jobs, Step};
 use crate::rows;
-use crate::{Result, StoreError};
 
 /// The row that says up to which epoch segments were swept.
 const SWEPT_KEY: [u8; 13] = *b"\0\0\0\0\0\0\0\0swept";
@@ -105,10 +105,6 @@ impl JobKind for Sweep {
                 .put_row(rows::SETTINGS, SWEPT_KEY, Some(Bytes::from(row)));
             return Ok(Step::Done);
         };
-        self.engine.writable().or_else(|error| match error {
-            StoreError::Closed => Ok(()),
-            other => Err(other),
-        })?;
         self.engine.sweep_segment(*next)?;
         let done = all.iter().filter(|id| *id <= next).count() as u64;
         Ok(Step::More {

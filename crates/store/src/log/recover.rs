@@ -21,6 +21,8 @@ pub(crate) struct Recovered {
     pub(crate) last_txg: Txg,
     pub(crate) tail: Tail,
     pub(crate) repairs: u64,
+    /// Copies that could not be repaired or synced; their devices are to be set aside.
+    pub(crate) failed: Vec<(Arc<LogCopy>, DeviceError)>,
 }
 
 /// A verified frame.
@@ -39,7 +41,7 @@ struct Reader<'a> {
     slots: BTreeSet<u32>,
     file_len: u64,
     repairs: u64,
-    dirty: BTreeSet<u32>,
+    failed: Vec<(Arc<LogCopy>, DeviceError)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +64,7 @@ pub(crate) fn recover(
         slots: BTreeSet::new(),
         file_len,
         repairs: 0,
-        dirty: BTreeSet::new(),
+        failed: Vec::new(),
     };
     reader.find_files()?;
     let walk = reader.walk(held)?;
@@ -125,7 +127,10 @@ struct Walk {
 impl Reader<'_> {
     fn find_files(&mut self) -> Result<()> {
         for copy in self.copies {
-            self.slots.extend(copy.slots()?);
+            match copy.slots() {
+                Ok(slots) => self.slots.extend(slots),
+                Err(error) => self.failed.push((Arc::clone(copy), error)),
+            }
         }
         for slot in self.slots.clone() {
             let mut found = None;
@@ -216,12 +221,19 @@ impl Reader<'_> {
         }
         let Some(frame) = good else { return Ok(None) };
         for copy in bad {
-            self.repair(copy, found.slot, at, &frame)?;
+            self.repair(copy, found.slot, at, &frame);
         }
         Ok(Some(frame))
     }
 
-    fn repair(&mut self, copy: &LogCopy, slot: u32, at: Position, frame: &Frame) -> Result<()> {
+    fn repair(&mut self, copy: &Arc<LogCopy>, slot: u32, at: Position, frame: &Frame) {
+        if self
+            .failed
+            .iter()
+            .any(|(failed, _)| Arc::ptr_eq(failed, copy))
+        {
+            return;
+        }
         tracing::warn!(
             device = copy.device().name(),
             file = copy.path(slot),
@@ -234,10 +246,13 @@ impl Reader<'_> {
             usize::try_from(frame.header.frame_len()).unwrap_or(bytes.len()),
             0,
         );
-        copy.file_or_create(slot, self.file_len)?
-            .write_at(at.offset, &bytes)?;
-        self.repairs += 1;
-        Ok(())
+        let written = copy
+            .file_or_create(slot, self.file_len)
+            .and_then(|file| file.write_at(at.offset, &bytes));
+        match written {
+            Ok(()) => self.repairs += 1,
+            Err(error) => self.failed.push((Arc::clone(copy), error)),
+        }
     }
 
     /// Damage is an error when any frame after it says that what is damaged was durable.
@@ -283,15 +298,25 @@ impl Reader<'_> {
 
     /// Makes what was accepted durable on every copy: a killed process may have left it in memory only.
     fn restore(&mut self, walk: &Walk) -> Result<()> {
-        for (_, found) in self.files.range(walk.first_sequence..=walk.end.sequence) {
-            self.dirty.insert(found.slot);
-        }
+        let files = self.files.range(walk.first_sequence..=walk.end.sequence);
+        let slots: Vec<u32> = files.map(|(_, found)| found.slot).collect();
         for copy in self.copies {
-            for slot in &self.dirty {
-                copy.file_or_create(*slot, self.file_len)?.sync()?;
+            if self
+                .failed
+                .iter()
+                .any(|(failed, _)| Arc::ptr_eq(failed, copy))
+            {
+                continue;
+            }
+            let sync = |slot: &u32| copy.file_or_create(*slot, self.file_len)?.sync();
+            if let Err(error) = slots.iter().try_for_each(sync) {
+                self.failed.push((Arc::clone(copy), error));
             }
         }
-        Ok(())
+        match self.failed.first() {
+            Some((_, error)) if self.failed.len() >= self.copies.len() => Err(error.clone().into()),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn finish(self, walk: Walk, held: Txg) -> Recovered {
@@ -331,6 +356,7 @@ impl Reader<'_> {
             last_txg: walk.last,
             tail,
             repairs: self.repairs,
+            failed: self.failed,
         }
     }
 }
@@ -468,9 +494,9 @@ fn join(frames: &[Frame]) -> Bytes {
 
 /// Reads one frame of one copy; None if there is no whole one.
 fn read_frame(copy: &LogCopy, slot: u32, offset: u64) -> Result<Option<Frame>> {
-    let file = match copy.file(slot) {
-        Err(DeviceError::NotFound { .. }) => return Ok(None),
-        found => found?,
+    // A file that one copy cannot open is as good as missing there.
+    let Ok(file) = copy.file(slot) else {
+        return Ok(None);
     };
     let mut head = [0; HEADER_LEN];
     let Ok(HEADER_LEN) = file.read_at(offset, &mut head) else {
@@ -510,15 +536,15 @@ fn newer(copy: &LogCopy, slot: u32, offset: u64, found: u16) -> Option<Frame> {
 
 fn scan_copy(copy: &LogCopy, slot: u32, from: u64, visit: &mut dyn FnMut(&Header)) -> Result<()> {
     const CHUNK: usize = 1 << 20;
-    let file = match copy.file(slot) {
-        Err(DeviceError::NotFound { .. }) => return Ok(()),
-        found => found?,
+    const BLOCK: usize = 4096;
+    let Ok(file) = copy.file(slot) else {
+        return Ok(());
     };
     let mut chunk = vec![0; CHUNK];
     let mut offset = from;
     loop {
         let read = file.read_at(offset, &mut chunk).unwrap_or(0);
-        for (index, block) in chunk[..read].chunks(ALIGNMENT as usize).enumerate() {
+        for (index, block) in chunk[..read].chunks(BLOCK).enumerate() {
             let at = offset + index as u64 * ALIGNMENT;
             let plausible =
                 Header::parse(block).is_ok_and(|(header, _)| header.position.offset == at);

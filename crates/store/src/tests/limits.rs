@@ -2,8 +2,20 @@
 
 use std::time::Duration;
 
+use strongroom_device::sim::{Fault, Injection, Operation, SimDevice};
+
 use super::{ROWS, SESSION, World, key, object, pattern, read_all};
 use crate::{ErrorKind, JobState, StoreError, StoreOptions, Table};
+
+fn fail_log_syncs(disk: &SimDevice) {
+    disk.inject(Injection {
+        operation: Operation::Sync,
+        path: "log/".into(),
+        skip: 0,
+        times: u64::MAX,
+        fault: Fault::Io,
+    });
+}
 
 const CAPACITY: u64 = 96 << 20;
 
@@ -83,13 +95,7 @@ fn a_failing_disk_stops_writing_and_says_so() {
     world.put(&store, &key(5, "a"), b"one");
     world.block_on(store.sync(&[])).unwrap();
     world.put(&store, &key(5, "b"), b"two");
-    world.disks[0].inject(strongroom_device::sim::Injection {
-        operation: strongroom_device::sim::Operation::Sync,
-        path: "log/".into(),
-        skip: 0,
-        times: u64::MAX,
-        fault: strongroom_device::sim::Fault::Io,
-    });
+    fail_log_syncs(&world.disks[0]);
     let error = world.block_on(store.sync(&[])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Offline, "{error}");
     let mut txn = store.txn(SESSION);
@@ -215,4 +221,69 @@ fn a_write_that_promises_a_giant_size_is_refused() {
     let error = world.block_on(store.truncate(SESSION, object(1), u64::MAX, None));
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(store.head(object(1)).unwrap().size, 0);
+}
+
+#[test]
+fn a_mirror_goes_on_when_one_disk_fails_and_keeps_what_was_synced() {
+    let mut world = World::new(48, 3);
+    let store = world.create();
+    world.put(&store, &key(5, "a"), b"one");
+    world.block_on(store.sync(&[])).unwrap();
+    world.disks[0].set_broken(true);
+    let bytes = pattern(1, 300_000);
+    world.put(&store, &key(5, "b"), b"two");
+    world
+        .block_on(store.write(SESSION, object(9), 0, &bytes, None))
+        .unwrap();
+    world.block_on(store.sync(&[object(9)])).unwrap();
+    assert!(store.status().offline.is_none());
+    world.env.advance(Duration::from_secs(10));
+    assert!(read_all(&store, object(9)).unwrap() == bytes);
+    world.crash(store);
+    world.disks[0].set_broken(true);
+    let store = world.open().unwrap();
+    assert!(store.get(ROWS, &key(5, "b")).unwrap().is_some());
+    assert!(read_all(&store, object(9)).unwrap() == bytes);
+}
+
+#[test]
+fn a_log_copy_that_cannot_be_synced_at_opening_is_left_out() {
+    let mut world = World::new(49, 3);
+    let store = world.create();
+    world.put(&store, &key(5, "a"), b"one");
+    world.block_on(store.sync(&[])).unwrap();
+    world.crash(store);
+    for disk in &world.disks {
+        if disk.paths().iter().any(|path| path.starts_with("log/0")) {
+            fail_log_syncs(disk);
+            break;
+        }
+    }
+    let store = world.open().unwrap();
+    assert!(store.get(ROWS, &key(5, "a")).unwrap().is_some());
+    world.put(&store, &key(5, "b"), b"two");
+    world.block_on(store.sync(&[])).unwrap();
+    assert!(store.status().offline.is_none());
+}
+
+#[test]
+fn a_full_pool_gives_history_away_before_it_refuses() {
+    let world = World::new(50, 1);
+    world.disks[0].set_capacity(CAPACITY);
+    let store = world.create();
+    let bytes = pattern(1, 1 << 20);
+    // The same few megabytes again and again: the past alone would fill the disk.
+    let mut refused = 0;
+    for round in 0..200 {
+        let id = object(5000 + round % 8);
+        if world
+            .block_on(store.write(SESSION, id, 0, &bytes, None))
+            .is_err()
+        {
+            refused += 1;
+        }
+        world.env.advance(Duration::from_secs(2));
+    }
+    assert!(refused < 20, "{refused} of 200 writes refused");
+    assert!(store.status().offline.is_none());
 }

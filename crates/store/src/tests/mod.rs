@@ -1,5 +1,10 @@
 //! The whole store on simulated disks, and on real directories where that matters.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "tests count in small numbers"
+)]
+
 mod basics;
 mod limits;
 mod model;
