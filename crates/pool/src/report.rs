@@ -12,7 +12,13 @@ impl Pool {
         let mut space = PoolSpace::default();
         let (mut totals, mut frees) = (Vec::new(), Vec::new());
         for device in self.disks.iter().filter_map(Disk::live) {
-            let found = device.space()?;
+            let found = match device.space() {
+                Ok(found) => found,
+                Err(error) => {
+                    self.set_aside(device.name(), &error)?;
+                    continue;
+                }
+            };
             space.raw_total = space.raw_total.saturating_add(found.total);
             space.raw_free = space.raw_free.saturating_add(found.free);
             totals.push(found.total);
