@@ -1,0 +1,9 @@
+//! Bodies of SMB2 responses, which the clients of tests decode.
+
+#![no_main]
+
+#[path = "../../crates/smb/tests/hostile/families.rs"]
+#[expect(dead_code, reason = "each target runs one of the families")]
+mod families;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| families::responses(bytes));
