@@ -52,8 +52,20 @@ fn accounts_outlive_a_power_cut_once_synced() {
     let store = machine.create();
     let identity = machine.accounts(&store);
     let password = "correct horse";
-    identity.add_user(NewUser { name: "admin", password, admin: true }).unwrap();
-    identity.add_user(NewUser { name: "anna", password, admin: false }).unwrap();
+    identity
+        .add_user(NewUser {
+            name: "admin",
+            password,
+            admin: true,
+        })
+        .unwrap();
+    identity
+        .add_user(NewUser {
+            name: "anna",
+            password,
+            admin: false,
+        })
+        .unwrap();
     identity.add_group("Sales").unwrap();
     identity.add_member("Sales", "anna").unwrap();
     machine.env.block_on(store.sync_all()).unwrap();
@@ -65,7 +77,10 @@ fn accounts_outlive_a_power_cut_once_synced() {
     drop(store);
     machine.disk = machine.disk.reopen();
     let identity = machine.accounts(&machine.open());
-    assert_eq!((identity.machine_sid(), identity.users(), identity.groups()), before);
+    assert_eq!(
+        (identity.machine_sid(), identity.users(), identity.groups()),
+        before
+    );
     assert!(identity.verify_password("anna", password).is_some());
 }
 
