@@ -99,10 +99,10 @@ pub enum AuthError {
     #[error("the client offers no authentication that this server takes: {0}")]
     Unsupported(&'static str),
     /// STATUS_LOGON_FAILURE: no such user, a disabled one, or a wrong password; which one is not told.
-    #[error("wrong user name or password for {}", .0.user)]
+    #[error("wrong user name or password for {}", .0.for_logs())]
     Denied(AccountName),
     /// STATUS_LOGON_FAILURE.
-    #[error("too many failed logons of {}", .0.user)]
+    #[error("too many failed logons of {}", .0.for_logs())]
     Throttled(AccountName),
     /// STATUS_LOGON_FAILURE.
     #[error("the client gave no user name, and anonymous logons are off")]

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use strongroom_device::Timestamp;
 use strongroom_identity::{Identity, NtHash};
 
+/// No account's name is longer.
+const SHOWN_CHARS_MAX: usize = 64;
+
 /// The account that a client named, as it named it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AccountName {
@@ -27,6 +30,14 @@ impl AccountName {
             domain: domain.to_owned(),
             user: user.to_owned(),
         }
+    }
+
+    /// The user's name so that no client can write lines of its own into a log, or long ones.
+    pub(super) fn for_logs(&self) -> String {
+        format!(
+            "{:?}",
+            self.user.chars().take(SHOWN_CHARS_MAX).collect::<String>()
+        )
     }
 }
 
@@ -79,6 +90,13 @@ impl Accounts for IdentityAccounts<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logs_show_names_escaped_and_short() {
+        let name = AccountName::of_fields("", &format!("x\ninjected {}", "y".repeat(1000)));
+        assert!(name.for_logs().starts_with("\"x\\ninjected y"));
+        assert!(name.for_logs().len() < 80);
+    }
 
     #[test]
     fn users_are_found_however_they_are_written() {
