@@ -99,3 +99,85 @@ fn run_side_by_side(works: &mut [&mut (dyn FnMut() + Send)]) {
         first();
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::EnvExt;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_time()
+            .build()
+            .unwrap()
+    }
+
+    fn blocks(env: &TokioEnv) -> bool {
+        let mut ran = false;
+        env.block_in_place(&mut || env.block_in_place(&mut || ran = true));
+        ran
+    }
+
+    #[test]
+    fn blocking_in_place_works_on_every_kind_of_thread() {
+        let runtime = runtime();
+        let env = Arc::new(TokioEnv::new(runtime.handle().clone()));
+        assert!(blocks(&env), "outside of a runtime");
+        runtime.block_on(async {
+            assert!(blocks(&env), "in block_on");
+            let inner = Arc::clone(&env);
+            assert!(
+                tokio::spawn(async move { blocks(&inner) }).await.unwrap(),
+                "in a task"
+            );
+            let inner = Arc::clone(&env);
+            assert!(
+                env.run_blocking(move || blocks(&inner)).await,
+                "on the blocking pool"
+            );
+        });
+        let single = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        assert!(
+            single.block_on(async { blocks(&env) }),
+            "on a current-thread runtime"
+        );
+    }
+
+    #[test]
+    fn all_works_run_side_by_side() {
+        let runtime = runtime();
+        let env = TokioEnv::new(runtime.handle().clone());
+        let barrier = std::sync::Barrier::new(3);
+        let count = AtomicU32::new(0);
+        let mut works = [(); 3].map(|()| {
+            || {
+                barrier.wait();
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let mut calls: Vec<&mut (dyn FnMut() + Send)> = works
+            .iter_mut()
+            .map(|work| work as &mut (dyn FnMut() + Send))
+            .collect();
+        env.run_all(&mut calls);
+        env.run_all(&mut []);
+        assert_eq!(count.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn time_and_entropy_are_real() {
+        let runtime = runtime();
+        let env = TokioEnv::new(runtime.handle().clone());
+        assert!(env.now().seconds() > 1_700_000_000);
+        assert_ne!(env.random_u64(), env.random_u64());
+        let before = env.monotonic();
+        runtime.block_on(async { env.sleep(Duration::from_millis(2)).await });
+        assert!(env.monotonic() - before >= Duration::from_millis(2));
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use smallvec::SmallVec;
 use strongroom_device::{Device, DeviceError, DeviceFile};
 
-use crate::fragment::{Header, Table, sum_pieces, sums_of};
+use crate::fragment::{Header, Table, header_len, sum_pieces, sums_of};
 use crate::headers::HeaderKey;
 use crate::pool::{Current, Pool};
 use crate::segment::{Segment, Shard, shard_path};
@@ -140,9 +140,12 @@ impl Pool {
         payload: &Payload<'_>,
     ) -> Result<u32> {
         let segment = Arc::clone(&open.segment);
+        let header_len = header_len(payload.tags.len(), sums_of(payload.len));
+        let len = header_len + payload.len;
+        self.preallocate(open, u64::from(stripe) * BLOCK as u64 + len as u64)?;
         let mut written = 0;
-        let mut blocks = 0;
-        for shard in &segment.shards {
+        let live = |shard: &&Shard| self.disks[shard.disk].live().is_some();
+        for shard in segment.shards.iter().filter(live) {
             let place = shard.place(self.id, segment.id, stripe);
             let data_len = u32::try_from(payload.len).unwrap_or(u32::MAX);
             let mut header = Header {
@@ -155,12 +158,10 @@ impl Pool {
                 extents: payload.tags.clone(),
                 sums: vec![0; sums_of(payload.len)],
             };
-            let data_offset = place.file_offset() + header.len() as u64;
+            let data_offset = place.file_offset() + header_len as u64;
             header.sums = sum_pieces(place.data_seed(current.epoch), data_offset, &payload.pieces);
-            blocks = header.fragment_blocks();
             let encoded = header.encode(&place);
-            let end = data_offset + payload.len as u64;
-            match self.write_fragment(open, shard, place.file_offset(), end, &encoded, payload) {
+            match self.write_fragment(open, shard, place.file_offset(), &encoded, payload) {
                 Ok(()) => {
                     let key = HeaderKey {
                         segment: segment.id,
@@ -177,10 +178,32 @@ impl Pool {
         if written == 0 {
             return Err(self.stop("no disk took the data"));
         }
-        open.preallocated = open
-            .preallocated
-            .max(u64::from(stripe + blocks) * BLOCK as u64);
-        Ok(blocks)
+        Ok(u32::try_from(len / BLOCK).unwrap_or(u32::MAX))
+    }
+
+    /// Takes space ahead of the appends, in steps: cheaper than block by block, and less scattered. A disk without that
+    /// much room may still have enough for the write.
+    fn preallocate(&self, open: &mut OpenSegment, end: u64) -> Result<()> {
+        if end <= open.preallocated {
+            return Ok(());
+        }
+        let step = end.next_multiple_of(PREALLOCATE_STEP) - open.preallocated;
+        for shard in &open.segment.shards {
+            let disk = &self.disks[shard.disk];
+            if disk.live().is_none() {
+                continue;
+            }
+            let taken = open
+                .segment
+                .file(shard, disk, &self.handles)
+                .and_then(|file| file.preallocate(open.preallocated, step));
+            match taken {
+                Ok(()) | Err(DeviceError::NoSpace { .. }) => {}
+                Err(error) => self.set_aside(&disk.name(), &error)?,
+            }
+        }
+        open.preallocated += step;
+        Ok(())
     }
 
     fn write_fragment(
@@ -188,19 +211,12 @@ impl Pool {
         open: &OpenSegment,
         shard: &Shard,
         offset: u64,
-        end: u64,
         header: &[u8],
         payload: &Payload<'_>,
     ) -> std::result::Result<(), DeviceError> {
         let file = open
             .segment
             .file(shard, &self.disks[shard.disk], &self.handles)?;
-        if end > open.preallocated {
-            file.preallocate(
-                open.preallocated,
-                PREALLOCATE_STEP.max(end - open.preallocated),
-            )?;
-        }
         let mut slices: SmallVec<[IoSlice<'_>; 16]> =
             SmallVec::with_capacity(payload.pieces.len() + 1);
         slices.push(IoSlice::new(header));
@@ -235,23 +251,21 @@ impl Pool {
             .ok_or_else(|| PoolError::Invalid("no open segment".into()))
     }
 
+    /// Makes the shards of a new segment; a disk that fails is set aside and the others are asked again.
     fn create_segment(&self, current: Current) -> Result<OpenSegment> {
         let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
         let id = SegmentId(u64::from(current.sequence) << 32 | u64::from(number));
-        let mut shards = Vec::with_capacity(self.layout.width());
-        for (disk, shard) in self.place_segment()?.into_iter().zip(0u8..) {
-            match self.create_shard(disk, id, shard) {
-                Ok(file) => shards.push(Shard::created(disk, shard, file)),
-                Err(error @ DeviceError::NoSpace { .. }) => {
-                    self.discard_shards(id, &shards);
-                    return Err(error.into());
-                }
-                Err(error) => self.set_aside(&self.disks[disk].name(), &error)?,
+        let shards = loop {
+            let disks = self.place_segment()?;
+            if disks.is_empty() {
+                return Err(self.stop("no disk is left"));
             }
-        }
-        if shards.is_empty() {
-            return Err(self.stop("no disk could make a segment"));
-        }
+            match self.create_shards(id, &disks) {
+                Ok(shards) => break shards,
+                Err((_, error @ DeviceError::NoSpace { .. })) => return Err(error.into()),
+                Err((disk, error)) => self.set_aside(&self.disks[disk].name(), &error)?,
+            }
+        };
         let segment = Arc::new(Segment::created(id, shards));
         self.segments.insert(Arc::clone(&segment));
         self.handles.opened(&segment);
@@ -261,6 +275,25 @@ impl Pool {
             stripes: 0,
             preallocated: PREALLOCATE_STEP,
         })
+    }
+
+    /// All of them, or none and the disk that failed.
+    fn create_shards(
+        &self,
+        id: SegmentId,
+        disks: &[usize],
+    ) -> std::result::Result<Vec<Shard>, (usize, DeviceError)> {
+        let mut shards = Vec::with_capacity(disks.len());
+        for (disk, shard) in disks.iter().copied().zip(0u8..) {
+            match self.create_shard(disk, id, shard) {
+                Ok(file) => shards.push(Shard::created(disk, shard, file)),
+                Err(error) => {
+                    self.discard_shards(id, &shards);
+                    return Err((disk, error));
+                }
+            }
+        }
+        Ok(shards)
     }
 
     fn create_shard(
@@ -276,7 +309,7 @@ impl Pool {
             path: path.clone(),
             message: "the disk is set aside".into(),
         })?;
-        device.create(&path, PREALLOCATE_STEP)
+        device.create(&path, 0)
     }
 
     /// Best effort: a file without appends is removed at the next opening at the latest.
@@ -296,7 +329,10 @@ impl Pool {
         let mut candidates = Vec::with_capacity(self.disks.len());
         for (index, disk) in self.disks.iter().enumerate() {
             let Some(device) = disk.live() else { continue };
-            candidates.push((device.space()?.free, index, device.failure_domain()));
+            match device.space() {
+                Ok(space) => candidates.push((space.free, index, device.failure_domain())),
+                Err(error) => self.set_aside(device.name(), &error)?,
+            }
         }
         candidates.sort_by_key(|(free, index, _)| (std::cmp::Reverse(*free), *index));
         let mut chosen: Vec<(usize, u64)> = Vec::with_capacity(self.layout.width());

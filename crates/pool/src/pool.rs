@@ -204,9 +204,9 @@ fn check_layout(layout: Layout, disks: usize) -> Result<()> {
 
 /// Names what makes a device not blank. A label alone stores nothing yet, so a creation that was cut off may be repeated.
 fn contents(device: &dyn Device) -> Result<Option<String>> {
-    match read_label(device) {
-        Err(error @ (PoolError::NewerFormat { .. } | PoolError::Device(_))) => return Err(error),
-        Ok(_) | Err(_) => {}
+    if let Err(error @ (PoolError::NewerFormat { .. } | PoolError::Device(_))) = read_label(device)
+    {
+        return Err(error);
     }
     let files = device.list("")?;
     if let Some(epochs) = files

@@ -237,3 +237,46 @@ fn lanes_append_side_by_side_from_many_threads() {
         }
     });
 }
+
+#[test]
+fn few_open_files_serve_many_segments() {
+    let env = SimEnv::new(1);
+    let disks = disks(&env, 1);
+    drop(new_pool(&env, &disks, Layout::SINGLE));
+    let options = crate::OpenOptions {
+        max_open_files: 8,
+        max_cached_headers: 16,
+        ..crate::OpenOptions::default()
+    };
+    let pool = Pool::open_with(as_env(&env), as_devices(&disks), options).unwrap();
+    pool.begin_epoch(Txg(0), &[]).unwrap();
+    let mut addresses = Vec::new();
+    for n in 0..40 {
+        let address = append_synced(&pool, n, &pattern(n, 5000)).unwrap();
+        pool.seal(address.segment).unwrap();
+        addresses.push(address);
+    }
+    assert_eq!(pool.segments().unwrap().len(), 40);
+    for _ in 0..2 {
+        for (address, seed) in addresses.iter().zip(0..) {
+            assert_eq!(read(&pool, *address, 5000).unwrap(), pattern(seed, 5000));
+        }
+    }
+}
+
+#[test]
+fn segments_that_stayed_empty_are_removed_at_the_next_opening() {
+    let env = SimEnv::new(1);
+    let disks = disks(&env, 1);
+    let pool = new_pool(&env, &disks, Layout::SINGLE);
+    let address = append_synced(&pool, 1, b"x").unwrap();
+    drop(pool);
+    disks[0].replace(&shard_file(&disks[0]), b"");
+    let pool = open(&env, &disks).unwrap();
+    pool.begin_epoch(Txg(0), &[]).unwrap();
+    assert!(matches!(
+        read(&pool, address, 1),
+        Err(PoolError::NoSegment { .. })
+    ));
+    assert!(pool.segments().unwrap().is_empty());
+}
