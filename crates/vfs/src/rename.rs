@@ -355,6 +355,11 @@ impl Vfs {
             self.tell(from.directory, filter, WatchAction::Removed, &from.name);
             self.tell(directory, filter, WatchAction::Added, &to.name);
         }
+        if !node.is_directory() {
+            // As NTFS does it, the file under its new name is told to have changed as well.
+            let attributes = WatchFilter::ATTRIBUTES.union(WatchFilter::CREATION);
+            self.tell(directory, attributes, WatchAction::Modified, &to.name);
+        }
     }
 
     /// Whether anything below a directory is open (MS-FSA 2.1.5.15.11: such a directory cannot be renamed).

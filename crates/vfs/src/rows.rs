@@ -7,6 +7,8 @@ mod attr;
 mod names;
 mod reader;
 
+#[cfg(test)]
+pub(crate) use attr::tests::sample;
 pub(crate) use attr::{Attr, AttrFlags, INLINE_NAME_MAX, SdRef};
 pub(crate) use names::{NameEntry, NameRow};
 pub(crate) use reader::{Reader, Writer};
