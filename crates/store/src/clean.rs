@@ -1,5 +1,6 @@
 //! Cleaning: gives back the space of what no row names any more, and thins the past.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,12 +10,12 @@ use strongroom_device::EnvExt as _;
 use strongroom_pool::{PoolError, SegmentId, SegmentInfo, StripeInfo};
 
 use crate::engine::Engine;
-use crate::feed::{self, DeadStripe};
+use crate::feed::{self, Listed};
 use crate::thin::{self, Budget, Schedule};
 use crate::{Result, Txg};
 
 /// Dead stripes given back in one go.
-const PUNCH_MAX: usize = 1024;
+const PUNCH_MAX: usize = 16_384;
 /// Rows that one step of thinning may look at.
 const THIN_ROWS: usize = 20_000;
 /// The past is thinned this often when there is no hurry.
@@ -90,34 +91,69 @@ impl Engine {
     fn punch_dead(&self) -> Result<bool> {
         let index = self.index.as_ref();
         let reach = Txg(index.oldest_pinned().0.min(index.last_txg().0));
-        let dead = feed::dead_stripes(index, reach, PUNCH_MAX)?;
-        if dead.is_empty() || self.stopping() {
+        let listed = feed::dead_stripes(index, reach, PUNCH_MAX)?;
+        if listed.is_empty() || self.stopping() {
             return Ok(false);
         }
-        let mut stripes: BTreeMap<SegmentId, BTreeSet<u32>> = BTreeMap::new();
-        for DeadStripe {
-            segment, stripe, ..
-        } in &dead
-        {
-            stripes.entry(*segment).or_default().insert(*stripe);
+        let mut segments: BTreeMap<SegmentId, BTreeMap<u32, u64>> = BTreeMap::new();
+        for Listed { dead, freed } in &listed {
+            let stripes = segments.entry(dead.segment).or_default();
+            stripes.insert(dead.stripe, *freed);
         }
-        for (segment, stripes) in stripes {
-            self.punch(segment, &|info| stripes.contains(&info.stripe))?;
+        let waiting = RefCell::new(BTreeSet::new());
+        for (segment, stripes) in &segments {
+            self.punch(*segment, &|info| {
+                let Some(freed) = stripes.get(&info.stripe) else {
+                    return false;
+                };
+                let accounted = self.accounted(*segment, info, *freed);
+                if !accounted {
+                    waiting.borrow_mut().insert((*segment, info.stripe));
+                }
+                accounted
+            })?;
+        }
+        let waiting = waiting.into_inner();
+        let dead = listed.iter().map(|listed| listed.dead);
+        let gone: Vec<_> = dead
+            .filter(|dead| !waiting.contains(&(dead.segment, dead.stripe)))
+            .collect();
+        if gone.is_empty() {
+            return Ok(false);
         }
         let _feeding = self.feeding.lock();
-        feed::forget_dead_stripes(index, &dead)?;
-        Ok(dead.len() == PUNCH_MAX)
+        feed::forget_dead_stripes(index, &gone)?;
+        Ok(listed.len() == PUNCH_MAX)
+    }
+
+    /// True when everything in a stripe was named and freed, or dropped before it was named. Small files share stripes,
+    /// and one of them may be deleted before its neighbour is even published.
+    fn accounted(&self, segment: SegmentId, info: &StripeInfo, freed: u64) -> bool {
+        // What an earlier opening left unnamed stays so, once the index holds all that was recovered.
+        let earlier = segment.0 >> 32 < self.opened_sequence;
+        if earlier && self.index.last_txg() >= self.opened_txg {
+            return true;
+        }
+        let orphans = self.orphans.lock();
+        let (mut total, mut dropped) = (0, 0);
+        for (tag, address) in &info.extents {
+            let len = u64::from(tag.len).next_multiple_of(4096);
+            total += len;
+            if orphans.is_dropped(address) {
+                dropped += len;
+            }
+        }
+        freed + dropped >= total
     }
 
     /// Gives back stripes whose extents were all dropped before any row named them.
     fn punch_orphans(&self) -> Result<()> {
-        let dead = std::mem::take(&mut self.orphans.lock().dead);
-        let segments: BTreeSet<SegmentId> = dead.iter().map(|address| address.segment).collect();
+        let (segments, dropped) = self.orphans.lock().take_dead();
         for segment in segments {
             self.punch(segment, &|info| {
                 info.extents
                     .iter()
-                    .all(|(_, address)| dead.contains(address))
+                    .all(|(_, address)| dropped.contains(address))
             })?;
         }
         Ok(())
@@ -138,6 +174,7 @@ impl Engine {
         for info in stripes.iter().filter(|info| !info.punched) {
             if chosen(info) {
                 self.pool.punch_stripe(segment, info.stripe, info.blocks)?;
+                self.orphans.lock().forget(segment, info.stripe);
                 self.punched.fetch_add(1, Ordering::Relaxed);
             } else {
                 alive = true;

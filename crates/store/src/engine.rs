@@ -65,6 +65,8 @@ pub(crate) struct Engine {
     pub(crate) log_repairs: u64,
     /// The epoch of this opening; segments of earlier ones are as they will ever be.
     pub(crate) opened_sequence: u64,
+    /// The last group that was there when the store was opened.
+    pub(crate) opened_txg: Txg,
     /// Held for a moment by the feeder when it writes to the index, and by cleaning.
     pub(crate) feeding: Mutex<()>,
 }
@@ -133,7 +135,10 @@ struct Logged {
 pub(crate) struct Orphans {
     /// Bytes dropped so far. A part that was published never comes here, so only what is wholly dead adds up.
     dropped: HashMap<Address, u64>,
-    pub(crate) dead: BTreeSet<Address>,
+    /// Wholly dropped since cleaning last looked.
+    dead: BTreeSet<Address>,
+    /// Wholly dropped before; their stripes were still in use then.
+    mixed: BTreeSet<Address>,
 }
 
 /// Orphans that are remembered; the sweep after the next opening finds the others.
@@ -141,7 +146,7 @@ const ORPHANS_MAX: usize = 1 << 16;
 
 impl Orphans {
     fn drop_bytes(&mut self, address: Address, len: u64, whole: u64) {
-        if self.dropped.len() + self.dead.len() >= ORPHANS_MAX {
+        if self.dropped.len() + self.dead.len() + self.mixed.len() >= ORPHANS_MAX {
             return;
         }
         let dropped = self.dropped.entry(address).or_default();
@@ -149,6 +154,36 @@ impl Orphans {
         if *dropped >= whole {
             self.dropped.remove(&address);
             self.dead.insert(address);
+        }
+    }
+
+    pub(crate) fn is_dropped(&self, address: &Address) -> bool {
+        self.dead.contains(address) || self.mixed.contains(address)
+    }
+
+    /// The segments with newly dropped extents, and all dropped extents.
+    pub(crate) fn take_dead(&mut self) -> (BTreeSet<SegmentId>, BTreeSet<Address>) {
+        if self.dead.is_empty() {
+            return Default::default();
+        }
+        let dead = std::mem::take(&mut self.dead);
+        let segments = dead.iter().map(|address| address.segment).collect();
+        self.mixed.extend(dead);
+        (segments, self.mixed.clone())
+    }
+
+    /// Forgets the extents of a stripe that was given back.
+    pub(crate) fn forget(&mut self, segment: SegmentId, stripe: u32) {
+        let at = |offset| Address {
+            segment,
+            stripe,
+            offset,
+        };
+        for set in [&mut self.dead, &mut self.mixed] {
+            let gone: Vec<_> = set.range(at(0)..=at(u32::MAX)).copied().collect();
+            for address in gone {
+                set.remove(&address);
+            }
         }
     }
 }
@@ -169,6 +204,7 @@ impl Engine {
     pub(crate) fn new(parts: Parts) -> Self {
         let space = Space::new(&parts.options);
         let epoch = parts.pool.last_epoch();
+        let opened_txg = parts.last_txg;
         let opened_sequence = epoch.map_or(0, |epoch| u64::from(epoch.sequence));
         Self {
             space,
@@ -200,6 +236,7 @@ impl Engine {
             last_time: AtomicU64::new(parts.last_time.0),
             log_repairs: parts.log_repairs,
             opened_sequence,
+            opened_txg,
             feeding: Mutex::default(),
         }
     }

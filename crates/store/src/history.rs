@@ -3,6 +3,11 @@
 //! History holds every value that a kept instant saw or that another session ended, so an answer is exact at kept
 //! instants inside the window. Data rows of a dead object are answered as they were at its death until it is reaped.
 
+#![cfg_attr(
+    not(test),
+    allow(dead_code, reason = "for browsing the past; tests use it")
+)]
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

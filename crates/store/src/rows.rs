@@ -26,7 +26,7 @@ pub(crate) const JOBS: Table = Table(203);
 pub(crate) const SETTINGS: Table = Table(204);
 /// Address → count of rows naming the extent, only above one.
 pub(crate) const REFERENCES: Table = Table(210);
-/// (Segment, stripe) → live bytes, only above zero.
+/// (Segment, stripe) → [`StripeRow`], until the stripe is given back.
 pub(crate) const STRIPES: Table = Table(211);
 /// Second → the last transaction group of it.
 pub(crate) const INSTANTS: Table = Table(212);
@@ -96,7 +96,7 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
     }
-    out.push(value as u8 & 0x7f);
+    out.push((value & 0x7f) as u8);
 }
 
 /// A row's value with who wrote it and when.
@@ -311,6 +311,33 @@ pub(crate) fn decode_stripe_key(key: &[u8]) -> Result<(SegmentId, u32)> {
     whole("stripe", key, |r| Ok((SegmentId(be_u64(r)?), be_u32(r)?)))
 }
 
+/// How much of a stripe is in use, and how much of it was once named and is not any more. What is in neither was not
+/// named yet: a stripe may be given back only when its freed bytes account for all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct StripeRow {
+    pub(crate) live: u64,
+    pub(crate) freed: u64,
+}
+
+impl StripeRow {
+    /// Live bytes, freed bytes, as varints.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(8);
+        put_varint(&mut out, self.live);
+        put_varint(&mut out, self.freed);
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        whole("stripe", bytes, |r| {
+            Ok(Self {
+                live: r.varint()?,
+                freed: r.varint()?,
+            })
+        })
+    }
+}
+
 /// Key of [`DEAD_STRIPES`].
 pub(crate) fn dead_stripe_key(dead: DeadStripe) -> [u8; 20] {
     let mut key = [0; 20];
@@ -412,6 +439,13 @@ pub(crate) fn encode_change(out: &mut Vec<u8>, change: &Change) {
     }
 }
 
+#[cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        reason = "for browsing the past and for status; tests use it"
+    )
+)]
 fn decode_change(r: &mut Reader<'_>) -> Parse<Change> {
     let aspect = r.u8()?;
     let (inode, session) = (Inode(r.varint()?), SessionId(r.varint()?));
@@ -434,6 +468,13 @@ fn decode_change(r: &mut Reader<'_>) -> Parse<Change> {
     })
 }
 
+#[cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        reason = "for browsing the past and for status; tests use it"
+    )
+)]
 pub(crate) fn decode_changes(bytes: &[u8]) -> Result<Vec<Change>> {
     let mut reader = Reader::new(bytes);
     let mut changes = Vec::new();

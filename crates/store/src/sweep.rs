@@ -69,8 +69,8 @@ impl Engine {
         let listed = feed::dead_stripes(self.index.as_ref(), Txg(u64::MAX), usize::MAX)?;
         let listed: BTreeSet<u32> = listed
             .iter()
-            .filter(|dead| dead.segment == segment)
-            .map(|dead| dead.stripe)
+            .filter(|listed| listed.dead.segment == segment)
+            .map(|listed| listed.dead.stripe)
             .collect();
         let mut live = BTreeSet::new();
         let (start, end) = (
@@ -79,7 +79,10 @@ impl Engine {
         );
         self.index
             .snapshot()
-            .scan(rows::STRIPES, &start, Some(&end), &mut |key, _| {
+            .scan(rows::STRIPES, &start, Some(&end), &mut |key, value| {
+                if rows::StripeRow::decode(value)?.live == 0 {
+                    return Ok(true);
+                }
                 live.insert(rows::decode_stripe_key(key)?.1);
                 Ok(true)
             })?;

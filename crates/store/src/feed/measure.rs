@@ -39,7 +39,7 @@ fn put(rows: &mut Rows, txg: u64, table: Table, key: Vec<u8>, value: Vec<u8>) {
 }
 
 fn data_rows(rows: &mut Rows, txg: u64, file: u64) {
-    let object = ObjectId::data(Inode(1 << 20 | file));
+    let object = ObjectId::data(Inode((1 << 20) | file));
     let head = HeadRow {
         head: DataHead {
             size: 8192,
@@ -60,7 +60,7 @@ fn data_rows(rows: &mut Rows, txg: u64, file: u64) {
         ..address
     };
     let address = Address {
-        segment: SegmentId(txg << 32 | file / 128_000),
+        segment: SegmentId((txg << 32) | (file / 128_000)),
         ..address
     };
     let extent = ExtentRow {
@@ -81,7 +81,7 @@ fn data_rows(rows: &mut Rows, txg: u64, file: u64) {
         rows,
         txg,
         Table(2),
-        (1_u64 << 20 | file).to_be_bytes().to_vec(),
+        ((1_u64 << 20) | file).to_be_bytes().to_vec(),
         vec![txg as u8; 96],
     );
 }
@@ -94,7 +94,7 @@ fn name_row(rows: &mut Rows, txg: u64, file: u64) {
         txg,
         Table(1),
         key,
-        (1 << 20 | file).to_be_bytes().to_vec(),
+        ((1_u64 << 20) | file).to_be_bytes().to_vec(),
     );
 }
 

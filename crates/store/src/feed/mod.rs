@@ -12,7 +12,7 @@ use strongroom_device::Timestamp;
 use strongroom_pool::{Address, SegmentId, Txg};
 
 use crate::index::{Index, WriteTxn};
-use crate::rows;
+use crate::rows::{self, StripeRow};
 use crate::{Aspect, Inode, ObjectId, Result, SessionId, StoreError, Table};
 use bytes::Bytes;
 use chains::Chains;
@@ -78,7 +78,8 @@ pub(crate) struct FeedOptions {
 }
 
 /// A stripe in which nothing is alive any more. It may be punched once every index copy holds `txg` and no snapshot
-/// older than it is held; it stays listed (see [`dead_stripes`]) until [`forget_dead_stripes`].
+/// older than it is held, and if its freed bytes account for all that it holds (see [`Listed`]); it stays on the list of
+/// [`dead_stripes`] until [`forget_dead_stripes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DeadStripe {
     pub(crate) txg: Txg,
@@ -192,33 +193,41 @@ fn write_changes(write: &mut dyn WriteTxn, txgs: &[TxgInfo<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// Stripes found dead and not yet punched, oldest first, at most `limit`, dead at or before `up_to`.
-pub(crate) fn dead_stripes(index: &dyn Index, up_to: Txg, limit: usize) -> Result<Vec<DeadStripe>> {
+/// A stripe on the list of the dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) dead: DeadStripe,
+    /// Bytes of its extents that were named once and are free now. When they are fewer than the stripe holds, the rest
+    /// may be on its way to be named: the stripe must stay.
+    pub(crate) freed: u64,
+}
+
+/// Stripes found dead and not yet given back, oldest first, at most `limit`, dead at or before `up_to`.
+pub(crate) fn dead_stripes(index: &dyn Index, up_to: Txg, limit: usize) -> Result<Vec<Listed>> {
     let snapshot = index.snapshot();
     let mut dead = Vec::new();
-    if limit == 0 {
-        return Ok(dead);
-    }
     let end = up_to.0.saturating_add(1).to_be_bytes();
     snapshot.scan(rows::DEAD_STRIPES, &[], Some(&end), &mut |key, _| {
         dead.push(rows::decode_dead_stripe_key(key)?);
-        Ok(dead.len() < limit)
+        Ok(true)
     })?;
-    // A stripe can come to life again when another of its extents is published later.
-    let mut kept = Vec::with_capacity(dead.len());
-    for stripe in dead {
-        let live = snapshot.get(
-            rows::STRIPES,
-            &rows::stripe_key(stripe.segment, stripe.stripe),
-        )?;
-        if live.is_none() {
-            kept.push(stripe);
+    let mut listed = Vec::new();
+    for dead in dead {
+        let row = snapshot.get(rows::STRIPES, &rows::stripe_key(dead.segment, dead.stripe))?;
+        let row = row.map_or(Ok(StripeRow::default()), |row| StripeRow::decode(&row))?;
+        // It came to life again when another of its extents was named, and is listed again when that dies.
+        if row.live == 0 {
+            let freed = row.freed;
+            listed.push(Listed { dead, freed });
+        }
+        if listed.len() >= limit {
+            break;
         }
     }
-    Ok(kept)
+    Ok(listed)
 }
 
-/// Takes punched stripes off the list.
+/// Forgets stripes that were given back.
 pub(crate) fn forget_dead_stripes(index: &dyn Index, punched: &[DeadStripe]) -> Result<()> {
     index.write(&mut |write| {
         let mut old = Vec::new();
@@ -228,6 +237,8 @@ pub(crate) fn forget_dead_stripes(index: &dyn Index, punched: &[DeadStripe]) -> 
                 &rows::dead_stripe_key(*stripe),
                 &mut old,
             )?;
+            let key = rows::stripe_key(stripe.segment, stripe.stripe);
+            write.remove(rows::STRIPES, &key, &mut old)?;
         }
         Ok(())
     })

@@ -9,7 +9,7 @@ use super::{DeadObject, DeadStripe};
 use crate::index::WriteTxn;
 use crate::rows::{
     self, DEAD_STRIPES, EXTENTS, ExtentRow, HEADS, Header, INLINE, MAKERS, META, REFERENCES,
-    STRIPES,
+    STRIPES, StripeRow,
 };
 use crate::{Result, SessionId, Table};
 
@@ -37,6 +37,12 @@ pub(crate) struct Tally {
     present: i64,
     graves: i64,
     makers: HashMap<SessionId, i64>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct StripeDelta {
+    live: i64,
+    freed: u64,
 }
 
 /// What became of the counts.
@@ -156,25 +162,27 @@ impl Tally {
     /// Writes the new counts, all absolute; tells what nobody refers to any more.
     pub(crate) fn settle(self, write: &mut dyn WriteTxn, txg: Txg) -> Result<Settled> {
         let mut settled = Settled::default();
-        let mut stripes: BTreeMap<(SegmentId, u32), i64> = BTreeMap::new();
+        let mut stripes: BTreeMap<(SegmentId, u32), StripeDelta> = BTreeMap::new();
         let mut live = 0;
         for (address, delta) in &self.extents {
             let change = settle_extent(write, *address, *delta)?;
-            *stripes
+            let stripe = stripes
                 .entry((address.segment, address.stripe))
-                .or_default() += change.bytes;
+                .or_default();
+            stripe.live += change.bytes;
             live += change.bytes;
             if change.freed {
+                stripe.freed += occupied(delta.whole).unsigned_abs();
                 settled.freed.push(*address);
             }
         }
-        for ((segment, stripe), bytes) in stripes {
+        for ((segment, stripe), delta) in stripes {
             let dead = DeadStripe {
                 txg,
                 segment,
                 stripe,
             };
-            if settle_stripe(write, dead, bytes)? {
+            if settle_stripe(write, dead, delta)? {
                 settled.dead_stripes.push(dead);
             }
         }
@@ -251,19 +259,25 @@ fn panic_negative(address: Address, before: u64, rows: i64) -> u64 {
     panic!("extent {address:?} had {before} references and lost {rows}")
 }
 
-/// Adds to a stripe's live bytes; true when nothing is alive in it any more.
-fn settle_stripe(write: &mut dyn WriteTxn, stripe: DeadStripe, bytes: i64) -> Result<bool> {
-    let key = rows::stripe_key(stripe.segment, stripe.stripe);
-    let live = add_to(write, STRIPES, &key, bytes)?;
-    if live == 0 {
-        write.insert(
-            DEAD_STRIPES,
-            &rows::dead_stripe_key(stripe),
-            &[],
-            &mut Vec::new(),
-        )?;
+/// Adds to a stripe's counts; true when nothing that was named is alive in it any more.
+fn settle_stripe(write: &mut dyn WriteTxn, stripe: DeadStripe, delta: StripeDelta) -> Result<bool> {
+    if delta.live == 0 && delta.freed == 0 {
+        return Ok(false);
     }
-    Ok(live == 0)
+    let key = rows::stripe_key(stripe.segment, stripe.stripe);
+    let row = write.get(STRIPES, &key)?;
+    let mut row = row.map_or(Ok(StripeRow::default()), |row| StripeRow::decode(&row))?;
+    let live = row.live.checked_add_signed(delta.live);
+    assert!(live.is_some(), "a stripe's live bytes fell below zero");
+    row.live = live.unwrap_or_default();
+    row.freed = row.freed.saturating_add(delta.freed);
+    let mut old = Vec::new();
+    write.insert(STRIPES, &key, &row.encode(), &mut old)?;
+    if row.live == 0 {
+        let key = rows::dead_stripe_key(stripe);
+        write.insert(DEAD_STRIPES, &key, &[], &mut old)?;
+    }
+    Ok(row.live == 0)
 }
 
 /// Adds to a row that is one number; a row of zero is removed. Tells the sum.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use strongroom_pool::Txg;
 
-use super::{Index, IndexStatus, Snapshot, WriteTxn};
+use super::{Index, IndexStatus, Row, Snapshot, Visit, WriteTxn};
 use crate::{Result, Table};
 
 type Rows = BTreeMap<(Table, Vec<u8>), Bytes>;
@@ -63,7 +63,7 @@ impl MemoryState {
         table: Table,
         start: &[u8],
         end: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
+        visit: Visit<'_>,
     ) -> Result<()> {
         for ((of, key), value) in self.rows.range((table, start.to_vec())..) {
             if *of != table || end.is_some_and(|end| key.as_slice() >= end) || !visit(key, value)? {
@@ -73,7 +73,7 @@ impl MemoryState {
         Ok(())
     }
 
-    fn last(&self, table: Table, before: Option<&[u8]>) -> Option<(Bytes, Bytes)> {
+    fn last(&self, table: Table, before: Option<&[u8]>) -> Option<Row> {
         let end = before.map_or((Table(table.0 + 1), Vec::new()), |before| {
             (table, before.to_vec())
         });
@@ -98,17 +98,11 @@ impl Snapshot for MemoryState {
         Ok(self.rows.get(&(table, key.to_vec())).cloned())
     }
 
-    fn scan(
-        &self,
-        table: Table,
-        start: &[u8],
-        end: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
-    ) -> Result<()> {
+    fn scan(&self, table: Table, start: &[u8], end: Option<&[u8]>, visit: Visit<'_>) -> Result<()> {
         self.visit(table, start, end, visit)
     }
 
-    fn last_row(&self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>> {
+    fn last_row(&self, table: Table, before: Option<&[u8]>) -> Result<Option<Row>> {
         Ok(self.last(table, before))
     }
 }
@@ -141,12 +135,12 @@ impl WriteTxn for MemoryState {
         table: Table,
         start: &[u8],
         end: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
+        visit: Visit<'_>,
     ) -> Result<()> {
         self.visit(table, start, end, visit)
     }
 
-    fn last_row(&mut self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>> {
+    fn last_row(&mut self, table: Table, before: Option<&[u8]>) -> Result<Option<Row>> {
         Ok(self.last(table, before))
     }
 

@@ -25,6 +25,12 @@ pub(crate) use memory::MemoryIndex;
 pub(crate) use pages::{FailureHook, PageHome, PageStatus};
 pub(crate) use tree::{IndexOptions, RedbIndex};
 
+/// Is shown a row's key and value; false ends the scan.
+pub(crate) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<bool>;
+
+/// A key and its value.
+pub(crate) type Row = (Bytes, Bytes);
+
 /// Rows by (table, key), fed whole transaction groups.
 pub(crate) trait Index: Send + Sync + Debug {
     /// The newest state. It stays readable, and what it names stays in place, while it is held.
@@ -42,25 +48,47 @@ pub(crate) trait Index: Send + Sync + Debug {
     /// Brings the leaves of these keys (sorted) into the cache, in parallel, where that pays.
     fn prefetch(&self, keys: &[(Table, &[u8])]);
     /// Compares every page with its checksum on every copy and repairs what it can.
+    #[cfg_attr(
+        not(test),
+        allow(
+            dead_code,
+            reason = "for browsing the past and for status; tests use it"
+        )
+    )]
     fn scrub(&self) -> Result<()>;
+    #[cfg_attr(
+        not(test),
+        allow(
+            dead_code,
+            reason = "for browsing the past and for status; tests use it"
+        )
+    )]
     fn status(&self) -> IndexStatus;
 }
 
 /// A state of the index that does not change while it is held.
 pub(crate) trait Snapshot: Send + Sync + Debug {
+    #[cfg_attr(
+        not(test),
+        allow(
+            dead_code,
+            reason = "for browsing the past and for status; tests use it"
+        )
+    )]
     fn last_txg(&self) -> Txg;
     /// The stored value with its header.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>>;
     /// Shows rows with `start <= key` and, if given, `key < end`, in order, until `visit` returns false.
-    fn scan(
-        &self,
-        table: Table,
-        start: &[u8],
-        end: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
-    ) -> Result<()>;
+    fn scan(&self, table: Table, start: &[u8], end: Option<&[u8]>, visit: Visit<'_>) -> Result<()>;
     /// The last row of a table, or the last before a key.
-    fn last_row(&self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>>;
+    #[cfg_attr(
+        not(test),
+        allow(
+            dead_code,
+            reason = "for browsing the past and for status; tests use it"
+        )
+    )]
+    fn last_row(&self, table: Table, before: Option<&[u8]>) -> Result<Option<Row>>;
 }
 
 /// The present inside one write.
@@ -76,10 +104,10 @@ pub(crate) trait WriteTxn {
         table: Table,
         start: &[u8],
         end: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
+        visit: Visit<'_>,
     ) -> Result<()>;
     /// The last row of a table, or the last before a key.
-    fn last_row(&mut self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>>;
+    fn last_row(&mut self, table: Table, before: Option<&[u8]>) -> Result<Option<Row>>;
     /// The last transaction group held before this write.
     fn last_txg(&self) -> Txg;
     /// Says which group the index holds once this write is done.
@@ -88,6 +116,13 @@ pub(crate) trait WriteTxn {
 
 /// What the engine is doing.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        reason = "for browsing the past and for status; tests use it"
+    )
+)]
 pub(crate) struct IndexStatus {
     /// Bytes that the index takes on one copy.
     pub(crate) bytes: u64,
@@ -99,26 +134,4 @@ pub(crate) struct IndexStatus {
 /// A row with its header taken off.
 pub(crate) fn get_row(snapshot: &dyn Snapshot, table: Table, key: &[u8]) -> Result<Option<Stored>> {
     snapshot.get(table, key)?.map(Stored::decode).transpose()
-}
-
-/// At most `limit` rows with `start <= key < end`, in order, with their headers taken off.
-pub(crate) fn scan_rows(
-    snapshot: &dyn Snapshot,
-    table: Table,
-    start: &[u8],
-    end: &[u8],
-    limit: usize,
-) -> Result<Vec<(Bytes, Stored)>> {
-    let mut rows = Vec::new();
-    if limit == 0 {
-        return Ok(rows);
-    }
-    snapshot.scan(table, start, Some(end), &mut |key, value| {
-        rows.push((
-            Bytes::copy_from_slice(key),
-            Stored::decode(Bytes::copy_from_slice(value))?,
-        ));
-        Ok(rows.len() < limit)
-    })?;
-    Ok(rows)
 }

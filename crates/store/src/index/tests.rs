@@ -217,8 +217,7 @@ fn flips_in_one_copy_are_read_around_and_repaired() {
         let path = disk
             .paths()
             .into_iter()
-            .filter(|path| path.contains("pages"))
-            .next()
+            .find(|path| path.contains("pages"))
             .unwrap();
         let len = disk.contents(&path).unwrap().len();
         for _ in 0..200 {

@@ -72,16 +72,16 @@ impl std::fmt::Debug for RedbIndex {
 
 /// An error of redb; one that our pages gave comes back as it was.
 fn engine(error: impl Into<redb::Error>) -> StoreError {
-    match error.into() {
-        redb::Error::Io(io) => match io.downcast::<StoreError>() {
-            Ok(error) => error,
-            Err(io) => StoreError::Corrupt {
+    let error = error.into();
+    if let redb::Error::Io(io) = error {
+        return io
+            .downcast::<StoreError>()
+            .unwrap_or_else(|io| StoreError::Corrupt {
                 what: format!("index: {io}"),
-            },
-        },
-        other => StoreError::Corrupt {
-            what: format!("index: {other}"),
-        },
+            });
+    }
+    StoreError::Corrupt {
+        what: format!("index: {error}"),
     }
 }
 

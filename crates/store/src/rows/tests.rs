@@ -135,6 +135,16 @@ fn all() -> Vec<(&'static str, Vec<u8>, Decode, bool)> {
             true,
         ),
         (
+            "stripe",
+            StripeRow {
+                live: 1 << 20,
+                freed: 4096,
+            }
+            .encode(),
+            |b| StripeRow::decode(b).is_ok(),
+            true,
+        ),
+        (
             "instant",
             instant.encode(),
             |b| InstantRow::decode(b).is_ok(),

@@ -9,7 +9,11 @@ use crate::feed::chains::Expiry;
 use crate::index::Snapshot;
 use crate::rows::{
     self, CHANGES, EXPIRY, GRAVES, GraveRow, HISTORY, HistoryKey, HistoryRow, INSTANTS, InstantRow,
+    META,
 };
+
+/// Key of [`META`]: the last group behind the every-second window.
+const META_BEHIND: &[u8] = b"behind";
 
 /// An instant outside the every-second window that stays.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +24,7 @@ struct Coarse {
 
 /// The part of the past that the every-second window has left behind.
 struct Behind {
-    /// The last second of it; later ones are not looked at in this call.
+    /// The last second of it.
     second: u64,
     /// The last group of it.
     txg: Txg,
@@ -65,9 +69,7 @@ pub(super) fn expire(pass: &mut Pass<'_>, schedule: &Schedule, now: Timestamp) -
     let Some(edge) = edge(schedule, now) else {
         return Ok(());
     };
-    let Some(behind) = thin_instants(pass, schedule, now, edge)? else {
-        return Ok(());
-    };
+    let behind = thin_instants(pass, schedule, now, edge)?;
     expire_values(pass, schedule, now, &behind)?;
     let changes = pass.first_rows(CHANGES, &[], |key, _| {
         Ok(rows::decode_change_key(key)?.0 <= behind.txg)
@@ -93,27 +95,22 @@ fn thin_instants(
     schedule: &Schedule,
     now: Timestamp,
     edge: u64,
-) -> Result<Option<Behind>> {
-    let mut next_one = None;
-    let found = pass.first_rows(INSTANTS, &[], |key, value| {
-        let inside = rows::decode_number_key(key)? <= edge;
-        if !inside {
-            next_one = Some(InstantRow::decode(value)?.txg);
-        }
-        Ok(inside)
-    })?;
-    let mut instants = Vec::with_capacity(found.len());
-    for (key, value) in &found {
+) -> Result<Behind> {
+    let (mut instants, mut next_one) = (Vec::new(), None);
+    pass.write.scan(INSTANTS, &[], None, &mut |key, value| {
         let second = rows::decode_number_key(key)?;
-        instants.push(Coarse {
+        let instant = Coarse {
             txg: InstantRow::decode(value)?.txg,
             second,
-        });
-    }
-    let Some(last) = instants.last().copied() else {
-        return Ok(None);
-    };
-    // The budget may have ended the list early: what comes after it is not known, so the last one stays for now.
+        };
+        if second <= edge {
+            instants.push(instant);
+        } else {
+            next_one = Some(instant.txg);
+        }
+        Ok(second <= edge)
+    })?;
+    let txg = note_behind(pass, instants.last().map(|last: &Coarse| last.txg))?;
     let mut coarse = Vec::new();
     for (number, instant) in instants.iter().enumerate() {
         let next = instants.get(number + 1);
@@ -123,25 +120,39 @@ fn thin_instants(
                 next.is_none_or(|next| next.second / width != instant.second / width)
             }
         };
-        if keeps {
+        // What the budget does not reach stays for now.
+        if keeps || !pass.spend() {
             coarse.push(*instant);
-        } else {
-            pass.write
-                .remove(INSTANTS, &rows::number_key(instant.second), &mut Vec::new())?;
-            pass.freed.rows += 1;
+            continue;
         }
+        let key = rows::number_key(instant.second);
+        pass.write.remove(INSTANTS, &key, &mut Vec::new())?;
+        pass.freed.rows += 1;
     }
     let horizon = coarse
         .first()
         .map(|first| first.txg)
         .or(next_one)
-        .unwrap_or(last.txg);
-    Ok(Some(Behind {
-        second: last.second,
-        txg: last.txg,
+        .unwrap_or(txg);
+    Ok(Behind {
+        second: edge,
+        txg,
         coarse,
         horizon,
-    }))
+    })
+}
+
+/// The last group behind the window, remembered for the calls after the one that removed its instant.
+fn note_behind(pass: &mut Pass<'_>, found: Option<Txg>) -> Result<Txg> {
+    let known = pass.write.get(META, META_BEHIND)?;
+    let known = Txg(known.map_or(Ok(0), |known| rows::decode_number(&known))?);
+    let behind = found.map_or(known, |found| found.max(known));
+    if behind > known {
+        let value = rows::encode_number(behind.0);
+        pass.write
+            .insert(META, META_BEHIND, &value, &mut Vec::new())?;
+    }
+    Ok(behind)
 }
 
 /// Removes values that no remaining instant sees; the others are listed to be looked at again.

@@ -210,6 +210,13 @@ impl Pass<'_> {
 }
 
 /// The client session that made the most history, and how many bytes.
+#[cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        reason = "for browsing the past and for status; tests use it"
+    )
+)]
 pub(crate) fn largest_maker(snapshot: &dyn Snapshot) -> Result<Option<(SessionId, u64)>> {
     let mut largest = None;
     snapshot.scan(MAKERS, &[], None, &mut |key, value| {

@@ -83,7 +83,7 @@ impl Times {
         let first = self.0.first()?;
         let place = self.0.partition_point(|(txg, _)| *txg < group);
         let (_, second) = self.0.get(place).or(self.0.last())?;
-        (group > first.0 || group == first.0).then_some(*second)
+        (group >= first.0).then_some(*second)
     }
 
     /// True when a value stood less than `life` seconds.

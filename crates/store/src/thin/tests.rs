@@ -99,7 +99,7 @@ fn coarser_levels_keep_one_instant_each() {
         every_hour: Duration::from_secs(10_800),
         ..schedule
     };
-    for n in 0..400_u64 {
+    for n in 0..450_u64 {
         writer.group(60 * SECOND / 2);
         writer.set(1, NAMES, &[1; 8], Some(&n.to_be_bytes()));
         writer.feed();

@@ -8,7 +8,7 @@ use redb::{ReadOnlyTable, ReadableDatabase};
 use strongroom_pool::Txg;
 
 use super::{META_LAST, Opened, ROWS, Shared, engine, tree_key};
-use crate::index::Snapshot;
+use crate::index::{Row, Snapshot, Visit};
 use crate::rows;
 use crate::{Result, Table};
 
@@ -27,8 +27,6 @@ impl std::fmt::Debug for TreeSnapshot {
             .finish_non_exhaustive()
     }
 }
-
-type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<bool>;
 
 /// How far a scan got when the engine failed.
 enum Broken {
@@ -70,7 +68,7 @@ impl TreeSnapshot {
         Ok(value.map(|value| Bytes::copy_from_slice(value.value())))
     }
 
-    fn last(&self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>> {
+    fn last(&self, table: Table, before: Option<&[u8]>) -> Result<Option<Row>> {
         let to = range_end(table, before);
         let range = (
             Bound::Included(&[table.0][..]),
@@ -119,7 +117,7 @@ impl TreeSnapshot {
 /// The last row of a range of the shared tree.
 pub(super) fn last_of(
     mut range: redb::Range<'_, &'static [u8], &'static [u8]>,
-) -> Result<Option<(Bytes, Bytes)>> {
+) -> Result<Option<Row>> {
     let Some(row) = range.next_back() else {
         return Ok(None);
     };
@@ -195,7 +193,7 @@ impl Snapshot for TreeSnapshot {
         }
     }
 
-    fn last_row(&self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>> {
+    fn last_row(&self, table: Table, before: Option<&[u8]>) -> Result<Option<Row>> {
         match self.last(table, before) {
             Ok(row) => Ok(row),
             Err(error) => match self.successor() {

@@ -8,7 +8,7 @@ use strongroom_pool::Txg;
 
 use super::reader::{last_of, range_end};
 use super::{META_LAST, META_VERSION, engine, tree_key};
-use crate::index::WriteTxn;
+use crate::index::{Row, Visit, WriteTxn};
 use crate::rows;
 use crate::{Result, StoreError, Table};
 
@@ -87,7 +87,7 @@ impl WriteTxn for TreeWrite<'_> {
         table: Table,
         start: &[u8],
         end: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>,
+        visit: Visit<'_>,
     ) -> Result<()> {
         tree_key(&mut self.key, table, start);
         let to = range_end(table, end);
@@ -105,7 +105,7 @@ impl WriteTxn for TreeWrite<'_> {
         Ok(())
     }
 
-    fn last_row(&mut self, table: Table, before: Option<&[u8]>) -> Result<Option<(Bytes, Bytes)>> {
+    fn last_row(&mut self, table: Table, before: Option<&[u8]>) -> Result<Option<Row>> {
         let to = range_end(table, before);
         let range = (
             Bound::Included(&[table.0][..]),
