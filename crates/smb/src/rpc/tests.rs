@@ -1,5 +1,10 @@
 //! Whole conversations on a pipe.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "the numbers are the test's own"
+)]
+
 use super::*;
 use crate::wire::codec::{Put, Reader, len16, len32};
 use crate::wire::utf16::put_utf16;
