@@ -12,8 +12,6 @@ mod read;
 mod records;
 mod sums;
 mod sync;
-#[cfg(test)]
-mod tests;
 
 use std::collections::HashMap;
 use std::io;
