@@ -45,6 +45,20 @@ impl Server {
         Ok(server)
     }
 
+    /// As [`Server::create`] on one disk, on the standard port of a loopback address of its own, for clients that cannot
+    /// be told another port. Needs root.
+    pub fn create_on_standard_port(directory: &Path) -> Result<Server> {
+        let number = std::process::id().to_be_bytes();
+        let address = SocketAddr::from(([127, 77, number[2], number[3]], 445));
+        let arguments = vec!["--disk".into(), directory.join("disk-0").into_os_string()];
+        let server = Server::start_with(&directory.join("data"), address, arguments)?;
+        server.admin_with_input(
+            &["user", "add", USER, "--password-stdin", "--admin"],
+            PASSWORD,
+        )?;
+        Ok(server)
+    }
+
     /// Starts on a pool made before.
     pub fn start(directory: &Path) -> Result<Server> {
         Server::start_with(&directory.join("data"), free_address()?, Vec::new())

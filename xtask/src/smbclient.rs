@@ -16,10 +16,25 @@ pub fn run(server: &Server, commands: &str) -> Result<String> {
 
 /// Runs commands and gives whatever came of it.
 pub fn attempt(server: &Server, share: &str, password: &str, commands: &str) -> Result<Output> {
-    command(server, share, password)
-        .args(["--command", commands])
-        .output()
-        .context(MISSING)
+    attempt_as(server, share, USER, password, commands)
+}
+
+/// The same as another user.
+pub fn attempt_as(
+    server: &Server,
+    share: &str,
+    user: &str,
+    password: &str,
+    commands: &str,
+) -> Result<Output> {
+    let mut command = command(server, share);
+    command.args([
+        "--user",
+        &format!("{user}%{password}"),
+        "--command",
+        commands,
+    ]);
+    command.output().context(MISSING)
 }
 
 /// Copies everything below a local directory into a directory of the share.
@@ -42,13 +57,12 @@ pub fn get_tree(server: &Server, source: &str, local: &Path) -> Result<()> {
 
 const MISSING: &str = "cannot run smbclient (apt install smbclient)";
 
-fn command(server: &Server, share: &str, password: &str) -> Command {
+fn command(server: &Server, share: &str) -> Command {
     let address = server.address();
     let mut command = Command::new(tool("smbclient"));
     command
         .arg(format!("//{}/{share}", address.ip()))
         .args(["--port", &address.port().to_string()])
-        .args(["--user", &format!("{USER}%{password}")])
         .args(["--configfile", "/dev/null", "--debuglevel", "0"]);
     command
 }

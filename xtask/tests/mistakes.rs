@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 
 use xtask::process::is_root;
 use xtask::server::{SHARE, Server, program};
-use xtask::smbclient::attempt;
+use xtask::smbclient::{attempt, attempt_as};
 
 fn serve(arguments: &[&str]) -> Output {
     let mut command = Command::new(program().unwrap());
@@ -235,9 +235,19 @@ fn a_share_can_be_read_only_and_for_some_users() {
             || said.contains("NT_STATUS_MEDIA_WRITE_PROTECTED"),
         "{said}"
     );
-    let denied = attempt(&server, "ann-only", xtask::server::PASSWORD, "ls").unwrap();
+    server
+        .admin_with_input(
+            &["user", "add", "bob", "--password-stdin"],
+            "bob's own 9 words",
+        )
+        .unwrap();
+    let bob = |share| attempt_as(&server, share, "bob", "bob's own 9 words", "ls").unwrap();
+    assert!(bob(SHARE).status.success());
+    let denied = bob("ann-only");
     let said = String::from_utf8_lossy(&denied.stdout) + String::from_utf8_lossy(&denied.stderr);
     assert!(said.contains("NT_STATUS_ACCESS_DENIED"), "{said}");
+    let ann = attempt_as(&server, "ann-only", "ann", "ann's own 9 words", "ls").unwrap();
+    assert!(ann.status.success());
     assert!(
         server
             .admin(&["share", "list"])

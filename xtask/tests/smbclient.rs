@@ -126,7 +126,8 @@ fn lists_the_shares() {
 
 #[test]
 fn sets_and_shows_an_access_control_list() {
-    let (place, server) = server();
+    let place = tempfile::tempdir().unwrap();
+    let server = Server::create_on_standard_port(place.path()).unwrap();
     let sent = place.path().join("sent");
     fs::write(&sent, "hello").unwrap();
     run(&server, &format!("put {} one", sent.display())).unwrap();
@@ -134,12 +135,7 @@ fn sets_and_shows_an_access_control_list() {
     let acls = |arguments: &[&str]| {
         let output = std::process::Command::new("smbcacls")
             .args([&format!("//{}/{SHARE}", address.ip()), "one"])
-            .args([
-                "--port",
-                &address.port().to_string(),
-                "--configfile",
-                "/dev/null",
-            ])
+            .args(["--configfile", "/dev/null"])
             .args(["--user", &format!("{}%{PASSWORD}", xtask::server::USER)])
             .args(arguments)
             .output()

@@ -13,8 +13,17 @@ impl Vfs {
         handle.require(AccessMask::WRITE_ATTRIBUTES)?;
         handle.require_writable_share()?;
         self.freeze(handle, &times);
-        let SetTimes { created, accessed, modified, changed, .. } = times;
-        if [created, accessed, modified, changed].iter().all(Option::is_none) {
+        let SetTimes {
+            created,
+            accessed,
+            modified,
+            changed,
+            ..
+        } = times;
+        if [created, accessed, modified, changed]
+            .iter()
+            .all(Option::is_none)
+        {
             return Ok(());
         }
         self.store.throttle().await;
@@ -41,7 +50,10 @@ impl Vfs {
         if attr.is_directory() {
             return Ok(());
         }
-        let written = self.store.head_if_exists(object)?.is_some_and(|head| head.mtime.0 != 0);
+        let written = self
+            .store
+            .head_if_exists(object)?
+            .is_some_and(|head| head.mtime.0 != 0);
         let exact = time.to_timestamp().filter(|exact| exact.0 != 0);
         attr.flags.set(AttrFlags::OWN_MODIFIED, exact.is_none());
         if let Some(exact) = exact.filter(|_| written) {
@@ -67,7 +79,11 @@ impl Vfs {
             return Ok(());
         }
         let is_directory = handle.node.is_directory();
-        let wrong = if is_directory { DosAttributes::TEMPORARY } else { DosAttributes::DIRECTORY };
+        let wrong = if is_directory {
+            DosAttributes::TEMPORARY
+        } else {
+            DosAttributes::DIRECTORY
+        };
         if attributes.contains(wrong) {
             return Err(VfsError::InvalidParameter);
         }
@@ -112,5 +128,8 @@ fn times_filter(times: &SetTimes) -> WatchFilter {
         (times.modified.is_some(), WatchFilter::LAST_WRITE),
         (times.changed.is_some(), WatchFilter::ATTRIBUTES),
     ];
-    parts.iter().filter(|(given, _)| *given).fold(WatchFilter(0), |all, (_, part)| all.union(*part))
+    parts
+        .iter()
+        .filter(|(given, _)| *given)
+        .fold(WatchFilter(0), |all, (_, part)| all.union(*part))
 }

@@ -44,7 +44,9 @@ impl Vfs {
             self.watches.handle_closed(node.inode, handle.id);
         }
         let leaving = self.leave(handle)?;
-        let Some(link) = leaving.link else { return Ok(()) };
+        let Some(link) = leaving.link else {
+            return Ok(());
+        };
         if handle.wrote.load(Ordering::Acquire) {
             self.tell_written(handle, &link);
         }
@@ -80,7 +82,11 @@ impl Vfs {
         if !remove_name && !purge && !state.gone {
             self.settle(handle, &mut state)?;
         }
-        Ok(Leaving { link: Some(link), remove_name, purge })
+        Ok(Leaving {
+            link: Some(link),
+            remove_name,
+            purge,
+        })
     }
 
     /// Writes what writing left behind in memory: the change time, the archive attribute, the charge.
@@ -113,11 +119,21 @@ impl Vfs {
         }
         let resized = handle.resized.load(Ordering::Acquire);
         if handle.stream == 0 {
-            let size = if resized { WatchFilter::SIZE } else { WatchFilter(0) };
-            let filter = WatchFilter::LAST_WRITE.union(size).union(WatchFilter::ATTRIBUTES);
+            let size = if resized {
+                WatchFilter::SIZE
+            } else {
+                WatchFilter(0)
+            };
+            let filter = WatchFilter::LAST_WRITE
+                .union(size)
+                .union(WatchFilter::ATTRIBUTES);
             self.tell(link.directory, filter, WatchAction::Modified, &link.name);
         } else {
-            let size = if resized { WatchFilter::STREAM_SIZE } else { WatchFilter(0) };
+            let size = if resized {
+                WatchFilter::STREAM_SIZE
+            } else {
+                WatchFilter(0)
+            };
             let path = format!("{}:{}", link.name, handle.stream_name());
             let filter = WatchFilter::STREAM_WRITE.union(size);
             self.tell(link.directory, filter, WatchAction::ModifiedStream, &path);
@@ -150,7 +166,12 @@ impl Vfs {
         if is_directory {
             self.watches.directory_deleted(node.inode);
         }
-        self.tell(link.directory, WatchFilter::name(is_directory), WatchAction::Removed, &link.name);
+        self.tell(
+            link.directory,
+            WatchFilter::name(is_directory),
+            WatchAction::Removed,
+            &link.name,
+        );
     }
 
     /// Removes one name in one transaction; with the last name everything that nobody has open.
@@ -212,7 +233,12 @@ impl Vfs {
     }
 
     /// Deletes every row of an inode but its names, and its data. Returns what its charge leaves.
-    pub(crate) fn purge(&self, txn: &mut Txn<'_>, node: &Node, state: &mut State) -> Result<crate::quota::Deltas> {
+    pub(crate) fn purge(
+        &self,
+        txn: &mut Txn<'_>,
+        node: &Node,
+        state: &mut State,
+    ) -> Result<crate::quota::Deltas> {
         let inode = node.inode;
         let mut attr = state.attr.clone();
         let mut changes = crate::quota::Deltas::new();
@@ -246,7 +272,10 @@ impl Vfs {
 
     fn drop_templates(&self, txn: &mut Txn<'_>, directory: Inode) -> Result<()> {
         let (start, end) = (rows::key_of(directory, &[1]), rows::key_of(directory, &[2]));
-        for (key, _) in self.store.scan(rows::SECURITY, &start, &end, TEMPLATES_BATCH)? {
+        for (key, _) in self
+            .store
+            .scan(rows::SECURITY, &start, &end, TEMPLATES_BATCH)?
+        {
             txn.delete(rows::SECURITY, key);
         }
         Ok(())
@@ -274,11 +303,18 @@ impl Vfs {
         self.require_delete(handle)?;
         handle.require_writable_share()?;
         if delete {
-            handle.node.grants.conflict(handle.grant_key(), crate::grants::Conflict::Delete).await;
+            handle
+                .node
+                .grants
+                .conflict(handle.grant_key(), crate::grants::Conflict::Delete)
+                .await;
         }
         let node = &handle.node;
         let mut state = node.lock();
-        let link = state.open_of(handle.id).map(|open| Arc::clone(&open.link)).ok_or(VfsError::Closed)?;
+        let link = state
+            .open_of(handle.id)
+            .map(|open| Arc::clone(&open.link))
+            .ok_or(VfsError::Closed)?;
         if !delete {
             state.pending_streams.retain(|id| *id != handle.stream);
             if handle.stream == 0 {

@@ -24,11 +24,20 @@ impl Vfs {
     }
 
     /// [`Vfs::read`] by one of several lock owners of a handle.
-    pub fn read_as(&self, handle: &Handle, owner: LockOwner, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+    pub fn read_as(
+        &self,
+        handle: &Handle,
+        owner: LockOwner,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize> {
         require_data(handle)?;
         handle.require_any(AccessMask::READ_DATA | AccessMask::EXECUTE)?;
         let len = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
-        handle.node.locks.check_io(handle, owner, offset, len, false)?;
+        handle
+            .node
+            .locks
+            .check_io(handle, owner, offset, len, false)?;
         Ok(self.store.read(handle.object(), offset, buffer)?)
     }
 
@@ -37,14 +46,25 @@ impl Vfs {
     ///
     /// Errors: `LockConflict`, `AccessDenied`, `NoSpace`, `QuotaExceeded`, `InvalidRange`.
     pub async fn write(&self, handle: &Handle, offset: u64, data: &[u8]) -> Result<()> {
-        self.write_as(handle, LockOwner::default(), offset, data).await
+        self.write_as(handle, LockOwner::default(), offset, data)
+            .await
     }
 
     /// [`Vfs::write`] by one of several lock owners of a handle.
-    pub async fn write_as(&self, handle: &Handle, owner: LockOwner, offset: u64, data: &[u8]) -> Result<()> {
+    pub async fn write_as(
+        &self,
+        handle: &Handle,
+        owner: LockOwner,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<()> {
         require_data(handle)?;
         handle.require_any(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA)?;
-        handle.node.grants.conflict(handle.grant_key(), Conflict::Write).await;
+        handle
+            .node
+            .grants
+            .conflict(handle.grant_key(), Conflict::Write)
+            .await;
         let appends = offset == APPEND || !handle.granted.intersects(AccessMask::WRITE_DATA);
         if appends {
             let _end = handle.node.end.lock().await;
@@ -58,19 +78,37 @@ impl Vfs {
         } else {
             self.write_at(handle, owner, offset, data).await?;
         }
-        if handle.options.write_through { self.flush_data(handle).await } else { Ok(()) }
+        if handle.options.write_through {
+            self.flush_data(handle).await
+        } else {
+            Ok(())
+        }
     }
 
-    async fn write_at(&self, handle: &Handle, owner: LockOwner, offset: u64, data: &[u8]) -> Result<()> {
+    async fn write_at(
+        &self,
+        handle: &Handle,
+        owner: LockOwner,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<()> {
         let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        let end = offset.checked_add(len).filter(|end| *end <= FILE_MAX).ok_or(VfsError::InvalidRange)?;
-        handle.node.locks.check_io(handle, owner, offset, len, true)?;
+        let end = offset
+            .checked_add(len)
+            .filter(|end| *end <= FILE_MAX)
+            .ok_or(VfsError::InvalidRange)?;
+        handle
+            .node
+            .locks
+            .check_io(handle, owner, offset, len, true)?;
         if data.is_empty() {
             return Ok(());
         }
         self.charge_growth(handle, end)?;
         let mtime = self.write_time(handle);
-        self.store.write(handle.session(), handle.object(), offset, data, mtime).await?;
+        self.store
+            .write(handle.session(), handle.object(), offset, data, mtime)
+            .await?;
         self.wrote(handle, true)
     }
 
@@ -117,16 +155,25 @@ impl Vfs {
         if size > FILE_MAX {
             return Err(VfsError::InvalidParameter);
         }
-        handle.node.grants.conflict(handle.grant_key(), Conflict::Write).await;
+        handle
+            .node
+            .grants
+            .conflict(handle.grant_key(), Conflict::Write)
+            .await;
         let object = handle.object();
         let before = self.store.head(object)?.size;
         let (from, to) = (before.min(size), before.max(size));
-        handle.node.locks.check_io(handle, LockOwner::default(), from, to - from, true)?;
+        handle
+            .node
+            .locks
+            .check_io(handle, LockOwner::default(), from, to - from, true)?;
         if before == size {
             return Ok(());
         }
         let mtime = self.write_time(handle);
-        self.store.truncate(handle.session(), object, size, mtime).await?;
+        self.store
+            .truncate(handle.session(), object, size, mtime)
+            .await?;
         self.wrote(handle, true)
     }
 
@@ -152,9 +199,19 @@ impl Vfs {
         require_data(handle)?;
         handle.require(AccessMask::WRITE_DATA)?;
         handle.require_writable_share()?;
-        offset.checked_add(len).filter(|end| *end <= FILE_MAX).ok_or(VfsError::InvalidParameter)?;
-        handle.node.grants.conflict(handle.grant_key(), Conflict::Write).await;
-        handle.node.locks.check_io(handle, LockOwner::default(), offset, len, true)?;
+        offset
+            .checked_add(len)
+            .filter(|end| *end <= FILE_MAX)
+            .ok_or(VfsError::InvalidParameter)?;
+        handle
+            .node
+            .grants
+            .conflict(handle.grant_key(), Conflict::Write)
+            .await;
+        handle
+            .node
+            .locks
+            .check_io(handle, LockOwner::default(), offset, len, true)?;
         let object = handle.object();
         let size = self.store.head(object)?.size;
         let len = len.min(size.saturating_sub(offset));
@@ -162,20 +219,35 @@ impl Vfs {
             return Ok(());
         }
         let mtime = self.write_time(handle);
-        self.store.zero(handle.session(), object, offset, len, mtime).await?;
+        self.store
+            .zero(handle.session(), object, offset, len, mtime)
+            .await?;
         self.wrote(handle, false)
     }
 
     /// FSCTL_QUERY_ALLOCATED_RANGES: (offset, length) of what holds data, in order. A file that is not sparse is all data.
-    pub fn allocated_ranges(&self, handle: &Handle, offset: u64, len: u64) -> Result<Vec<(u64, u64)>> {
+    pub fn allocated_ranges(
+        &self,
+        handle: &Handle,
+        offset: u64,
+        len: u64,
+    ) -> Result<Vec<(u64, u64)>> {
         require_data(handle)?;
         handle.require(AccessMask::READ_DATA)?;
         let object = handle.object();
-        let end = offset.saturating_add(len).min(self.store.head(object)?.size);
+        let end = offset
+            .saturating_add(len)
+            .min(self.store.head(object)?.size);
         if offset >= end {
             return Ok(Vec::new());
         }
-        if !handle.node.lock().attr.dos.contains(DosAttributes::SPARSE_FILE) {
+        if !handle
+            .node
+            .lock()
+            .attr
+            .dos
+            .contains(DosAttributes::SPARSE_FILE)
+        {
             return Ok(vec![(offset, end - offset)]);
         }
         Ok(self.store.allocated_ranges(object, offset, end - offset)?)
@@ -184,7 +256,9 @@ impl Vfs {
     /// FSCTL_SET_SPARSE.
     pub fn set_sparse(&self, handle: &Handle, sparse: bool) -> Result<()> {
         require_data(handle)?;
-        handle.require_any(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA | AccessMask::WRITE_ATTRIBUTES)?;
+        handle.require_any(
+            AccessMask::WRITE_DATA | AccessMask::APPEND_DATA | AccessMask::WRITE_ATTRIBUTES,
+        )?;
         handle.require_writable_share()?;
         let mut state = handle.node.lock();
         let mut attr = state.attr.clone();
@@ -210,5 +284,9 @@ impl Vfs {
 
 fn require_data(handle: &Handle) -> Result<()> {
     handle.check_open()?;
-    if handle.kind() == FileKind::Directory { Err(VfsError::IsDirectory) } else { Ok(()) }
+    if handle.kind() == FileKind::Directory {
+        Err(VfsError::IsDirectory)
+    } else {
+        Ok(())
+    }
 }

@@ -13,14 +13,22 @@ const LINK_ROWS_MAX: usize = 4_096;
 impl Vfs {
     /// The row of all names with this folded form.
     pub(crate) fn name_row(&self, directory: Inode, folded: &str) -> Result<NameRow> {
-        match self.store.get(rows::NAMES, &rows::key_of(directory, folded.as_bytes()))? {
+        match self
+            .store
+            .get(rows::NAMES, &rows::key_of(directory, folded.as_bytes()))?
+        {
             Some(row) => NameRow::decode(&row),
             None => Ok(NameRow::default()),
         }
     }
 
     /// What a name means in a directory. Needs no lock: rows are read as of one moment.
-    pub(crate) fn lookup(&self, directory: Inode, name: &str, case: CaseMode) -> Result<Option<NameEntry>> {
+    pub(crate) fn lookup(
+        &self,
+        directory: Inode,
+        name: &str,
+        case: CaseMode,
+    ) -> Result<Option<NameEntry>> {
         let row = self.name_row(directory, &fold(name))?;
         Ok(row.find(name, case).cloned())
     }
@@ -52,7 +60,12 @@ impl Vfs {
     }
 
     fn link_rows(&self, inode: Inode, limit: usize) -> Result<Vec<LinkRef>> {
-        let rows = self.store.scan(rows::LINKS, &rows::inode_key(inode), &rows::end_of(inode), limit)?;
+        let rows = self.store.scan(
+            rows::LINKS,
+            &rows::inode_key(inode),
+            &rows::end_of(inode),
+            limit,
+        )?;
         rows.iter().map(|(key, _)| link_of_key(key)).collect()
     }
 
@@ -60,7 +73,10 @@ impl Vfs {
     pub(crate) fn links_of(&self, inode: Inode, attr: &Attr) -> Result<Vec<LinkRef>> {
         let mut links = Vec::new();
         if !attr.name.is_empty() {
-            links.push(LinkRef { directory: attr.parent, name: attr.name.to_string() });
+            links.push(LinkRef {
+                directory: attr.parent,
+                name: attr.name.to_string(),
+            });
         }
         if attr.flags.has(AttrFlags::LINK_ROWS) {
             links.extend(self.link_rows(inode, LINK_ROWS_MAX)?);
@@ -79,7 +95,10 @@ impl Vfs {
     ) -> Result<()> {
         let folded = fold(&link.name);
         let mut row = self.name_row(link.directory, &folded)?;
-        if row.remove(&link.name).is_none_or(|entry| entry.inode != inode) {
+        if row
+            .remove(&link.name)
+            .is_none_or(|entry| entry.inode != inode)
+        {
             return Err(VfsError::NotFound);
         }
         put_name_row(txn, link.directory, &folded, &row);
@@ -94,7 +113,10 @@ fn link_of_key(key: &[u8]) -> Result<LinkRef> {
     let rest = key.get(8..).ok_or_else(corrupt)?;
     let (directory, name) = rest.split_first_chunk().ok_or_else(corrupt)?;
     let name = std::str::from_utf8(name).map_err(|_| corrupt())?.to_owned();
-    Ok(LinkRef { directory: Inode(u64::from_be_bytes(*directory)), name })
+    Ok(LinkRef {
+        directory: Inode(u64::from_be_bytes(*directory)),
+        name,
+    })
 }
 
 /// Writes a row of names, or removes it when it is empty.
@@ -127,12 +149,20 @@ pub(crate) fn forget_link(txn: &mut Txn<'_>, inode: Inode, attr: &mut Attr, link
     if *attr.name == link.name && attr.parent == link.directory {
         attr.name = "".into();
     } else {
-        txn.delete(rows::LINKS, rows::link_key(inode, link.directory, &link.name));
+        txn.delete(
+            rows::LINKS,
+            rows::link_key(inode, link.directory, &link.name),
+        );
     }
 }
 
 /// A directory's times after its names changed.
-pub(crate) fn touch_directory(txn: &mut Txn<'_>, directory: Inode, state: &mut State, now: crate::FileTime) {
+pub(crate) fn touch_directory(
+    txn: &mut Txn<'_>,
+    directory: Inode,
+    state: &mut State,
+    now: crate::FileTime,
+) {
     state.attr.modified = now;
     state.attr.changed = now;
     crate::vfs::put_attr(txn, directory, &mut state.attr);

@@ -71,7 +71,10 @@ impl Vfs {
         attr.ea_size = total(&after)?;
         attr.changed = self.now();
         let mut txn = self.store.txn(handle.session());
-        for gone in before.iter().filter(|old| !after.iter().any(|new| same(&new.name, &old.name))) {
+        for gone in before
+            .iter()
+            .filter(|old| !after.iter().any(|new| same(&new.name, &old.name)))
+        {
             txn.delete(rows::EAS, ea_key(inode, &gone.name));
         }
         for new in after.iter().filter(|new| !before.contains(new)) {
@@ -83,7 +86,12 @@ impl Vfs {
         state.attr = attr;
         drop(state);
         let link = handle.link()?;
-        self.tell(link.directory, WatchFilter::EA, WatchAction::Modified, &link.name);
+        self.tell(
+            link.directory,
+            WatchFilter::EA,
+            WatchAction::Modified,
+            &link.name,
+        );
         Ok(())
     }
 
@@ -91,7 +99,12 @@ impl Vfs {
         if attr.ea_size == 0 {
             return Ok(Vec::new());
         }
-        let rows = self.store.scan(rows::EAS, &rows::inode_key(inode), &rows::end_of(inode), EAS_MAX)?;
+        let rows = self.store.scan(
+            rows::EAS,
+            &rows::inode_key(inode),
+            &rows::end_of(inode),
+            EAS_MAX,
+        )?;
         rows.iter().map(|(_, row)| decode_ea(row)).collect()
     }
 
@@ -131,7 +144,10 @@ fn total(eas: &[ExtendedAttribute]) -> Result<u32> {
     if eas.is_empty() {
         return Ok(0);
     }
-    let bytes: usize = eas.iter().map(|ea| EA_OVERHEAD + ea.name.len() + ea.value.len()).sum();
+    let bytes: usize = eas
+        .iter()
+        .map(|ea| EA_OVERHEAD + ea.name.len() + ea.value.len())
+        .sum();
     let bytes = bytes + LIST_OVERHEAD;
     if bytes > EA_TOTAL_MAX || eas.len() > EAS_MAX {
         return Err(VfsError::EaTooLarge);
@@ -153,5 +169,9 @@ fn decode_ea(row: &[u8]) -> Result<ExtendedAttribute> {
     let mut reader = Reader::new(row, "extended attributes");
     let flags = reader.u8()?;
     let name = reader.long_text()?;
-    Ok(ExtendedAttribute { flags, name, value: reader.rest().to_vec() })
+    Ok(ExtendedAttribute {
+        flags,
+        name,
+        value: reader.rest().to_vec(),
+    })
 }

@@ -9,7 +9,8 @@ use strongroom_store::{Inode, ObjectId, SessionId};
 use crate::grants::{Grant, GrantKey};
 use crate::node::{LinkRef, Node};
 use crate::{
-    AccessMask, CreateOptions, Credentials, FileKind, Result, Share, ShareId, TimeFlags, Vfs, VfsError,
+    AccessMask, CreateOptions, Credentials, FileKind, Result, Share, ShareId, TimeFlags, Vfs,
+    VfsError,
 };
 
 /// Names one open; never reused while the program runs.
@@ -51,7 +52,11 @@ impl Handle {
 
     /// What was opened: for a stream of a directory, a file.
     pub fn kind(&self) -> FileKind {
-        if self.stream == 0 { self.node.kind } else { FileKind::File }
+        if self.stream == 0 {
+            self.node.kind
+        } else {
+            FileKind::File
+        }
     }
 
     pub fn is_directory(&self) -> bool {
@@ -98,33 +103,55 @@ impl Handle {
 
     /// The bytes that reads and writes mean.
     pub(crate) fn object(&self) -> ObjectId {
-        ObjectId { inode: self.node.inode, stream: self.stream }
+        ObjectId {
+            inode: self.node.inode,
+            stream: self.stream,
+        }
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
-        if self.is_closed() { Err(VfsError::Closed) } else { Ok(()) }
+        if self.is_closed() {
+            Err(VfsError::Closed)
+        } else {
+            Ok(())
+        }
     }
 
     /// Open, and granted all of `rights`.
     pub(crate) fn require(&self, rights: AccessMask) -> Result<()> {
         self.check_open()?;
-        if self.granted.contains(rights) { Ok(()) } else { Err(VfsError::AccessDenied) }
+        if self.granted.contains(rights) {
+            Ok(())
+        } else {
+            Err(VfsError::AccessDenied)
+        }
     }
 
     /// Open, and granted any of `rights`.
     pub(crate) fn require_any(&self, rights: AccessMask) -> Result<()> {
         self.check_open()?;
-        if self.granted.intersects(rights) { Ok(()) } else { Err(VfsError::AccessDenied) }
+        if self.granted.intersects(rights) {
+            Ok(())
+        } else {
+            Err(VfsError::AccessDenied)
+        }
     }
 
     pub(crate) fn require_writable_share(&self) -> Result<()> {
-        if self.read_only { Err(VfsError::ReadOnly) } else { Ok(()) }
+        if self.read_only {
+            Err(VfsError::ReadOnly)
+        } else {
+            Ok(())
+        }
     }
 
     /// Today's name of what was opened.
     pub(crate) fn link(&self) -> Result<Arc<LinkRef>> {
         let state = self.node.lock();
-        state.open_of(self.id).map(|open| Arc::clone(&open.link)).ok_or(VfsError::Closed)
+        state
+            .open_of(self.id)
+            .map(|open| Arc::clone(&open.link))
+            .ok_or(VfsError::Closed)
     }
 
     pub(crate) fn in_share(&self, share: &Share) -> bool {

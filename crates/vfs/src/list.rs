@@ -7,9 +7,7 @@ use crate::quota::next_key;
 use crate::rows::{self, Attr, NameEntry, NameRow};
 use crate::stat::stat_of;
 use crate::types::CursorPosition;
-use crate::{
-    AccessMask, CaseMode, DirCursor, DirEntry, FileKind, Handle, Result, Vfs, VfsError,
-};
+use crate::{AccessMask, CaseMode, DirCursor, DirEntry, FileKind, Handle, Result, Vfs, VfsError};
 
 /// Name rows read at once.
 const BATCH: usize = 512;
@@ -34,7 +32,8 @@ impl Vfs {
         let mut entries = Vec::new();
         self.list_dots(handle, cursor, &pattern, max, &mut entries)?;
         while entries.len() < max && cursor.position != CursorPosition::End {
-            let names = self.next_names(handle.node.inode, cursor, &pattern, max - entries.len())?;
+            let names =
+                self.next_names(handle.node.inode, cursor, &pattern, max - entries.len())?;
             self.add_stats(names, &mut entries)?;
         }
         cursor.matched |= !entries.is_empty();
@@ -57,10 +56,17 @@ impl Vfs {
             }
         }
         if cursor.position == CursorPosition::DotDot && entries.len() < max {
-            cursor.position = CursorPosition::After { folded: String::new(), name: String::new() };
+            cursor.position = CursorPosition::After {
+                folded: String::new(),
+                name: String::new(),
+            };
             if pattern.matches("..") {
                 // What is above a share is none of its users' business.
-                let above = if node.inode == handle.root { node.inode } else { self.first_name(node.inode)?.0 };
+                let above = if node.inode == handle.root {
+                    node.inode
+                } else {
+                    self.first_name(node.inode)?.0
+                };
                 entries.push(self.dot("..", above)?);
             }
         }
@@ -70,7 +76,11 @@ impl Vfs {
     fn dot(&self, name: &str, inode: Inode) -> Result<DirEntry> {
         let node = self.node(inode)?;
         let stat = stat_of(inode, &node.lock().attr, None);
-        Ok(DirEntry { name: name.to_owned(), short: String::new(), stat })
+        Ok(DirEntry {
+            name: name.to_owned(),
+            short: String::new(),
+            stat,
+        })
     }
 
     /// Up to `max` further names, moving the cursor behind the last one looked at.
@@ -84,7 +94,9 @@ impl Vfs {
         if pattern.is_literal() {
             return self.literal_names(directory, cursor, pattern, max);
         }
-        let CursorPosition::After { folded, name } = &cursor.position else { return Ok(Vec::new()) };
+        let CursorPosition::After { folded, name } = &cursor.position else {
+            return Ok(Vec::new());
+        };
         let (mut folded, mut name) = (folded.clone(), name.clone());
         let mut start = rows::key_of(directory, folded.as_bytes());
         let end = rows::end_of(directory);
@@ -111,7 +123,11 @@ impl Vfs {
                         found.push(entry);
                     }
                 }
-                start = if found.len() < max { next_key(&key) } else { start };
+                start = if found.len() < max {
+                    next_key(&key)
+                } else {
+                    start
+                };
             }
         }
         cursor.position = CursorPosition::After { folded, name };
@@ -126,13 +142,18 @@ impl Vfs {
         pattern: &Pattern,
         max: usize,
     ) -> Result<Vec<NameEntry>> {
-        let CursorPosition::After { name: after, .. } = &cursor.position else { return Ok(Vec::new()) };
+        let CursorPosition::After { name: after, .. } = &cursor.position else {
+            return Ok(Vec::new());
+        };
         let folded = fold(&pattern.text());
         let row = self.name_row(directory, &folded)?;
         let left = row.entries.into_iter().filter(|entry| entry.name > *after);
         let found: Vec<_> = left.take(max).collect();
         cursor.position = match found.last() {
-            Some(last) if found.len() == max => CursorPosition::After { folded, name: last.name.clone() },
+            Some(last) if found.len() == max => CursorPosition::After {
+                folded,
+                name: last.name.clone(),
+            },
             _ => CursorPosition::End,
         };
         Ok(found)
@@ -144,12 +165,19 @@ impl Vfs {
         order.sort_unstable_by_key(|at| names[*at].inode);
         let mut attrs: Vec<Option<Attr>> = vec![None; names.len()];
         for at in &order {
-            let row = self.store.get(rows::ATTRIBUTES, &rows::inode_key(names[*at].inode))?;
+            let row = self
+                .store
+                .get(rows::ATTRIBUTES, &rows::inode_key(names[*at].inode))?;
             attrs[*at] = row.map(|row| Attr::decode(&row)).transpose()?;
         }
-        let files: Vec<_> =
-            order.into_iter().filter(|at| names[*at].kind != FileKind::Directory).collect();
-        let objects: Vec<_> = files.iter().map(|at| ObjectId::data(names[*at].inode)).collect();
+        let files: Vec<_> = order
+            .into_iter()
+            .filter(|at| names[*at].kind != FileKind::Directory)
+            .collect();
+        let objects: Vec<_> = files
+            .iter()
+            .map(|at| ObjectId::data(names[*at].inode))
+            .collect();
         let mut heads = vec![None; names.len()];
         for (at, head) in files.into_iter().zip(self.store.heads(&objects)?) {
             heads[at] = Some(head);
@@ -158,7 +186,11 @@ impl Vfs {
         for ((name, attr), head) in names.into_iter().zip(attrs).zip(heads) {
             if let Some(attr) = attr {
                 let stat = stat_of(name.inode, &attr, head);
-                entries.push(DirEntry { name: name.name, short: String::new(), stat });
+                entries.push(DirEntry {
+                    name: name.name,
+                    short: String::new(),
+                    stat,
+                });
             }
         }
         Ok(())

@@ -62,7 +62,8 @@ impl LockRange {
         if self.len == 0 && len == 0 {
             return false;
         }
-        u128::from(self.offset) < end(offset, len) && u128::from(offset) < end(self.offset, self.len)
+        u128::from(self.offset) < end(offset, len)
+            && u128::from(offset) < end(self.offset, self.len)
     }
 }
 
@@ -87,7 +88,11 @@ impl Table {
         if self.conflicts(&wanted) {
             return Err(VfsError::LockNotGranted);
         }
-        let count = self.held.iter().filter(|held| held.handle == wanted.handle).count();
+        let count = self
+            .held
+            .iter()
+            .filter(|held| held.handle == wanted.handle)
+            .count();
         if count >= LOCKS_MAX {
             return Err(VfsError::TooMany);
         }
@@ -107,7 +112,12 @@ impl RangeLocks {
         let mut table = self.table.lock();
         let before = table.held.len();
         for range in ranges {
-            let wanted = Held { handle: handle.id, owner, stream: handle.stream, range: *range };
+            let wanted = Held {
+                handle: handle.id,
+                owner,
+                stream: handle.stream,
+                range: *range,
+            };
             if let Err(error) = range.check().and_then(|()| table.take(wanted)) {
                 table.held.truncate(before);
                 return Err(error);
@@ -155,7 +165,11 @@ impl RangeLocks {
                 let matters = if held.range.exclusive { !own } else { write };
                 matters && held.stream == handle.stream && held.range.overlaps(offset, len)
             });
-        if excluded { Err(VfsError::LockConflict) } else { Ok(()) }
+        if excluded {
+            Err(VfsError::LockConflict)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -173,7 +187,10 @@ impl Future for LockWait {
 
     /// Ready with `Closed` when the handle was closed meanwhile.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let closed = self.handle.upgrade().is_none_or(|handle| handle.is_closed());
+        let closed = self
+            .handle
+            .upgrade()
+            .is_none_or(|handle| handle.is_closed());
         let node = Arc::clone(&self.node);
         let mut table = node.locks.table.lock();
         if let Some(ticket) = self.ticket.take() {
@@ -215,11 +232,26 @@ impl crate::Vfs {
     }
 
     /// Waits until granted; dropping the wait cancels it.
-    pub fn lock_wait(&self, handle: &Arc<Handle>, owner: LockOwner, range: LockRange) -> Result<LockWait> {
+    pub fn lock_wait(
+        &self,
+        handle: &Arc<Handle>,
+        owner: LockOwner,
+        range: LockRange,
+    ) -> Result<LockWait> {
         check_lockable(handle)?;
         range.check()?;
-        let wanted = Held { handle: handle.id, owner, stream: handle.stream, range };
-        Ok(LockWait { node: Arc::clone(&handle.node), handle: Arc::downgrade(handle), wanted, ticket: None })
+        let wanted = Held {
+            handle: handle.id,
+            owner,
+            stream: handle.stream,
+            range,
+        };
+        Ok(LockWait {
+            node: Arc::clone(&handle.node),
+            handle: Arc::downgrade(handle),
+            wanted,
+            ticket: None,
+        })
     }
 
     /// Frees a range that was locked with exactly this offset and length.
@@ -229,7 +261,12 @@ impl crate::Vfs {
     }
 
     /// Whether this range could be locked; the first lock that is in the way otherwise (for NFS LOCKT).
-    pub fn test_lock(&self, handle: &Handle, owner: LockOwner, range: LockRange) -> Option<LockRange> {
+    pub fn test_lock(
+        &self,
+        handle: &Handle,
+        owner: LockOwner,
+        range: LockRange,
+    ) -> Option<LockRange> {
         let table = handle.node.locks.table.lock();
         let in_way = table.held.iter().find(|held| {
             held.stream == handle.stream

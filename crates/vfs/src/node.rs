@@ -85,7 +85,11 @@ pub(crate) struct Inheritance {
 }
 
 impl Node {
-    pub(crate) fn new(inode: Inode, attr: Attr, security: Option<Arc<SecurityDescriptor>>) -> Arc<Self> {
+    pub(crate) fn new(
+        inode: Inode,
+        attr: Attr,
+        security: Option<Arc<SecurityDescriptor>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             inode,
             kind: attr.kind,
@@ -125,7 +129,10 @@ impl State {
         self.pending.iter().any(|pending| **pending == *link)
     }
 
-    pub(crate) fn opens_through<'a>(&'a self, link: &'a LinkRef) -> impl Iterator<Item = &'a OpenEntry> {
+    pub(crate) fn opens_through<'a>(
+        &'a self,
+        link: &'a LinkRef,
+    ) -> impl Iterator<Item = &'a OpenEntry> {
         self.opens.iter().filter(move |open| *open.link == *link)
     }
 
@@ -141,7 +148,9 @@ pub(crate) struct Locked<'a> {
 
 impl std::fmt::Debug for Locked<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_list().entries(self.guards.iter().map(|(inode, _)| inode)).finish()
+        out.debug_list()
+            .entries(self.guards.iter().map(|(inode, _)| inode))
+            .finish()
     }
 }
 
@@ -150,13 +159,21 @@ pub(crate) fn lock_all<'a>(nodes: &[&'a Arc<Node>]) -> Locked<'a> {
     let mut sorted: SmallVec<[&'a Arc<Node>; 4]> = SmallVec::from_slice(nodes);
     sorted.sort_unstable_by_key(|node| node.inode);
     sorted.dedup_by_key(|node| node.inode);
-    Locked { guards: sorted.into_iter().map(|node| (node.inode, node.lock())).collect() }
+    Locked {
+        guards: sorted
+            .into_iter()
+            .map(|node| (node.inode, node.lock()))
+            .collect(),
+    }
 }
 
 impl Locked<'_> {
     /// The state of one of the nodes that were locked.
     pub(crate) fn of(&mut self, node: &Node) -> &mut State {
-        let found = self.guards.iter_mut().find(|(inode, _)| *inode == node.inode);
+        let found = self
+            .guards
+            .iter_mut()
+            .find(|(inode, _)| *inode == node.inode);
         &mut found.expect("the node is among the locked").1
     }
 }
@@ -181,7 +198,10 @@ impl Nodes {
     /// Keeps about `max` nodes that nobody uses.
     pub(crate) fn new(max: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect();
-        Self { shards, shard_max: max.div_ceil(SHARDS).max(4) }
+        Self {
+            shards,
+            shard_max: max.div_ceil(SHARDS).max(4),
+        }
     }
 
     fn shard(&self, inode: Inode) -> &Mutex<Shard> {
@@ -197,7 +217,9 @@ impl Nodes {
         if let Some(node) = shard.nodes.get(&inode) {
             return Ok(Some(Arc::clone(node)));
         }
-        let Some(row) = store.get(rows::ATTRIBUTES, &rows::inode_key(inode))? else { return Ok(None) };
+        let Some(row) = store.get(rows::ATTRIBUTES, &rows::inode_key(inode))? else {
+            return Ok(None);
+        };
         let node = Node::new(inode, Attr::decode(&row)?, None);
         self.insert_into(&mut shard, &node);
         Ok(Some(node))
@@ -224,8 +246,13 @@ impl Nodes {
     fn sweep(&self, shard: &mut Shard) {
         let excess = shard.order.len().saturating_sub(self.shard_max);
         for _ in 0..excess.min(8) {
-            let Some(inode) = shard.order.pop_front() else { return };
-            let idle = shard.nodes.get(&inode).map(|node| Arc::strong_count(node) == 1);
+            let Some(inode) = shard.order.pop_front() else {
+                return;
+            };
+            let idle = shard
+                .nodes
+                .get(&inode)
+                .map(|node| Arc::strong_count(node) == 1);
             match idle {
                 Some(true) => drop(shard.nodes.remove(&inode)),
                 Some(false) => shard.order.push_back(inode),
@@ -245,7 +272,10 @@ impl Nodes {
         for shard in &self.shards {
             let used: Vec<_> = {
                 let shard = shard.lock();
-                let used = shard.nodes.values().filter(|node| Arc::strong_count(node) > 1);
+                let used = shard
+                    .nodes
+                    .values()
+                    .filter(|node| Arc::strong_count(node) > 1);
                 used.filter(|node| node.inode != except).cloned().collect()
             };
             for node in used {
@@ -259,6 +289,9 @@ impl Nodes {
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().nodes.len()).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().nodes.len())
+            .sum()
     }
 }

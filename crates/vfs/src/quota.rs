@@ -83,7 +83,10 @@ impl Quotas {
             start = next_key(last);
             for (key, row) in &page {
                 let (limit, used) = decode(row)?;
-                let quota = Quota { limit: AtomicU64::new(limit), used: Mutex::new(used) };
+                let quota = Quota {
+                    limit: AtomicU64::new(limit),
+                    used: Mutex::new(used),
+                };
                 all.insert(of_key(key)?, Arc::new(quota));
             }
         }
@@ -103,7 +106,12 @@ impl Quotas {
             return Arc::clone(quota);
         }
         let mut all = self.all.write();
-        let new = || Arc::new(Quota { limit: AtomicU64::new(UNLIMITED), used: Mutex::new(0) });
+        let new = || {
+            Arc::new(Quota {
+                limit: AtomicU64::new(UNLIMITED),
+                used: Mutex::new(0),
+            })
+        };
         Arc::clone(all.entry(of).or_insert_with(new))
     }
 
@@ -117,8 +125,10 @@ impl Quotas {
             return Ok(());
         }
         deltas.sort_unstable_by_key(|(of, _)| *of);
-        let quotas: SmallVec<[(QuotaOf, Arc<Quota>, i64); 2]> =
-            deltas.iter().map(|(of, delta)| (*of, self.get(*of), *delta)).collect();
+        let quotas: SmallVec<[(QuotaOf, Arc<Quota>, i64); 2]> = deltas
+            .iter()
+            .map(|(of, delta)| (*of, self.get(*of), *delta))
+            .collect();
         let mut held = SmallVec::<[_; 2]>::new();
         for (of, quota, delta) in &quotas {
             let used = quota.used.lock();
@@ -140,7 +150,10 @@ impl Quotas {
     /// What a user or tree can still write.
     pub(crate) fn left(&self, of: QuotaOf) -> u64 {
         match self.all.read().get(&of) {
-            Some(quota) => quota.limit.load(Ordering::Acquire).saturating_sub(*quota.used.lock()),
+            Some(quota) => quota
+                .limit
+                .load(Ordering::Acquire)
+                .saturating_sub(*quota.used.lock()),
             None => UNLIMITED,
         }
     }
@@ -168,7 +181,11 @@ impl Vfs {
         let all = self.quotas.all.read();
         let info = |(of, quota): (&QuotaOf, &Arc<Quota>)| {
             let limit = quota.limit.load(Ordering::Acquire);
-            QuotaInfo { of: *of, limit: (limit != UNLIMITED).then_some(limit), used: *quota.used.lock() }
+            QuotaInfo {
+                of: *of,
+                limit: (limit != UNLIMITED).then_some(limit),
+                used: *quota.used.lock(),
+            }
         };
         let mut infos: Vec<_> = all.iter().map(info).collect();
         infos.sort_unstable_by_key(|info| info.of);
@@ -200,7 +217,9 @@ impl Vfs {
             return Ok(());
         }
         self.put_accounting(WALKING)?;
-        self.shares().iter().try_for_each(|share| self.recharge_tree(share.root, None))?;
+        self.shares()
+            .iter()
+            .try_for_each(|share| self.recharge_tree(share.root, None))?;
         self.put_accounting(ON)
     }
 
@@ -235,7 +254,8 @@ impl Vfs {
             let mut start = rows::inode_key(directory);
             loop {
                 let page =
-                    self.store.scan(rows::NAMES, &start, &rows::end_of(directory), WALK_BATCH)?;
+                    self.store
+                        .scan(rows::NAMES, &start, &rows::end_of(directory), WALK_BATCH)?;
                 let Some((last, _)) = page.last() else { break };
                 start = next_key(last);
                 for (_, row) in &page {
@@ -253,7 +273,9 @@ impl Vfs {
 
     fn recharge(&self, inode: Inode, tree: Option<Inode>) -> Result<()> {
         // What went meanwhile needs no charge.
-        let Some(node) = self.nodes.get(&self.store, inode)? else { return Ok(()) };
+        let Some(node) = self.nodes.get(&self.store, inode)? else {
+            return Ok(());
+        };
         let mut state = node.lock();
         let moves = tree.filter(|tree| state.attr.quota_tree != *tree);
         if let Some(tree) = moves {
@@ -286,7 +308,9 @@ impl Vfs {
             return Ok(());
         }
         let taken = self.taken(node, &state.attr)?;
-        let needed = taken.saturating_add(growth).saturating_sub(state.attr.charged);
+        let needed = taken
+            .saturating_add(growth)
+            .saturating_sub(state.attr.charged);
         if needed == 0 {
             return Ok(());
         }
@@ -320,7 +344,10 @@ impl Vfs {
         }
         let heads = self.store.heads(&objects)?;
         let sparse = attr.dos.contains(crate::DosAttributes::SPARSE_FILE);
-        Ok(heads.iter().map(|head| crate::stat::allocation(head.size, head.allocated, sparse)).sum())
+        Ok(heads
+            .iter()
+            .map(|head| crate::stat::allocation(head.size, head.allocated, sparse))
+            .sum())
     }
 
     /// Makes the charge what the file takes. The state is locked.
@@ -364,7 +391,11 @@ impl Vfs {
                 }
             }
         }
-        if self.quotas.unfinished.load(Ordering::Acquire) { self.begin_counting() } else { Ok(()) }
+        if self.quotas.unfinished.load(Ordering::Acquire) {
+            self.begin_counting()
+        } else {
+            Ok(())
+        }
     }
 
     /// The inodes in a list of the whole file system.
@@ -372,12 +403,18 @@ impl Vfs {
         let mut inodes = Vec::new();
         let mut start = rows::inode_key(Inode(0));
         loop {
-            let page = self.store.scan(table, &start, &rows::end_of(Inode(0)), LIST_BATCH)?;
-            let Some((last, _)) = page.last() else { return Ok(inodes) };
+            let page = self
+                .store
+                .scan(table, &start, &rows::end_of(Inode(0)), LIST_BATCH)?;
+            let Some((last, _)) = page.last() else {
+                return Ok(inodes);
+            };
             start = next_key(last);
             for (key, _) in &page {
                 let id = key.get(8..).and_then(|rest| rest.first_chunk());
-                let id = id.ok_or_else(|| VfsError::Corrupt("a row of a list is not well formed".into()))?;
+                let id = id.ok_or_else(|| {
+                    VfsError::Corrupt("a row of a list is not well formed".into())
+                })?;
                 inodes.push(Inode(u64::from_be_bytes(*id)));
             }
         }
@@ -408,9 +445,14 @@ fn key_for(of: QuotaOf) -> rows::Key {
 
 fn of_key(key: &[u8]) -> Result<QuotaOf> {
     let corrupt = || VfsError::Corrupt("a row of quotas is not well formed".into());
-    let (kind, id) = key.get(8..).and_then(|rest| rest.split_first()).ok_or_else(corrupt)?;
+    let (kind, id) = key
+        .get(8..)
+        .and_then(|rest| rest.split_first())
+        .ok_or_else(corrupt)?;
     match kind {
-        b'u' => Sid::from_bytes(id).map(QuotaOf::User).map_err(|_| corrupt()),
+        b'u' => Sid::from_bytes(id)
+            .map(QuotaOf::User)
+            .map_err(|_| corrupt()),
         b't' => {
             let id = id.first_chunk().ok_or_else(corrupt)?;
             Ok(QuotaOf::Tree(Inode(u64::from_be_bytes(*id))))

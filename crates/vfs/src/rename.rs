@@ -70,13 +70,21 @@ impl Vfs {
         if handle.node.inode == handle.root {
             return Err(VfsError::AccessDenied);
         }
-        handle.node.grants.conflict(handle.grant_key(), Conflict::Rename).await;
+        handle
+            .node
+            .grants
+            .conflict(handle.grant_key(), Conflict::Rename)
+            .await;
         for _ in 0..ATTEMPTS_MAX {
             let to = self.destination(handle, base, path)?;
             if let Some(present) = &to.present
                 && present.node.inode != handle.node.inode
             {
-                present.node.grants.conflict(handle.grant_key(), Conflict::Delete).await;
+                present
+                    .node
+                    .grants
+                    .conflict(handle.grant_key(), Conflict::Delete)
+                    .await;
             }
             if self.rename_once(handle, &to, replace)? == Step::Done {
                 return Ok(());
@@ -85,7 +93,12 @@ impl Vfs {
         Err(VfsError::InUse)
     }
 
-    fn destination(&self, handle: &Handle, base: Option<&Handle>, path: &str) -> Result<Destination> {
+    fn destination(
+        &self,
+        handle: &Handle,
+        base: Option<&Handle>,
+        path: &str,
+    ) -> Result<Destination> {
         let parsed = ParsedPath::parse(path)?;
         if parsed.stream.is_some() || parsed.must_be_file {
             return Err(VfsError::InvalidName);
@@ -101,10 +114,17 @@ impl Vfs {
             None => None,
             Some(entry) => {
                 let node = self.nodes.get(&self.store, entry.inode)?;
-                node.map(|node| Present { node, name: entry.name })
+                node.map(|node| Present {
+                    node,
+                    name: entry.name,
+                })
             }
         };
-        Ok(Destination { directory, name: last.to_string(), present })
+        Ok(Destination {
+            directory,
+            name: last.to_string(),
+            present,
+        })
     }
 
     fn rename_once(&self, handle: &Handle, to: &Destination, replace: bool) -> Result<Step> {
@@ -141,7 +161,10 @@ impl Vfs {
 
     fn current_link(&self, locked: &mut Locked<'_>, handle: &Handle) -> Result<Arc<LinkRef>> {
         let state = locked.of(&handle.node);
-        state.open_of(handle.id).map(|open| Arc::clone(&open.link)).ok_or(VfsError::Closed)
+        state
+            .open_of(handle.id)
+            .map(|open| Arc::clone(&open.link))
+            .ok_or(VfsError::Closed)
     }
 
     /// Whether the caller may put a name into the directory and the file may move there.
@@ -159,7 +182,10 @@ impl Vfs {
         }
         let tree = state.attr.quota_tree;
         // Every other open of the file must have agreed to its deletion (MS-FSA 2.1.5.15.11).
-        let others = state.opens.iter().filter(|open| open.handle != handle.id && open.stream == handle.stream);
+        let others = state
+            .opens
+            .iter()
+            .filter(|open| open.handle != handle.id && open.stream == handle.stream);
         let mut disagree = others.filter(|open| !open.share.delete);
         if disagree.next().is_some() {
             return Err(VfsError::SharingViolation);
@@ -172,7 +198,11 @@ impl Vfs {
             return Err(VfsError::DeletePending);
         }
         // A rename opens the target's directory without sharing its deletion.
-        if parent.opens.iter().any(|open| open.handle != handle.id && holds_directory(open)) {
+        if parent
+            .opens
+            .iter()
+            .any(|open| open.handle != handle.id && holds_directory(open))
+        {
             return Err(VfsError::SharingViolation);
         }
         if from.directory == directory.inode {
@@ -201,7 +231,10 @@ impl Vfs {
         if handle.node.is_directory() {
             return Err(VfsError::AccessDenied);
         }
-        let link = LinkRef { directory: directory.inode, name: present.name.clone() };
+        let link = LinkRef {
+            directory: directory.inode,
+            name: present.name.clone(),
+        };
         if state.opens_through(&link).next().is_some() || state.is_pending(&link) {
             return Err(VfsError::AccessDenied);
         }
@@ -234,23 +267,40 @@ impl Vfs {
         let mut changes = Deltas::new();
         let mut replaced = None;
         if let Some(present) = target {
-            if row.remove(&present.name).is_none_or(|entry| entry.inode != present.node.inode) {
+            if row
+                .remove(&present.name)
+                .is_none_or(|entry| entry.inode != present.node.inode)
+            {
                 return Ok(Step::Again);
             }
             let state = locked.of(&present.node);
-            let link = LinkRef { directory: to.directory.inode, name: present.name.clone() };
-            replaced = Some(self.drop_replaced(&mut txn, &present.node, state, &link, &mut changes)?);
+            let link = LinkRef {
+                directory: to.directory.inode,
+                name: present.name.clone(),
+            };
+            replaced =
+                Some(self.drop_replaced(&mut txn, &present.node, state, &link, &mut changes)?);
         }
-        if row.find(&to.name, CaseMode::Insensitive).is_some_and(|entry| target.is_none() || entry.name == to.name) {
+        if row
+            .find(&to.name, CaseMode::Insensitive)
+            .is_some_and(|entry| target.is_none() || entry.name == to.name)
+        {
             return Ok(Step::Again);
         }
-        row.insert(NameEntry { name: to.name.clone(), inode: node.inode, kind: node.kind })?;
+        row.insert(NameEntry {
+            name: to.name.clone(),
+            inode: node.inode,
+            kind: node.kind,
+        })?;
         rows.put(&mut txn);
 
         let tree = locked.of(&to.directory).attr.quota_tree;
         let state = locked.of(node);
         let kept = (state.attr.clone(), times_of(&state.attr));
-        let link = Arc::new(LinkRef { directory: to.directory.inode, name: to.name.clone() });
+        let link = Arc::new(LinkRef {
+            directory: to.directory.inode,
+            name: to.name.clone(),
+        });
         if source.inode != to.directory.inode {
             self.take_security_along(&mut txn, node, state)?;
         }
@@ -268,7 +318,10 @@ impl Vfs {
         txn.note(node.inode, Aspect::Name);
         let mut before = Vec::new();
         for directory in [source, &*to.directory] {
-            if before.iter().all(|(seen, _): &(Inode, _)| *seen != directory.inode) {
+            if before
+                .iter()
+                .all(|(seen, _): &(Inode, _)| *seen != directory.inode)
+            {
                 let parent = locked.of(directory);
                 before.push((directory.inode, times_of(&parent.attr)));
                 touch_directory(&mut txn, directory.inode, parent, now);
@@ -320,7 +373,11 @@ impl Vfs {
             return Ok(None);
         }
         if attr.links == 0 {
-            txn.put(crate::rows::ORPHANS, crate::rows::list_key(node.inode.0), Vec::new());
+            txn.put(
+                crate::rows::ORPHANS,
+                crate::rows::list_key(node.inode.0),
+                Vec::new(),
+            );
         }
         put_attr(txn, node.inode, &mut attr);
         Ok(Some(attr))
@@ -390,7 +447,12 @@ impl Vfs {
         for _ in 0..ATTEMPTS_MAX {
             let to = self.destination(handle, None, path)?;
             if self.link_once(handle, &to, replace)? == Step::Done {
-                self.tell(to.directory.inode, WatchFilter::FILE_NAME, WatchAction::Added, &to.name);
+                self.tell(
+                    to.directory.inode,
+                    WatchFilter::FILE_NAME,
+                    WatchAction::Added,
+                    &to.name,
+                );
                 return Ok(());
             }
         }
@@ -401,7 +463,11 @@ impl Vfs {
         let node = &handle.node;
         let target = to.present.as_ref();
         if target.is_some_and(|present| present.node.inode == node.inode) {
-            return if replace { Ok(Step::Done) } else { Err(VfsError::Exists) };
+            return if replace {
+                Ok(Step::Done)
+            } else {
+                Err(VfsError::Exists)
+            };
         }
         let mut involved = vec![&to.directory, node];
         involved.extend(target.map(|present| &present.node));
@@ -444,21 +510,35 @@ impl Vfs {
         let mut changes = Deltas::new();
         let mut replaced = None;
         if let Some(present) = &to.present {
-            if row.remove(&present.name).is_none_or(|entry| entry.inode != present.node.inode) {
+            if row
+                .remove(&present.name)
+                .is_none_or(|entry| entry.inode != present.node.inode)
+            {
                 return Ok(Step::Again);
             }
-            let link = LinkRef { directory: to.directory.inode, name: present.name.clone() };
+            let link = LinkRef {
+                directory: to.directory.inode,
+                name: present.name.clone(),
+            };
             let state = locked.of(&present.node);
-            replaced = Some(self.drop_replaced(&mut txn, &present.node, state, &link, &mut changes)?);
+            replaced =
+                Some(self.drop_replaced(&mut txn, &present.node, state, &link, &mut changes)?);
         } else if row.find(&to.name, CaseMode::Insensitive).is_some() {
             return Ok(Step::Again);
         }
-        row.insert(NameEntry { name: to.name.clone(), inode: node.inode, kind: node.kind })?;
+        row.insert(NameEntry {
+            name: to.name.clone(),
+            inode: node.inode,
+            kind: node.kind,
+        })?;
         put_name_row(&mut txn, to.directory.inode, &folded, &row);
         let state = locked.of(node);
         let kept = state.attr.clone();
         self.take_security_along(&mut txn, node, state)?;
-        let link = LinkRef { directory: to.directory.inode, name: to.name.clone() };
+        let link = LinkRef {
+            directory: to.directory.inode,
+            name: to.name.clone(),
+        };
         remember_link(&mut txn, node.inode, &mut state.attr, &link);
         state.attr.links += 1;
         state.attr.changed = now;
@@ -481,16 +561,29 @@ impl Vfs {
     /// Removes a name at once, also under open handles, which keep the file until they close (POSIX unlink and rmdir).
     ///
     /// Errors: `NotFound`, `NotEmpty`, `AccessDenied`.
-    pub async fn unlink(&self, credentials: &Credentials, directory: &Handle, name: &str, case: CaseMode) -> Result<()> {
+    pub async fn unlink(
+        &self,
+        credentials: &Credentials,
+        directory: &Handle,
+        name: &str,
+        case: CaseMode,
+    ) -> Result<()> {
         directory.check_open()?;
         directory.require_writable_share()?;
         self.store.throttle().await;
         let parent = &directory.node;
         for _ in 0..ATTEMPTS_MAX {
-            let entry = self.lookup(parent.inode, name, case)?.ok_or(VfsError::NotFound)?;
-            let Some(node) = self.nodes.get(&self.store, entry.inode)? else { continue };
+            let entry = self
+                .lookup(parent.inode, name, case)?
+                .ok_or(VfsError::NotFound)?;
+            let Some(node) = self.nodes.get(&self.store, entry.inode)? else {
+                continue;
+            };
             node.grants.conflict(None, Conflict::Delete).await;
-            let link = LinkRef { directory: parent.inode, name: entry.name };
+            let link = LinkRef {
+                directory: parent.inode,
+                name: entry.name,
+            };
             match self.unlink_once(credentials, parent, &node, &link) {
                 Err(VfsError::NotFound) => {}
                 Ok(()) => {
@@ -526,8 +619,15 @@ impl Vfs {
 
 /// What goes when a file takes a name. A new spelling of its own name replaces nothing; another name of the
 /// same file cannot be replaced by it.
-fn replaced_by<'a>(node: &Node, from: &LinkRef, to: &'a Destination, replace: bool) -> Result<Option<&'a Present>> {
-    let Some(present) = &to.present else { return Ok(None) };
+fn replaced_by<'a>(
+    node: &Node,
+    from: &LinkRef,
+    to: &'a Destination,
+    replace: bool,
+) -> Result<Option<&'a Present>> {
+    let Some(present) = &to.present else {
+        return Ok(None);
+    };
     let itself = present.node.inode == node.inode;
     if itself && from.directory == to.directory.inode && present.name == from.name {
         return Ok(None);
@@ -547,7 +647,11 @@ fn require_deletable(
 ) -> Result<()> {
     let allowed = acl::maximal_access(own, credentials).contains(AccessMask::DELETE)
         || acl::maximal_access(parent, credentials).contains(AccessMask::DELETE_CHILD);
-    if allowed { Ok(()) } else { Err(VfsError::AccessDenied) }
+    if allowed {
+        Ok(())
+    } else {
+        Err(VfsError::AccessDenied)
+    }
 }
 
 fn tree_changes(old: Inode, new: Inode, charged: i64) -> Deltas {
@@ -569,15 +673,26 @@ struct Rows {
 
 impl Rows {
     fn load(&mut self, vfs: &Vfs, directory: Inode, folded: &str) -> Result<()> {
-        if self.rows.iter().any(|(inode, name, _)| *inode == directory && name == folded) {
+        if self
+            .rows
+            .iter()
+            .any(|(inode, name, _)| *inode == directory && name == folded)
+        {
             return Ok(());
         }
-        self.rows.push((directory, folded.to_owned(), vfs.name_row(directory, folded)?));
+        self.rows.push((
+            directory,
+            folded.to_owned(),
+            vfs.name_row(directory, folded)?,
+        ));
         Ok(())
     }
 
     fn get(&mut self, directory: Inode, folded: &str) -> &mut NameRow {
-        let found = self.rows.iter_mut().find(|(inode, name, _)| *inode == directory && name == folded);
+        let found = self
+            .rows
+            .iter_mut()
+            .find(|(inode, name, _)| *inode == directory && name == folded);
         &mut found.expect("the row was loaded").2
     }
 

@@ -29,7 +29,10 @@ impl Vfs {
         let row = row.ok_or(VfsError::NotReparsePoint)?;
         let mut reader = Reader::new(&row, "reparse points");
         let tag = reader.u32()?;
-        Ok(ReparseData { tag, data: reader.rest().to_vec() })
+        Ok(ReparseData {
+            tag,
+            data: reader.rest().to_vec(),
+        })
     }
 
     /// Makes an empty file or directory a reparse point (MS-FSA 2.1.5.10.37).
@@ -96,7 +99,12 @@ impl Vfs {
         state.attr = attr;
         drop(state);
         let link = handle.link()?;
-        self.tell(link.directory, WatchFilter::ATTRIBUTES, WatchAction::Modified, &link.name);
+        self.tell(
+            link.directory,
+            WatchFilter::ATTRIBUTES,
+            WatchAction::Modified,
+            &link.name,
+        );
         Ok(())
     }
 }
@@ -108,9 +116,16 @@ impl ReparseData {
         let name: Vec<u8> = target.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let len = u16::try_from(name.len()).unwrap_or(u16::MAX);
         let mut data = Writer::with_capacity(SYMLINK_HEADER_LEN + 2 * name.len());
-        data.u16(0).u16(len).u16(len).u16(len).u32(if relative { SYMLINK_RELATIVE } else { 0 });
+        data.u16(0)
+            .u16(len)
+            .u16(len)
+            .u16(len)
+            .u32(if relative { SYMLINK_RELATIVE } else { 0 });
         data.bytes(&name).bytes(&name);
-        Self { tag: REPARSE_TAG_SYMLINK, data: data.0 }
+        Self {
+            tag: REPARSE_TAG_SYMLINK,
+            data: data.0,
+        }
     }
 }
 
@@ -146,7 +161,10 @@ mod tests {
     #[test]
     fn symlink_data_holds_its_target() {
         let data = ReparseData::symlink("..\\other");
-        assert_eq!(symlink_target(&data).unwrap(), ("..\\other".to_owned(), true));
+        assert_eq!(
+            symlink_target(&data).unwrap(),
+            ("..\\other".to_owned(), true)
+        );
         assert!(!symlink_target(&ReparseData::symlink("\\abs")).unwrap().1);
     }
 
@@ -154,7 +172,10 @@ mod tests {
     fn refuses_every_cut_of_the_substitute_name() {
         let whole = ReparseData::symlink("target");
         for len in 0..SYMLINK_HEADER_LEN + 12 {
-            let cut = ReparseData { tag: whole.tag, data: whole.data[..len].to_vec() };
+            let cut = ReparseData {
+                tag: whole.tag,
+                data: whole.data[..len].to_vec(),
+            };
             assert!(symlink_target(&cut).is_err());
         }
     }

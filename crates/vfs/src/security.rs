@@ -39,7 +39,10 @@ impl DescriptorCache {
     }
 
     fn get(&self, directory: Inode, slot: u32) -> Option<Arc<SecurityDescriptor>> {
-        self.shard(directory).lock().get(&(directory, slot)).cloned()
+        self.shard(directory)
+            .lock()
+            .get(&(directory, slot))
+            .cloned()
     }
 
     fn put(&self, directory: Inode, slot: u32, descriptor: &Arc<SecurityDescriptor>) {
@@ -66,7 +69,11 @@ impl NewSecurity {
     pub(crate) fn put(&self, txn: &mut Txn<'_>, inode: Inode) {
         match self.place {
             SdRef::Own => {
-                txn.put(rows::SECURITY, rows::own_security_key(inode), self.descriptor.to_bytes());
+                txn.put(
+                    rows::SECURITY,
+                    rows::own_security_key(inode),
+                    self.descriptor.to_bytes(),
+                );
             }
             SdRef::Shared { directory, slot } if self.fresh => {
                 let key = rows::shared_security_key(directory, slot);
@@ -78,8 +85,12 @@ impl NewSecurity {
 
     /// The rows are there now: the directory, still locked, may give the descriptor to others.
     pub(crate) fn committed(&self, directory: &mut State) {
-        let SdRef::Shared { slot, .. } = self.place else { return };
-        let Some(templates) = &mut directory.templates else { return };
+        let SdRef::Shared { slot, .. } = self.place else {
+            return;
+        };
+        let Some(templates) = &mut directory.templates else {
+            return;
+        };
         if self.fresh {
             templates.kept.push(Arc::clone(&self.descriptor));
         }
@@ -88,26 +99,45 @@ impl NewSecurity {
                 templates.recent.pop_front();
             }
             let descriptor = Arc::clone(&self.descriptor);
-            templates.recent.push_back(Inheritance { owner, group, is_directory, slot, descriptor });
+            templates.recent.push_back(Inheritance {
+                owner,
+                group,
+                is_directory,
+                slot,
+                descriptor,
+            });
         }
     }
 }
 
 impl Vfs {
     /// The security descriptor of a node whose state is locked.
-    pub(crate) fn security_of(&self, node: &Node, state: &mut State) -> Result<Arc<SecurityDescriptor>> {
+    pub(crate) fn security_of(
+        &self,
+        node: &Node,
+        state: &mut State,
+    ) -> Result<Arc<SecurityDescriptor>> {
         if let Some(security) = &state.security {
             return Ok(Arc::clone(security));
         }
         let security = match state.attr.security {
-            SdRef::Own => Arc::new(self.read_security(node.inode, &rows::own_security_key(node.inode))?),
-            SdRef::Shared { directory, slot } => self.shared_security(node.inode, directory, slot)?,
+            SdRef::Own => {
+                Arc::new(self.read_security(node.inode, &rows::own_security_key(node.inode))?)
+            }
+            SdRef::Shared { directory, slot } => {
+                self.shared_security(node.inode, directory, slot)?
+            }
         };
         state.security = Some(Arc::clone(&security));
         Ok(security)
     }
 
-    fn shared_security(&self, inode: Inode, directory: Inode, slot: u32) -> Result<Arc<SecurityDescriptor>> {
+    fn shared_security(
+        &self,
+        inode: Inode,
+        directory: Inode,
+        slot: u32,
+    ) -> Result<Arc<SecurityDescriptor>> {
         if let Some(cached) = self.descriptors.get(directory, slot) {
             return Ok(cached);
         }
@@ -118,8 +148,16 @@ impl Vfs {
     }
 
     fn read_security(&self, inode: Inode, key: &[u8]) -> Result<SecurityDescriptor> {
-        let corrupt = |what| VfsError::Corrupt(format!("the security descriptor of file {} is {what}", inode.0));
-        let row = self.store.get(rows::SECURITY, key)?.ok_or_else(|| corrupt("missing"))?;
+        let corrupt = |what| {
+            VfsError::Corrupt(format!(
+                "the security descriptor of file {} is {what}",
+                inode.0
+            ))
+        };
+        let row = self
+            .store
+            .get(rows::SECURITY, key)?
+            .ok_or_else(|| corrupt("missing"))?;
         SecurityDescriptor::from_bytes(&row).map_err(|_| corrupt("damaged"))
     }
 
@@ -135,17 +173,35 @@ impl Vfs {
         if given.is_none()
             && let Some(known) = recent(state, is_directory, creator)
         {
-            let place = SdRef::Shared { directory: directory.inode, slot: known.slot };
-            return Ok(NewSecurity { descriptor: known.descriptor, place, fresh: false, repeats: None });
+            let place = SdRef::Shared {
+                directory: directory.inode,
+                slot: known.slot,
+            };
+            return Ok(NewSecurity {
+                descriptor: known.descriptor,
+                place,
+                fresh: false,
+                repeats: None,
+            });
         }
         if let Some(given) = given {
             check_given(given, creator)?;
         }
         let parent = self.security_of(directory, state)?;
-        let creation = Creation { parent: &parent, given, is_directory, creator };
+        let creation = Creation {
+            parent: &parent,
+            given,
+            is_directory,
+            creator,
+        };
         let descriptor = Arc::new(acl::inherit(&creation));
         let repeats = (creator.user, creator.primary_group, is_directory);
-        self.place_for(directory.inode, state, descriptor, given.is_none().then_some(repeats))
+        self.place_for(
+            directory.inode,
+            state,
+            descriptor,
+            given.is_none().then_some(repeats),
+        )
     }
 
     /// Finds or makes a slot for a descriptor in the directory, or lets the child keep it itself.
@@ -160,11 +216,23 @@ impl Vfs {
         let known = kept.iter().position(|kept| **kept == *descriptor);
         let fresh = known.is_none();
         if fresh && kept.len() >= TEMPLATES_MAX {
-            return Ok(NewSecurity { descriptor, place: SdRef::Own, fresh, repeats: None });
+            return Ok(NewSecurity {
+                descriptor,
+                place: SdRef::Own,
+                fresh,
+                repeats: None,
+            });
         }
         let slot = u32::try_from(known.unwrap_or(kept.len())).unwrap_or(u32::MAX);
-        let descriptor = known.and_then(|index| kept.get(index).cloned()).unwrap_or(descriptor);
-        Ok(NewSecurity { descriptor, place: SdRef::Shared { directory, slot }, fresh, repeats })
+        let descriptor = known
+            .and_then(|index| kept.get(index).cloned())
+            .unwrap_or(descriptor);
+        Ok(NewSecurity {
+            descriptor,
+            place: SdRef::Shared { directory, slot },
+            fresh,
+            repeats,
+        })
     }
 
     /// The kept descriptors of a directory, read when first needed.
@@ -180,16 +248,28 @@ impl Vfs {
             for (_, row) in rows {
                 kept.push(Arc::new(SecurityDescriptor::from_bytes(&row)?));
             }
-            state.templates = Some(Box::new(Templates { kept, ..Templates::default() }));
+            state.templates = Some(Box::new(Templates {
+                kept,
+                ..Templates::default()
+            }));
         }
         state.templates.as_deref_mut().ok_or(VfsError::NotFound)
     }
 
     /// Gives a child that leaves its directory a row of its own.
-    pub(crate) fn take_security_along(&self, txn: &mut Txn<'_>, node: &Node, state: &mut State) -> Result<()> {
+    pub(crate) fn take_security_along(
+        &self,
+        txn: &mut Txn<'_>,
+        node: &Node,
+        state: &mut State,
+    ) -> Result<()> {
         if let SdRef::Shared { .. } = state.attr.security {
             let security = self.security_of(node, state)?;
-            txn.put(rows::SECURITY, rows::own_security_key(node.inode), security.to_bytes());
+            txn.put(
+                rows::SECURITY,
+                rows::own_security_key(node.inode),
+                security.to_bytes(),
+            );
             state.attr.security = SdRef::Own;
         }
         Ok(())
@@ -235,7 +315,9 @@ impl Vfs {
         self.store.throttle().await;
         let is_directory = handle.node.is_directory();
         handle.node.lock().attr.mode_bits = u16::try_from(mode & 0o7000).unwrap_or(0);
-        self.replace_security(handle, |current| acl::with_mode(current, mode, is_directory))
+        self.replace_security(handle, |current| {
+            acl::with_mode(current, mode, is_directory)
+        })
     }
 
     /// The permission bits as a view of the descriptor, with the special ones.
@@ -262,10 +344,15 @@ impl Vfs {
         attr.security = SdRef::Own;
         attr.changed = self.now();
         let mut txn = self.store.txn(handle.session());
-        txn.put(rows::SECURITY, rows::own_security_key(node.inode), next.to_bytes());
+        txn.put(
+            rows::SECURITY,
+            rows::own_security_key(node.inode),
+            next.to_bytes(),
+        );
         put_attr(&mut txn, node.inode, &mut attr);
         txn.note(node.inode, Aspect::Acl);
-        self.quotas.commit(txn, owner_changes(&attr, &current, &next), true)?;
+        self.quotas
+            .commit(txn, owner_changes(&attr, &current, &next), true)?;
         state.attr = attr;
         state.security = Some(Arc::new(next));
         if let Some(templates) = &mut state.templates {
@@ -274,7 +361,12 @@ impl Vfs {
         let link = state.open_of(handle.id).map(|open| Arc::clone(&open.link));
         drop(state);
         if let Some(link) = link {
-            self.tell(link.directory, WatchFilter::SECURITY, WatchAction::Modified, &link.name);
+            self.tell(
+                link.directory,
+                WatchFilter::SECURITY,
+                WatchAction::Modified,
+                &link.name,
+            );
         }
         Ok(())
     }
@@ -285,7 +377,11 @@ impl Vfs {
         let mut state = handle.node.lock();
         let security = self.security_of(&handle.node, &mut state)?;
         let allowed = acl::maximal_access(&security, credentials);
-        Ok(if handle.read_only { allowed & crate::open::READ_ONLY_RIGHTS } else { allowed })
+        Ok(if handle.read_only {
+            allowed & crate::open::READ_ONLY_RIGHTS
+        } else {
+            allowed
+        })
     }
 }
 
@@ -306,7 +402,13 @@ fn recent(state: &State, is_directory: bool, creator: &Credentials) -> Option<In
             && known.owner == creator.user
             && known.group == creator.primary_group
     };
-    state.templates.as_ref()?.recent.iter().find(matches).cloned()
+    state
+        .templates
+        .as_ref()?
+        .recent
+        .iter()
+        .find(matches)
+        .cloned()
 }
 
 /// Whether a creator or setter may name this owner (MS-FSA 2.1.5.17: itself, or a group of its; restorers any).
@@ -398,7 +500,12 @@ impl SecurityDescriptor {
         self.protect(parts);
     }
 
-    fn take_flags(&mut self, from: &SecurityDescriptor, [requested, inherited]: [Control; 2], protected: Control) {
+    fn take_flags(
+        &mut self,
+        from: &SecurityDescriptor,
+        [requested, inherited]: [Control; 2],
+        protected: Control,
+    ) {
         self.control = self.control.without(inherited.union(protected));
         if from.control.contains(requested) && from.control.contains(inherited) {
             self.control = self.control.union(inherited);
@@ -411,13 +518,25 @@ impl SecurityDescriptor {
     fn protect(&mut self, parts: SecurityParts) {
         let rules = [
             (SecurityParts::PROTECTED_DACL, Control::DACL_PROTECTED, true),
-            (SecurityParts::UNPROTECTED_DACL, Control::DACL_PROTECTED, false),
+            (
+                SecurityParts::UNPROTECTED_DACL,
+                Control::DACL_PROTECTED,
+                false,
+            ),
             (SecurityParts::PROTECTED_SACL, Control::SACL_PROTECTED, true),
-            (SecurityParts::UNPROTECTED_SACL, Control::SACL_PROTECTED, false),
+            (
+                SecurityParts::UNPROTECTED_SACL,
+                Control::SACL_PROTECTED,
+                false,
+            ),
         ];
         for (part, flag, on) in rules {
             if parts.contains(part) {
-                self.control = if on { self.control.union(flag) } else { self.control.without(flag) };
+                self.control = if on {
+                    self.control.union(flag)
+                } else {
+                    self.control.without(flag)
+                };
             }
         }
     }

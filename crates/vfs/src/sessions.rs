@@ -30,7 +30,9 @@ impl Sessions {
             Some(row) => Reader::new(&row, "counters").u64()?,
             None => 1,
         };
-        Ok(Self { ids: Mutex::new(Ids { next: taken, taken }) })
+        Ok(Self {
+            ids: Mutex::new(Ids { next: taken, taken }),
+        })
     }
 }
 
@@ -43,18 +45,31 @@ impl Vfs {
         let mut taken = ids.taken;
         if ids.next >= taken {
             taken = ids.next + IDS_AT_ONCE;
-            txn.put(rows::COUNTERS, rows::list_key(COUNTER_KEY), taken.to_le_bytes().to_vec());
+            txn.put(
+                rows::COUNTERS,
+                rows::list_key(COUNTER_KEY),
+                taken.to_le_bytes().to_vec(),
+            );
         }
-        let record = SessionRecord { info: info.clone(), started: self.now(), ended: None };
+        let record = SessionRecord {
+            info: info.clone(),
+            started: self.now(),
+            ended: None,
+        };
         txn.put(rows::SESSIONS, session_key(id), encode(&record));
         txn.commit()?;
-        *ids = Ids { next: id.0 + 1, taken };
+        *ids = Ids {
+            next: id.0 + 1,
+            taken,
+        };
         Ok(id)
     }
 
     /// Records that it ended.
     pub fn end_session(&self, session: SessionId) -> Result<()> {
-        let Some(mut record) = self.session(session)? else { return Ok(()) };
+        let Some(mut record) = self.session(session)? else {
+            return Ok(());
+        };
         record.ended = Some(self.now());
         let mut txn = self.store.txn(SessionId::SYSTEM);
         txn.put(rows::SESSIONS, session_key(session), encode(&record));
@@ -75,8 +90,12 @@ fn session_key(session: SessionId) -> rows::Key {
 
 fn encode(record: &SessionRecord) -> Vec<u8> {
     let mut row = Writer::with_capacity(128);
-    row.u8(VERSION).u64(record.started.0).u64(record.ended.unwrap_or_default().0);
-    row.long_text(&record.info.user_name).long_text(&record.info.address).long_text(&record.info.protocol);
+    row.u8(VERSION)
+        .u64(record.started.0)
+        .u64(record.ended.unwrap_or_default().0);
+    row.long_text(&record.info.user_name)
+        .long_text(&record.info.address)
+        .long_text(&record.info.protocol);
     record.info.user.encode(&mut row.0);
     row.0
 }
@@ -88,8 +107,21 @@ fn decode(row: &[u8]) -> Result<SessionRecord> {
     }
     let started = FileTime(reader.u64()?);
     let ended = Some(FileTime(reader.u64()?)).filter(|ended| ended.0 != 0);
-    let (user_name, address, protocol) = (reader.long_text()?, reader.long_text()?, reader.long_text()?);
+    let (user_name, address, protocol) = (
+        reader.long_text()?,
+        reader.long_text()?,
+        reader.long_text()?,
+    );
     let corrupt = reader.corrupt();
     let user = Sid::from_bytes(reader.rest()).map_err(|_| corrupt)?;
-    Ok(SessionRecord { info: SessionInfo { user, user_name, address, protocol }, started, ended })
+    Ok(SessionRecord {
+        info: SessionInfo {
+            user,
+            user_name,
+            address,
+            protocol,
+        },
+        started,
+        ended,
+    })
 }

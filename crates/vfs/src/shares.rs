@@ -10,7 +10,9 @@ use crate::names::{fold, utf16_len};
 use crate::quota::{QuotaOf, next_key};
 use crate::rows::{self, Reader, Writer};
 use crate::stat::UNIT;
-use crate::{Credentials, FileTime, NewShare, Result, Share, ShareId, Sid, Vfs, VfsError, VolumeInfo};
+use crate::{
+    Credentials, FileTime, NewShare, Result, Share, ShareId, Sid, Vfs, VfsError, VolumeInfo,
+};
 
 /// The longest name of a share that all clients take (MS-SRVS 2.2.4.22 allows 80).
 const SHARE_NAME_MAX: usize = 80;
@@ -40,7 +42,10 @@ impl Shares {
                 by_name.insert(fold(&share.name), Arc::new(share));
             }
         }
-        Ok(Self { by_name: RwLock::new(by_name), changing: Mutex::new(()) })
+        Ok(Self {
+            by_name: RwLock::new(by_name),
+            changing: Mutex::new(()),
+        })
     }
 }
 
@@ -70,10 +75,29 @@ impl Vfs {
         let mut txn = self.store.txn(SessionId::SYSTEM);
         let root = self.make_root(&mut txn);
         let id = self.next_share_id();
-        let NewShare { name, comment, read_only, users, encrypt } = new;
+        let NewShare {
+            name,
+            comment,
+            read_only,
+            users,
+            encrypt,
+        } = new;
         let created = self.now();
-        let share = Share { id, name, root, comment, read_only, users, encrypt, created };
-        txn.put(rows::SHARES, rows::list_key(u64::from(id.0)), encode(&share));
+        let share = Share {
+            id,
+            name,
+            root,
+            comment,
+            read_only,
+            users,
+            encrypt,
+            created,
+        };
+        txn.put(
+            rows::SHARES,
+            rows::list_key(u64::from(id.0)),
+            encode(&share),
+        );
         txn.commit()?;
         let share = Arc::new(share);
         self.shares.by_name.write().insert(key, Arc::clone(&share));
@@ -107,7 +131,11 @@ impl Vfs {
         let space = self.store.space()?;
         let by_user = self.quotas.left(QuotaOf::User(credentials.user));
         let tree = self.node(share.root)?.lock().attr.quota_tree;
-        let by_tree = if tree == Inode(0) { u64::MAX } else { self.quotas.left(QuotaOf::Tree(tree)) };
+        let by_tree = if tree == Inode(0) {
+            u64::MAX
+        } else {
+            self.quotas.left(QuotaOf::Tree(tree))
+        };
         let low = u32::try_from(share.root.0 & 0xFFFF_FFFF).unwrap_or(0);
         Ok(VolumeInfo {
             label: share.name.clone(),
@@ -132,7 +160,11 @@ fn check_share(new: &NewShare) -> Result<()> {
     if blank || reserved || new.name.chars().any(illegal) || new.name == "." || new.name == ".." {
         return Err(VfsError::InvalidName);
     }
-    if new.users.as_ref().is_some_and(|users| users.len() > USERS_MAX) {
+    if new
+        .users
+        .as_ref()
+        .is_some_and(|users| users.len() > USERS_MAX)
+    {
         return Err(VfsError::InvalidParameter);
     }
     Ok(())
@@ -146,9 +178,17 @@ fn encode(share: &Share) -> Vec<u8> {
     let mut flags = 0;
     flags |= if share.read_only { READ_ONLY } else { 0 };
     flags |= if share.encrypt { ENCRYPT } else { 0 };
-    flags |= if share.users.is_some() { LISTED_USERS } else { 0 };
+    flags |= if share.users.is_some() {
+        LISTED_USERS
+    } else {
+        0
+    };
     let mut row = Writer::with_capacity(128);
-    row.u8(VERSION).u8(flags).u32(share.id.0).u64(share.root.0).u64(share.created.0);
+    row.u8(VERSION)
+        .u8(flags)
+        .u32(share.id.0)
+        .u64(share.root.0)
+        .u64(share.created.0);
     row.long_text(&share.name).long_text(&share.comment);
     let users = share.users.as_deref().unwrap_or_default();
     row.u16(u16::try_from(users.len()).unwrap_or(u16::MAX));

@@ -26,18 +26,31 @@ fn visible(attr: &Attr) -> DosAttributes {
     if attr.reparse_tag != 0 {
         dos = dos.union(DosAttributes::REPARSE_POINT);
     }
-    if dos.0 == 0 { DosAttributes::NORMAL } else { dos }
+    if dos.0 == 0 {
+        DosAttributes::NORMAL
+    } else {
+        dos
+    }
 }
 
 fn kind(attr: &Attr) -> FileKind {
-    if attr.reparse_tag == REPARSE_TAG_SYMLINK { FileKind::Symlink } else { attr.kind }
+    if attr.reparse_tag == REPARSE_TAG_SYMLINK {
+        FileKind::Symlink
+    } else {
+        attr.kind
+    }
 }
 
 /// Puts together what the attribute row and the data head say. `head` is None where the data was never written.
 pub(crate) fn stat_of(inode: Inode, attr: &Attr, head: Option<DataHead>) -> Stat {
     let data = head.unwrap_or_default();
-    let own_time = attr.is_directory() || data.mtime.0 == 0 || attr.flags.has(AttrFlags::OWN_MODIFIED);
-    let modified = if own_time { attr.modified } else { FileTime::from(data.mtime) };
+    let own_time =
+        attr.is_directory() || data.mtime.0 == 0 || attr.flags.has(AttrFlags::OWN_MODIFIED);
+    let modified = if own_time {
+        attr.modified
+    } else {
+        FileTime::from(data.mtime)
+    };
     let sparse = attr.dos.contains(DosAttributes::SPARSE_FILE);
     Stat {
         inode,
@@ -74,7 +87,9 @@ impl Vfs {
     /// What the handle makes of it: the stream's sizes, the pending deletion.
     fn adjust(&self, handle: &Handle, state: &State, stat: &mut Stat) -> Result<()> {
         stat.delete_pending = state.gone
-            || state.open_of(handle.id).is_some_and(|open| state.is_pending(&open.link))
+            || state
+                .open_of(handle.id)
+                .is_some_and(|open| state.is_pending(&open.link))
             || state.pending_streams.contains(&handle.stream);
         if stat.delete_pending && !state.gone {
             stat.links = stat.links.saturating_sub(1);
@@ -135,6 +150,12 @@ impl Vfs {
         handle.check_open()?;
         let state = handle.node.lock();
         let links = self.links_of(handle.node.inode, &state.attr)?;
-        Ok(links.into_iter().map(|link| LinkInfo { parent: link.directory, name: link.name }).collect())
+        Ok(links
+            .into_iter()
+            .map(|link| LinkInfo {
+                parent: link.directory,
+                name: link.name,
+            })
+            .collect())
     }
 }

@@ -14,7 +14,12 @@ const STREAMS_MAX: usize = 4_096;
 
 impl Vfs {
     /// A stream's id and name, found without case.
-    pub(crate) fn find_stream(&self, inode: Inode, attr: &Attr, name: &str) -> Result<Option<(u32, String)>> {
+    pub(crate) fn find_stream(
+        &self,
+        inode: Inode,
+        attr: &Attr,
+        name: &str,
+    ) -> Result<Option<(u32, String)>> {
         if !attr.flags.has(AttrFlags::STREAMS) {
             return Ok(None);
         }
@@ -45,7 +50,9 @@ impl Vfs {
     /// Every stream's id and name.
     pub(crate) fn stream_rows(&self, inode: Inode) -> Result<Vec<(u32, String)>> {
         let (start, end) = (rows::inode_key(inode), rows::end_of(inode));
-        let rows = self.store.scan(rows::STREAMS, &start, &end, STREAMS_MAX + 1)?;
+        let rows = self
+            .store
+            .scan(rows::STREAMS, &start, &end, STREAMS_MAX + 1)?;
         rows.iter().map(|(_, row)| decode_stream(row)).collect()
     }
 
@@ -80,7 +87,9 @@ impl Vfs {
         let inode = handle.node.inode;
         state.pending_streams.retain(|id| *id != handle.stream);
         let rows = self.stream_rows(inode)?;
-        let Some((_, name)) = rows.into_iter().find(|(id, _)| *id == handle.stream) else { return Ok(()) };
+        let Some((_, name)) = rows.into_iter().find(|(id, _)| *id == handle.stream) else {
+            return Ok(());
+        };
         let mut attr = state.attr.clone();
         let mut txn = self.store.txn(handle.session());
         delete_stream(&mut txn, inode, handle.stream, &name);
@@ -99,21 +108,33 @@ impl Vfs {
         let named = {
             let state = node.lock();
             let has = state.attr.flags.has(AttrFlags::STREAMS);
-            if has { self.stream_rows(node.inode)? } else { Vec::new() }
+            if has {
+                self.stream_rows(node.inode)?
+            } else {
+                Vec::new()
+            }
         };
         let mut streams = Vec::with_capacity(named.len() + 1);
         if node.kind != FileKind::Directory {
             streams.push((0, String::new()));
         }
         streams.extend(named);
-        let objects: Vec<_> =
-            streams.iter().map(|(id, _)| ObjectId { inode: node.inode, stream: *id }).collect();
+        let objects: Vec<_> = streams
+            .iter()
+            .map(|(id, _)| ObjectId {
+                inode: node.inode,
+                stream: *id,
+            })
+            .collect();
         let heads = self.store.heads(&objects)?;
-        let infos = streams.into_iter().zip(heads).map(|((_, name), head)| StreamInfo {
-            name,
-            size: head.size,
-            allocated: crate::stat::allocation(head.size, head.allocated, false),
-        });
+        let infos = streams
+            .into_iter()
+            .zip(heads)
+            .map(|((_, name), head)| StreamInfo {
+                name,
+                size: head.size,
+                allocated: crate::stat::allocation(head.size, head.allocated, false),
+            });
         Ok(infos.collect())
     }
 
@@ -161,7 +182,9 @@ impl Vfs {
             return Ok(());
         }
         let filter = match action {
-            WatchAction::ModifiedStream => WatchFilter::STREAM_SIZE.union(WatchFilter::STREAM_WRITE),
+            WatchAction::ModifiedStream => {
+                WatchFilter::STREAM_SIZE.union(WatchFilter::STREAM_WRITE)
+            }
             _ => WatchFilter::STREAM_NAME,
         };
         let link = handle.link()?;

@@ -15,9 +15,7 @@ use crate::security::DescriptorCache;
 use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::watch::Watches;
-use crate::{
-    AccessMask, DosAttributes, FileKind, FileTime, HandleId, Result, Sid, VfsError,
-};
+use crate::{AccessMask, DosAttributes, FileKind, FileTime, HandleId, Result, Sid, VfsError};
 
 /// Version of the rows; higher ones are refused.
 const FORMAT_VERSION: u64 = 1;
@@ -114,7 +112,9 @@ impl Vfs {
 
     /// The node of an inode that must exist, as something names it.
     pub(crate) fn node(&self, inode: Inode) -> Result<Arc<Node>> {
-        self.nodes.get(&self.store, inode)?.ok_or(VfsError::NotFound)
+        self.nodes
+            .get(&self.store, inode)?
+            .ok_or(VfsError::NotFound)
     }
 
     /// Makes the root directory of a share, with nobody's parent but itself.
@@ -170,7 +170,11 @@ fn root_security() -> SecurityDescriptor {
     let aces = vec![
         Ace::allow(Sid::ADMINISTRATORS, AccessMask::FILE_ALL, inherit),
         Ace::allow(Sid::LOCAL_SYSTEM, AccessMask::FILE_ALL, inherit),
-        Ace::allow(Sid::CREATOR_OWNER, AccessMask::FILE_ALL, inherit.union(AceFlags::INHERIT_ONLY)),
+        Ace::allow(
+            Sid::CREATOR_OWNER,
+            AccessMask::FILE_ALL,
+            inherit.union(AceFlags::INHERIT_ONLY),
+        ),
         Ace::allow(Sid::AUTHENTICATED_USERS, modify, inherit),
     ];
     SecurityDescriptor {

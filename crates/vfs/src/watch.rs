@@ -43,7 +43,11 @@ impl WatchFilter {
 
     /// The bit for the name of a file or of a directory.
     pub(crate) fn name(is_directory: bool) -> Self {
-        if is_directory { Self::DIR_NAME } else { Self::FILE_NAME }
+        if is_directory {
+            Self::DIR_NAME
+        } else {
+            Self::FILE_NAME
+        }
     }
 }
 
@@ -100,7 +104,10 @@ struct Queue {
 impl Watcher {
     fn push(&self, events: &[WatchEvent]) {
         let mut queue = self.queue.lock();
-        let bytes: usize = events.iter().map(|event| EVENT_OVERHEAD + 2 * event.path.len()).sum();
+        let bytes: usize = events
+            .iter()
+            .map(|event| EVENT_OVERHEAD + 2 * event.path.len())
+            .sum();
         if queue.overflowed || queue.bytes + bytes > self.bytes_max {
             queue.events.clear();
             queue.bytes = 0;
@@ -180,8 +187,13 @@ impl Watches {
     }
 
     fn add(&self, directory: Inode, watcher: &Arc<Watcher>) {
-        self.by_directory.write().entry(directory).or_default().push(Arc::clone(watcher));
-        self.recursive.fetch_add(usize::from(watcher.recursive), Ordering::AcqRel);
+        self.by_directory
+            .write()
+            .entry(directory)
+            .or_default()
+            .push(Arc::clone(watcher));
+        self.recursive
+            .fetch_add(usize::from(watcher.recursive), Ordering::AcqRel);
         self.count.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -193,18 +205,27 @@ impl Watches {
                 all.remove(&directory);
             }
         }
-        self.recursive.fetch_sub(usize::from(watcher.recursive), Ordering::AcqRel);
+        self.recursive
+            .fetch_sub(usize::from(watcher.recursive), Ordering::AcqRel);
         self.count.fetch_sub(1, Ordering::AcqRel);
     }
 
     fn of(&self, directory: Inode) -> Vec<Arc<Watcher>> {
-        self.by_directory.read().get(&directory).cloned().unwrap_or_default()
+        self.by_directory
+            .read()
+            .get(&directory)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// The handle closes: its watch ends.
     pub(crate) fn handle_closed(&self, directory: Inode, handle: crate::HandleId) {
         if !self.is_idle() {
-            for watcher in self.of(directory).iter().filter(|watcher| watcher.handle == handle) {
+            for watcher in self
+                .of(directory)
+                .iter()
+                .filter(|watcher| watcher.handle == handle)
+            {
                 watcher.finish(WatchOutcome::Closed);
             }
         }
@@ -212,7 +233,9 @@ impl Watches {
 
     pub(crate) fn directory_deleted(&self, directory: Inode) {
         if !self.is_idle() {
-            self.of(directory).iter().for_each(|watcher| watcher.finish(WatchOutcome::Deleted));
+            self.of(directory)
+                .iter()
+                .for_each(|watcher| watcher.finish(WatchOutcome::Deleted));
         }
     }
 }
@@ -246,11 +269,21 @@ impl Vfs {
         if handle.is_closed() {
             watcher.finish(WatchOutcome::Closed);
         }
-        Ok(Watch { watcher, directory, vfs: self.weak() })
+        Ok(Watch {
+            watcher,
+            directory,
+            vfs: self.weak(),
+        })
     }
 
     /// Tells the watchers of a directory, and those above that watch the whole tree. No state is locked meanwhile.
-    pub(crate) fn tell(&self, directory: Inode, filter: WatchFilter, action: WatchAction, name: &str) {
+    pub(crate) fn tell(
+        &self,
+        directory: Inode,
+        filter: WatchFilter,
+        action: WatchAction,
+        name: &str,
+    ) {
         if !self.watches.is_idle() {
             self.tell_all(directory, filter, &[(action, name)]);
         }
@@ -259,7 +292,10 @@ impl Vfs {
     /// Tells of a renaming within one directory as one pair.
     pub(crate) fn tell_renamed(&self, directory: Inode, filter: WatchFilter, old: &str, new: &str) {
         if !self.watches.is_idle() {
-            let pair = [(WatchAction::RenamedOld, old), (WatchAction::RenamedNew, new)];
+            let pair = [
+                (WatchAction::RenamedOld, old),
+                (WatchAction::RenamedNew, new),
+            ];
             self.tell_all(directory, filter, &pair);
         }
     }
@@ -267,7 +303,10 @@ impl Vfs {
     fn tell_all(&self, directory: Inode, filter: WatchFilter, changes: &[(WatchAction, &str)]) {
         let mut events: Vec<WatchEvent> = changes
             .iter()
-            .map(|(action, name)| WatchEvent { action: *action, path: (*name).to_owned() })
+            .map(|(action, name)| WatchEvent {
+                action: *action,
+                path: (*name).to_owned(),
+            })
             .collect();
         let mut at = directory;
         for depth in 0..DEPTH_MAX {
@@ -279,7 +318,9 @@ impl Vfs {
             if self.watches.recursive.load(Ordering::Acquire) == 0 {
                 return;
             }
-            let Ok((parent, name)) = self.first_name(at) else { return };
+            let Ok((parent, name)) = self.first_name(at) else {
+                return;
+            };
             if parent == at {
                 return;
             }

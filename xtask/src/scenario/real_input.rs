@@ -3,7 +3,8 @@
 //! The client follows symbolic links and cannot carry some names, so those are left out here and counted; a test of
 //! the program itself takes them through the file system.
 
-use std::fs::{self, File};
+use std::collections::HashSet;
+use std::fs::{self, DirEntry, File};
 use std::io::{BufReader, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,8 @@ pub struct Counted {
     pub directories: usize,
     pub symbolic_links: usize,
     pub uncarried_names: usize,
+    /// Names that differ from another one in their directory only in case, which the client finds first.
+    pub case_twins: usize,
 }
 
 /// Python's library and all documentation: what `sources` is in full.
@@ -121,13 +124,18 @@ fn make_stage(stage: &Path, plan: &Plan) -> Result<Counted> {
 fn stage_directory(source: &Path, stage: &Path, counted: &mut Counted) -> Result<()> {
     fs::create_dir_all(stage)?;
     counted.directories += 1;
-    for entry in fs::read_dir(source)? {
-        let entry = entry?;
+    let mut seen = HashSet::new();
+    let mut entries = fs::read_dir(source)?.collect::<std::io::Result<Vec<_>>>()?;
+    entries.sort_by_key(DirEntry::file_name);
+    for entry in entries {
         let kind = entry.file_type()?;
+        let folded = entry.file_name().to_string_lossy().to_lowercase();
         if kind.is_symlink() {
             counted.symbolic_links += 1;
         } else if !is_carried(&entry.file_name().to_string_lossy()) {
             counted.uncarried_names += 1;
+        } else if !seen.insert(folded) {
+            counted.case_twins += 1;
         } else if kind.is_dir() {
             stage_directory(&entry.path(), &stage.join(entry.file_name()), counted)?;
         } else if kind.is_file() {

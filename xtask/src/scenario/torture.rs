@@ -97,7 +97,7 @@ pub fn run_case(server: &Server, case: &str, limit: Duration) -> Result<(Verdict
     let output = tempfile::NamedTempFile::new()?;
     let child = Command::new(tool("smbtorture"))
         .arg(format!("//{}/{SHARE}", address.ip()))
-        .args(["--port", &address.port().to_string()])
+        .arg(format!("--option=smb ports={}", address.port()))
         .args(["--user", &format!("{USER}%{PASSWORD}")])
         .args([
             "--configfile",

@@ -9,6 +9,8 @@ mod der;
 mod ntlm;
 mod proof;
 mod spnego;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use acceptor::{
     AcceptState, Accepted, AcceptorConfig, AuthError, Domains, Step, initial_token,

@@ -102,12 +102,22 @@ impl Body {
             Self::Buffer(_, data) => Buffer { data }.encode(out),
             Self::Ioctl(_, code, file_id, output) => {
                 let (code, file_id) = (*code, *file_id);
-                IoctlResponse { code, file_id, input: &[], output }.encode(out);
+                IoctlResponse {
+                    code,
+                    file_id,
+                    input: &[],
+                    output,
+                }
+                .encode(out);
             }
             Self::Negotiate(body) => out.put(body),
             Self::SessionSetup(setup) => {
                 let (flags, security_buffer) = (setup.flags, &*setup.token);
-                SessionSetupResponse { flags, security_buffer }.encode(out);
+                SessionSetupResponse {
+                    flags,
+                    security_buffer,
+                }
+                .encode(out);
             }
             Self::TreeConnect(_, response) => response.encode(out),
         }

@@ -88,6 +88,8 @@ impl ServerConfig {
     /// A reader ends the connection when a header announces more.
     pub fn max_frame_size(&self) -> usize {
         let payload = self.max_write_size.max(self.max_transact_size);
-        usize::try_from(payload).unwrap_or(usize::MAX).saturating_add(64 << 10)
+        usize::try_from(payload)
+            .unwrap_or(usize::MAX)
+            .saturating_add(64 << 10)
     }
 }

@@ -20,7 +20,9 @@ use super::window::Window;
 use super::{ConnectionStatus, Disconnect, Server, outbox};
 use crate::crypto::{Sender, TransformHeader};
 use crate::wire::compound::Compound;
-use crate::wire::header::{COMPRESSION_MAGIC, HeaderFlags, SMB1_MAGIC, SMB2_MAGIC, TRANSFORM_MAGIC};
+use crate::wire::header::{
+    COMPRESSION_MAGIC, HeaderFlags, SMB1_MAGIC, SMB2_MAGIC, TRANSFORM_MAGIC,
+};
 use crate::wire::{Command, SessionId};
 
 /// The state of one connection (MS-SMB2 3.3.1.7).
@@ -120,10 +122,16 @@ impl Conn {
     /// MS-SMB2 3.3.5.2.1: what cannot be decrypted ends the connection.
     fn receive_encrypted(self: &Arc<Self>, mut frame: BytesMut) -> Result<(), Disconnect> {
         let header = TransformHeader::parse(&frame).map_err(|_| Disconnect::Decryption)?;
-        let session = self.session(SessionId(header.session_id)).ok_or(Disconnect::Decryption)?;
+        let session = self
+            .session(SessionId(header.session_id))
+            .ok_or(Disconnect::Decryption)?;
         let keys = session.signed_in().map(|user| &user.keys);
-        let cipher = keys.and_then(|keys| keys.cipher.as_ref()).ok_or(Disconnect::Decryption)?;
-        cipher.open(&mut frame).map_err(|_| Disconnect::Decryption)?;
+        let cipher = keys
+            .and_then(|keys| keys.cipher.as_ref())
+            .ok_or(Disconnect::Decryption)?;
+        cipher
+            .open(&mut frame)
+            .map_err(|_| Disconnect::Decryption)?;
         frame.advance(crate::crypto::TRANSFORM_HEADER_LEN);
         if frame.first_chunk::<4>() != Some(&SMB2_MAGIC) {
             return Err(Disconnect::Malformed);
@@ -144,7 +152,8 @@ impl Conn {
         if encrypted.is_none() {
             self.check_signatures(&mut frame, &mut elements);
         }
-        self.requests.fetch_add(elements.len() as u64, Ordering::Relaxed);
+        self.requests
+            .fetch_add(elements.len() as u64, Ordering::Relaxed);
         Exchange::new(Arc::clone(self), frame.freeze(), elements, encrypted).run();
         Ok(())
     }
@@ -180,7 +189,11 @@ impl Conn {
         let many = negotiated.is_some_and(|negotiated| negotiated.large_mtu());
         let charge = if many { header.charge() } else { 1 };
         let granted = self.window.lock().consume(header.message_id.0, charge);
-        if granted { Ok(()) } else { Err(Disconnect::Sequence) }
+        if granted {
+            Ok(())
+        } else {
+            Err(Disconnect::Sequence)
+        }
     }
 
     /// MS-SMB2 3.3.5.2.4. What a wrong signature leads to is decided when the request's turn comes.
@@ -189,7 +202,11 @@ impl Conn {
         for (index, element) in elements.iter_mut().enumerate() {
             let header = &element.header;
             let related = index > 0 && header.flags.contains(HeaderFlags::RELATED_OPERATIONS);
-            if !related && session.as_ref().is_none_or(|session| session.id != header.session_id) {
+            if !related
+                && session
+                    .as_ref()
+                    .is_none_or(|session| session.id != header.session_id)
+            {
                 session = self.session(header.session_id);
             }
             if !header.flags.contains(HeaderFlags::SIGNED) {
@@ -198,7 +215,11 @@ impl Conn {
             let user = session.as_ref().and_then(|session| session.signed_in());
             if let (Some(user), Some(message)) = (user, frame.get_mut(element.range.clone())) {
                 let valid = user.keys.signing.verify(message, Sender::Client).is_ok();
-                element.signature = if valid { Signature::Valid } else { Signature::Wrong };
+                element.signature = if valid {
+                    Signature::Valid
+                } else {
+                    Signature::Wrong
+                };
             }
         }
     }
@@ -231,7 +252,10 @@ fn check_encrypted_session(
     element: &Element,
     encrypted: Option<&Session>,
 ) -> Result<(), Disconnect> {
-    let related = element.header.flags.contains(HeaderFlags::RELATED_OPERATIONS);
+    let related = element
+        .header
+        .flags
+        .contains(HeaderFlags::RELATED_OPERATIONS);
     match encrypted {
         Some(session) if !related && session.id != element.header.session_id => {
             Err(Disconnect::Decryption)

@@ -17,8 +17,8 @@ use strongroom_device::BoxFuture;
 use super::answer::{Answer, Body, Step};
 use super::connection::Conn;
 use super::dispatch::dispatch;
-use super::request::{Related, Request};
 use super::reply::{Addressing, Begun, Reply, may_sign_interim};
+use super::request::{Related, Request};
 use super::session::Session;
 use super::status::Failure;
 use super::waiting::Waiter;
@@ -50,7 +50,11 @@ pub(crate) enum Signature {
 
 impl Element {
     pub(crate) fn new(header: Header, range: Range<usize>) -> Self {
-        Self { header, range, signature: Signature::None }
+        Self {
+            header,
+            range,
+            signature: Signature::None,
+        }
     }
 }
 
@@ -83,7 +87,15 @@ impl Exchange {
         encrypted: Option<Arc<Session>>,
     ) -> Self {
         let reply = Reply::new(&conn.outbox, ANSWER_BYTES * elements.len());
-        Self { conn, frame, elements, next: 0, encrypted, reply, related: Related::default() }
+        Self {
+            conn,
+            frame,
+            elements,
+            next: 0,
+            encrypted,
+            reply,
+            related: Related::default(),
+        }
     }
 
     /// Answers until all is answered or something waits.
@@ -111,7 +123,8 @@ impl Exchange {
                 },
             }
         }
-        self.reply.send(&self.conn.outbox, self.encrypted.as_deref());
+        self.reply
+            .send(&self.conn.outbox, self.encrypted.as_deref());
     }
 
     /// Only the last request of a frame may go asynchronous (MS-SMB2 3.3.5.2.7).
@@ -140,7 +153,11 @@ impl Exchange {
         let current = Current {
             header,
             addressing: self.related.addressing(&header),
-            signer: if signed { self.related.session.clone() } else { None },
+            signer: if signed {
+                self.related.session.clone()
+            } else {
+                None
+            },
             credits: self.conn.window.lock().grant(header.credits),
             last,
         };
@@ -148,7 +165,9 @@ impl Exchange {
             Ok(request) => request,
             Err(failure) => return (current, Step::Answer(Err(failure))),
         };
-        let begun = self.reply.begin(&current.addressing.header(&header, current.credits));
+        let begun = self
+            .reply
+            .begin(&current.addressing.header(&header, current.credits));
         let step = dispatch(request, self.reply.body());
         if let Step::Now(status) = step {
             self.related.succeeded();
@@ -168,8 +187,14 @@ impl Exchange {
             body.address(&mut addressing);
             signer = body.signer().or(signer);
         }
-        let credits = if addressing.async_id.is_some() { 0 } else { current.credits };
-        let begun = self.reply.begin(&addressing.header(&current.header, credits));
+        let credits = if addressing.async_id.is_some() {
+            0
+        } else {
+            current.credits
+        };
+        let begun = self
+            .reply
+            .begin(&addressing.header(&current.header, credits));
         match answer {
             Ok(body) => self.lay_out(begun, &body),
             Err(failure) => self.lay_out_failure(begun, &failure),
@@ -189,7 +214,11 @@ impl Exchange {
         self.related.failed(failure.status);
         tracing::trace!(status = ?failure.status, "refused");
         self.reply.head(begun).set_status(failure.status);
-        let in_context = self.conn.negotiated.get().is_some_and(|negotiated| negotiated.is_311());
+        let in_context = self
+            .conn
+            .negotiated
+            .get()
+            .is_some_and(|negotiated| negotiated.is_311());
         failure.encode(in_context, self.reply.body());
     }
 
@@ -200,7 +229,10 @@ impl Exchange {
         let begun = self.reply.begin(&header);
         self.reply.head(begun).set_status(NtStatus::PENDING);
         Failure::from(NtStatus::PENDING).encode(false, self.reply.body());
-        let signer = current.signer.clone().filter(|session| may_sign_interim(session));
+        let signer = current
+            .signer
+            .clone()
+            .filter(|session| may_sign_interim(session));
         self.reply.complete(begun, signer);
         let next = Reply::new(&self.conn.outbox, ANSWER_BYTES);
         let interim = std::mem::replace(&mut self.reply, next);
@@ -232,7 +264,9 @@ impl Exchange {
                         self.send_interim(&mut current, waiter.async_id);
                     }
                     let answer = work.await;
-                    waiter.iter().for_each(|waiter| self.conn.waiters.leave(waiter));
+                    waiter
+                        .iter()
+                        .for_each(|waiter| self.conn.waiters.leave(waiter));
                     answer
                 }
             };
@@ -257,7 +291,9 @@ impl Exchange {
 
     /// CANCEL has no answer and uses no credit (MS-SMB2 3.3.5.16).
     fn cancel(&mut self) {
-        let Some(element) = self.elements.get(self.next) else { return };
+        let Some(element) = self.elements.get(self.next) else {
+            return;
+        };
         self.next += 1;
         let authentic = self.encrypted.is_some() || element.signature == Signature::Valid;
         if authentic || self.may_cancel_unsigned(element) {

@@ -27,7 +27,13 @@ pub(crate) struct Listing {
 impl Listing {
     pub(crate) fn new(pattern: String) -> Self {
         let (cursor, waiting) = (DirCursor::default(), VecDeque::new());
-        Self { pattern, cursor, waiting, ended: false, matched: false }
+        Self {
+            pattern,
+            cursor,
+            waiting,
+            ended: false,
+            matched: false,
+        }
     }
 
     /// Begins anew with the same pattern.

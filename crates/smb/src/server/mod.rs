@@ -20,6 +20,8 @@ mod request;
 mod session;
 mod slab;
 mod status;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod waiting;
 mod window;
@@ -110,7 +112,10 @@ impl Server {
 
     pub fn status(&self) -> ServerStatus {
         let connections = self.all_connections();
-        let sessions: Vec<_> = connections.iter().flat_map(|conn| conn.sessions()).collect();
+        let sessions: Vec<_> = connections
+            .iter()
+            .flat_map(|conn| conn.sessions())
+            .collect();
         ServerStatus {
             connections: connections.len(),
             sessions: sessions.len(),
@@ -120,14 +125,19 @@ impl Server {
     }
 
     pub fn connections(&self) -> Vec<ConnectionStatus> {
-        self.all_connections().iter().map(|conn| conn.status()).collect()
+        self.all_connections()
+            .iter()
+            .map(|conn| conn.status())
+            .collect()
     }
 
     pub fn sessions(&self) -> Vec<SessionStatus> {
         let of = |conn: &Arc<Conn>| {
             let dialect = conn.dialect_name();
             let sessions = conn.sessions();
-            sessions.into_iter().filter_map(move |session| session.status(dialect))
+            sessions
+                .into_iter()
+                .filter_map(move |session| session.status(dialect))
         };
         self.all_connections().iter().flat_map(of).collect()
     }
@@ -173,7 +183,11 @@ impl Server {
     }
 
     fn find_session(&self, id: SessionId) -> Option<Arc<Session>> {
-        self.table.lock().sessions.get(&id.0).and_then(Weak::upgrade)
+        self.table
+            .lock()
+            .sessions
+            .get(&id.0)
+            .and_then(Weak::upgrade)
     }
 
     fn forget_session(&self, id: SessionId) {

@@ -31,7 +31,10 @@ impl Negotiated {
     }
 
     pub(crate) fn is_smb3(&self) -> bool {
-        matches!(self.dialect, Dialect::Smb300 | Dialect::Smb302 | Dialect::Smb311)
+        matches!(
+            self.dialect,
+            Dialect::Smb300 | Dialect::Smb302 | Dialect::Smb311
+        )
     }
 
     pub(crate) fn hash_response(&self, message: &[u8]) {

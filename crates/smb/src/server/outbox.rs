@@ -49,7 +49,11 @@ pub(crate) struct Shared {
 impl Shared {
     /// An empty buffer, perhaps one with room (and old bytes cut off) from an earlier answer.
     pub(crate) fn buffer(&self, bytes: usize) -> Vec<u8> {
-        let spare = if bytes >= KEEP_BYTES_MIN { self.queue.lock().spare.pop() } else { None };
+        let spare = if bytes >= KEEP_BYTES_MIN {
+            self.queue.lock().spare.pop()
+        } else {
+            None
+        };
         let mut buffer = spare.unwrap_or_default();
         buffer.clear();
         buffer.reserve(bytes);
@@ -68,7 +72,11 @@ impl Shared {
     /// Queues an answer whose first byte is at `start`.
     pub(crate) fn push(self: &Arc<Self>, buffer: Vec<u8>, start: usize) {
         let pool = (buffer.capacity() >= KEEP_BYTES_MIN).then(|| Arc::clone(self));
-        let frame = Frame { buffer, start, pool };
+        let frame = Frame {
+            buffer,
+            start,
+            pool,
+        };
         let mut queue = self.queue.lock();
         if !queue.closed {
             queue.frames.push_back(frame);

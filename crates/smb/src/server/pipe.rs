@@ -20,7 +20,9 @@ pub(crate) struct PipeOpen {
 
 impl fmt::Debug for PipeOpen {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("PipeOpen").field("name", &self.name).finish_non_exhaustive()
+        out.debug_struct("PipeOpen")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -29,7 +31,10 @@ impl PipeOpen {
         let server = Arc::clone(&request.conn.server);
         let session = Arc::clone(request.session().ok()?);
         let pipe = Pipe::open(name, Arc::new(Seen { server, session }))?;
-        Some(Self { name: name.to_owned(), pipe: Mutex::new(pipe) })
+        Some(Self {
+            name: name.to_owned(),
+            pipe: Mutex::new(pipe),
+        })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -91,7 +96,9 @@ impl PipeContext for Seen {
 
     /// The shares that let this user in.
     fn shares(&self) -> Vec<RpcShare> {
-        let Some(user) = self.session.signed_in() else { return Vec::new() };
+        let Some(user) = self.session.signed_in() else {
+            return Vec::new();
+        };
         let mut shares: Vec<_> = self
             .server
             .vfs

@@ -41,7 +41,11 @@ impl Reply {
     pub(crate) fn new(outbox: &outbox::Shared, size: usize) -> Self {
         let mut out = outbox.buffer(HEAD_ROOM + size);
         out.put_zeros(HEAD_ROOM);
-        Self { out, done: HEAD_ROOM, last: None }
+        Self {
+            out,
+            done: HEAD_ROOM,
+            last: None,
+        }
     }
 
     /// Begins a message; what was begun and not completed before is dropped.
@@ -61,7 +65,10 @@ impl Reply {
     }
 
     pub(crate) fn head(&mut self, begun: Begun) -> HeaderMut<'_> {
-        self.out.get_mut(begun.start..).and_then(HeaderMut::new).expect("the header is begun")
+        self.out
+            .get_mut(begun.start..)
+            .and_then(HeaderMut::new)
+            .expect("the header is begun")
     }
 
     /// The message, from its header on.
@@ -78,7 +85,10 @@ impl Reply {
             self.out.put(&tail);
         }
         self.done = self.out.len();
-        self.last = Some(Message { start: begun.start, signer });
+        self.last = Some(Message {
+            start: begun.start,
+            signer,
+        });
     }
 
     /// Signs or encrypts and queues the frame, if there is anything in it.
@@ -100,7 +110,10 @@ impl Reply {
 
     fn send_plain(mut self, outbox: &Arc<outbox::Shared>) {
         let len = self.out.len() - HEAD_ROOM;
-        assert!(len <= TRANSPORT_MAX, "answers stay below what the transport can carry");
+        assert!(
+            len <= TRANSPORT_MAX,
+            "answers stay below what the transport can carry"
+        );
         self.out.patch(TRANSFORM_HEADER_LEN, &frame_head(len));
         outbox.push(self.out, TRANSFORM_HEADER_LEN);
     }
@@ -108,7 +121,9 @@ impl Reply {
     fn send_encrypted(mut self, outbox: &Arc<outbox::Shared>, session: &Session) {
         let len = self.out.len() - TRANSPORT_LEN;
         self.out.patch(0, &frame_head(len));
-        let cipher = session.signed_in().and_then(|user| user.keys.cipher.as_ref());
+        let cipher = session
+            .signed_in()
+            .and_then(|user| user.keys.cipher.as_ref());
         let frame = self.out.get_mut(TRANSPORT_LEN..).unwrap_or_default();
         let sealed = cipher.is_some_and(|cipher| cipher.seal(session.id.0, frame).is_ok());
         if sealed {
@@ -122,7 +137,11 @@ impl Reply {
 
 impl Message {
     fn sign(&self, out: &mut [u8]) {
-        let keys = self.signer.as_ref().and_then(|session| session.signed_in()).map(|u| &u.keys);
+        let keys = self
+            .signer
+            .as_ref()
+            .and_then(|session| session.signed_in())
+            .map(|u| &u.keys);
         if let (Some(keys), Some(message)) = (keys, out.get_mut(self.start..)) {
             keys.signing.sign(message);
         }
@@ -132,7 +151,9 @@ impl Message {
 /// An interim response carries the message id of the final one. AES-GMAC takes its nonce from that id, so the interim
 /// response stays unsigned there, lest a nonce be used twice.
 pub(crate) fn may_sign_interim(session: &Session) -> bool {
-    let algorithm = session.signed_in().map(|user| user.keys.signing.algorithm());
+    let algorithm = session
+        .signed_in()
+        .map(|user| user.keys.signing.algorithm());
     algorithm.is_some_and(|algorithm| algorithm != SigningAlgorithm::AesGmac)
 }
 
@@ -152,10 +173,19 @@ impl Addressing {
             Route::Async { .. } => 0,
         };
         let route = match self.async_id {
-            Some(id) => Route::Async { async_id: AsyncId(id) },
-            None => Route::Sync { process_id, tree_id: self.tree_id },
+            Some(id) => Route::Async {
+                async_id: AsyncId(id),
+            },
+            None => Route::Sync {
+                process_id,
+                tree_id: self.tree_id,
+            },
         };
         let response = request.response(NtStatus::SUCCESS, credits);
-        Header { session_id: self.session_id, route, ..response }
+        Header {
+            session_id: self.session_id,
+            route,
+            ..response
+        }
     }
 }

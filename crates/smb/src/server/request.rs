@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::connection::Conn;
 use super::answer::Body;
+use super::connection::Conn;
 use super::exchange::{Element, Signature};
 use super::open::{FileOpen, Open, Target};
 use super::reply::Addressing;
@@ -32,7 +32,11 @@ pub(crate) struct Related {
 
 impl Related {
     pub(crate) fn addressing(&self, _header: &Header) -> Addressing {
-        Addressing { session_id: self.session_id, tree_id: self.tree_id, async_id: None }
+        Addressing {
+            session_id: self.session_id,
+            tree_id: self.tree_id,
+            async_id: None,
+        }
     }
 
     pub(crate) fn succeeded(&mut self) {
@@ -172,11 +176,17 @@ impl Request {
         let _ = negotiated;
         let payload = u64::from(wanted).max(sent as u64);
         let paid = u64::from(self.header.charge()) << 16;
-        if payload > paid { Err(NtStatus::INVALID_PARAMETER.into()) } else { Ok(()) }
+        if payload > paid {
+            Err(NtStatus::INVALID_PARAMETER.into())
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn session(&self) -> Result<&Arc<Session>, Failure> {
-        self.session.as_ref().ok_or_else(|| NtStatus::USER_SESSION_DELETED.into())
+        self.session
+            .as_ref()
+            .ok_or_else(|| NtStatus::USER_SESSION_DELETED.into())
     }
 
     /// The session if the request names one, whatever its state.
@@ -185,16 +195,24 @@ impl Request {
     }
 
     pub(crate) fn user(&self) -> Result<&SignedIn, Failure> {
-        self.session()?.signed_in().ok_or_else(|| NtStatus::USER_SESSION_DELETED.into())
+        self.session()?
+            .signed_in()
+            .ok_or_else(|| NtStatus::USER_SESSION_DELETED.into())
     }
 
     pub(crate) fn tree(&self) -> Result<&Arc<Tree>, Failure> {
-        self.tree.as_ref().ok_or_else(|| NtStatus::NETWORK_NAME_DELETED.into())
+        self.tree
+            .as_ref()
+            .ok_or_else(|| NtStatus::NETWORK_NAME_DELETED.into())
     }
 
     /// The id that the request means: its own or the one of the request before.
     pub(crate) fn resolve(&self, id: FileId) -> Result<FileId, Failure> {
-        if id == FileId::ANY { Ok(self.file?) } else { Ok(id) }
+        if id == FileId::ANY {
+            Ok(self.file?)
+        } else {
+            Ok(id)
+        }
     }
 
     pub(crate) fn open(&self, id: FileId) -> Result<Arc<Open>, Failure> {
@@ -213,23 +231,29 @@ impl Related {
         frame: &Bytes,
         is_related: bool,
     ) -> Result<FileId, NtStatus> {
-        let body = frame.get(element.range.clone()).and_then(|message| message.get(HEADER_LEN..));
+        let body = frame
+            .get(element.range.clone())
+            .and_then(|message| message.get(HEADER_LEN..));
         let named = named_file(element.header.command, body.unwrap_or_default());
-        let before = self.file.ok_or(self.failure.unwrap_or(NtStatus::FILE_CLOSED));
+        let before = self
+            .file
+            .ok_or(self.failure.unwrap_or(NtStatus::FILE_CLOSED));
         if let Some(named) = named.filter(|named| *named != FileId::ANY) {
             self.file = Some(named);
         }
-        if is_related { before } else { Err(NtStatus::FILE_CLOSED) }
+        if is_related {
+            before
+        } else {
+            Err(NtStatus::FILE_CLOSED)
+        }
     }
 
-    fn find_tree(
-        &mut self,
-        session: &Session,
-        encrypted: bool,
-    ) -> Result<Arc<Tree>, Failure> {
+    fn find_tree(&mut self, session: &Session, encrypted: bool) -> Result<Arc<Tree>, Failure> {
         let tree = match &self.tree {
             Some(tree) if !tree.has_ended() => Arc::clone(tree),
-            _ => session.tree(self.tree_id).ok_or(NtStatus::NETWORK_NAME_DELETED)?,
+            _ => session
+                .tree(self.tree_id)
+                .ok_or(NtStatus::NETWORK_NAME_DELETED)?,
         };
         if tree.encrypt && !encrypted {
             return Err(NtStatus::ACCESS_DENIED.into());
@@ -277,7 +301,10 @@ fn named_file(command: Command, body: &[u8]) -> Option<FileId> {
         _ => return None,
     };
     let mut reader = Reader::new(body.get(at..)?);
-    Some(FileId { persistent: reader.u64().ok()?, volatile: reader.u64().ok()? })
+    Some(FileId {
+        persistent: reader.u64().ok()?,
+        volatile: reader.u64().ok()?,
+    })
 }
 
 /// The file behind an open; a pipe has none.

@@ -70,8 +70,14 @@ impl Session {
             logon: Mutex::default(),
             user: OnceLock::new(),
             encrypt: AtomicBool::new(false),
-            trees: Mutex::new(Trees { table: Slab::narrow(limits.trees_per_session), ended: false }),
-            opens: Mutex::new(Opens { table: Slab::new(limits.opens_per_session), ended: false }),
+            trees: Mutex::new(Trees {
+                table: Slab::narrow(limits.trees_per_session),
+                ended: false,
+            }),
+            opens: Mutex::new(Opens {
+                table: Slab::new(limits.opens_per_session),
+                ended: false,
+            }),
         }
     }
 
@@ -101,7 +107,9 @@ impl Session {
         if trees.ended {
             return None;
         }
-        let id = trees.table.insert_with(|id| Arc::new(make(narrow_tree_id(id))))?;
+        let id = trees
+            .table
+            .insert_with(|id| Arc::new(make(narrow_tree_id(id))))?;
         trees.table.get(id).cloned()
     }
 
@@ -117,7 +125,12 @@ impl Session {
     }
 
     pub(crate) fn open(&self, id: FileId) -> Option<Arc<Open>> {
-        self.opens.lock().table.get(id.volatile).filter(|open| open.id == id).cloned()
+        self.opens
+            .lock()
+            .table
+            .get(id.volatile)
+            .filter(|open| open.id == id)
+            .cloned()
     }
 
     pub(crate) fn open_count(&self) -> usize {
@@ -147,9 +160,17 @@ impl Session {
         }
         let mut entered = None;
         opens.table.insert_with(|volatile| {
-            let id = FileId { persistent, volatile };
+            let id = FileId {
+                persistent,
+                volatile,
+            };
             let waits = super::waiting::OpenWaits::default();
-            let open = Arc::new(Open { id, tree: Arc::clone(tree), target, waits });
+            let open = Arc::new(Open {
+                id,
+                tree: Arc::clone(tree),
+                target,
+                waits,
+            });
             Arc::clone(entered.insert(open))
         });
         Ok(entered.expect("the table has room"))
@@ -163,7 +184,10 @@ impl Session {
 
     /// Takes all opens of a tree connect out of the table.
     pub(crate) fn drain_opens_of(&self, tree: &Arc<Tree>) -> Vec<Arc<Open>> {
-        self.opens.lock().table.drain(|open| Arc::ptr_eq(&open.tree, tree))
+        self.opens
+            .lock()
+            .table
+            .drain(|open| Arc::ptr_eq(&open.tree, tree))
     }
 
     /// For the status page; None while nobody is signed in.
@@ -187,7 +211,11 @@ impl Session {
     fn drain(&self) -> Vec<Arc<Open>> {
         let mut trees = self.trees.lock();
         trees.ended = true;
-        trees.table.drain(|_| true).iter().for_each(|tree| tree.end());
+        trees
+            .table
+            .drain(|_| true)
+            .iter()
+            .for_each(|tree| tree.end());
         drop(trees);
         let mut opens = self.opens.lock();
         opens.ended = true;

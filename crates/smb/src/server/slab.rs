@@ -18,12 +18,21 @@ struct Slot<T> {
 
 impl<T> Slab<T> {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), len: 0, limit, generation_max: u32::MAX }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            len: 0,
+            limit,
+            generation_max: u32::MAX,
+        }
     }
 
     /// A table whose generations stay below 2^16, for ids that are squeezed into 32 bits.
     pub(crate) fn narrow(limit: usize) -> Self {
-        Self { generation_max: 0xffff, ..Self::new(limit.min(0xffff)) }
+        Self {
+            generation_max: 0xffff,
+            ..Self::new(limit.min(0xffff))
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -41,7 +50,11 @@ impl<T> Slab<T> {
         }
         let index = self.free.pop().or_else(|| self.grow())?;
         let slot = self.slots.get_mut(index as usize)?;
-        slot.generation = if slot.generation < self.generation_max { slot.generation + 1 } else { 1 };
+        slot.generation = if slot.generation < self.generation_max {
+            slot.generation + 1
+        } else {
+            1
+        };
         let id = u64::from(slot.generation) << 32 | u64::from(index);
         slot.value = Some(make(id));
         self.len += 1;
@@ -50,14 +63,21 @@ impl<T> Slab<T> {
 
     fn grow(&mut self) -> Option<u32> {
         // The highest slot stays unused: its ids could be all ones, which mean "none" on the wire.
-        let index = u32::try_from(self.slots.len()).ok().filter(|&index| index < u32::MAX)?;
-        self.slots.push(Slot { generation: 0, value: None });
+        let index = u32::try_from(self.slots.len())
+            .ok()
+            .filter(|&index| index < u32::MAX)?;
+        self.slots.push(Slot {
+            generation: 0,
+            value: None,
+        });
         Some(index)
     }
 
     fn slot(&self, id: u64) -> Option<&Slot<T>> {
         let index = usize::try_from(id & 0xffff_ffff).ok()?;
-        self.slots.get(index).filter(|slot| u64::from(slot.generation) == id >> 32)
+        self.slots
+            .get(index)
+            .filter(|slot| u64::from(slot.generation) == id >> 32)
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<&T> {

@@ -18,7 +18,10 @@ impl Failure {
     /// STATUS_BUFFER_TOO_SMALL with the number of bytes that would do (MS-SMB2 2.2.2.2).
     pub(crate) fn too_small(wanted: usize) -> Self {
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        Self { status: NtStatus::BUFFER_TOO_SMALL, data: Some(wanted.to_le_bytes().to_vec()) }
+        Self {
+            status: NtStatus::BUFFER_TOO_SMALL,
+            data: Some(wanted.to_le_bytes().to_vec()),
+        }
     }
 
     fn symlink(stop: &SymlinkStop) -> Self {
@@ -30,7 +33,10 @@ impl Failure {
             print: target,
         };
         let data = error.fits().then(|| error.to_vec());
-        Self { status: NtStatus::STOPPED_ON_SYMLINK, data }
+        Self {
+            status: NtStatus::STOPPED_ON_SYMLINK,
+            data,
+        }
     }
 
     /// Appends the ERROR response.

@@ -28,7 +28,13 @@ pub(crate) enum Root {
 
 impl Tree {
     pub(crate) fn new(id: TreeId, root: Root, maximal_access: AccessMask, encrypt: bool) -> Self {
-        Self { id, root, maximal_access, encrypt, ended: AtomicBool::new(false) }
+        Self {
+            id,
+            root,
+            maximal_access,
+            encrypt,
+            ended: AtomicBool::new(false),
+        }
     }
 
     /// No open is entered any more.

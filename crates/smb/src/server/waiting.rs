@@ -41,7 +41,9 @@ impl Waiter {
             Ended::Cancelled => CANCELLED,
             Ended::Closed => CLOSED,
         };
-        let first = self.state.compare_exchange(WAITS, state, Ordering::AcqRel, Ordering::Acquire);
+        let first = self
+            .state
+            .compare_exchange(WAITS, state, Ordering::AcqRel, Ordering::Acquire);
         if first.is_ok() {
             self.wake.notify_one();
         }
@@ -87,7 +89,10 @@ struct Table {
 
 impl Waiters {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { table: Mutex::default(), limit }
+        Self {
+            table: Mutex::default(),
+            limit,
+        }
     }
 
     /// None when the connection has as many as it may, or ends.
@@ -99,7 +104,12 @@ impl Waiters {
         table.last_id += 1;
         let async_id = table.last_id;
         let (state, wake) = (AtomicU8::new(WAITS), Notify::new());
-        let waiter = Arc::new(Waiter { async_id, message_id, state, wake });
+        let waiter = Arc::new(Waiter {
+            async_id,
+            message_id,
+            state,
+            wake,
+        });
         table.by_id.insert(async_id, Arc::clone(&waiter));
         Some(waiter)
     }
@@ -114,11 +124,19 @@ impl Waiters {
         let table = self.table.lock();
         match header.route {
             Route::Async { async_id } => {
-                table.by_id.get(&async_id.0).iter().for_each(|w| w.end(Ended::Cancelled));
+                table
+                    .by_id
+                    .get(&async_id.0)
+                    .iter()
+                    .for_each(|w| w.end(Ended::Cancelled));
             }
             Route::Sync { .. } => {
                 let same = |waiter: &&Arc<Waiter>| waiter.message_id == header.message_id.0;
-                table.by_id.values().filter(same).for_each(|w| w.end(Ended::Cancelled));
+                table
+                    .by_id
+                    .values()
+                    .filter(same)
+                    .for_each(|w| w.end(Ended::Cancelled));
             }
         }
     }
@@ -127,7 +145,10 @@ impl Waiters {
     pub(crate) fn close(&self) {
         let mut table = self.table.lock();
         table.closed = true;
-        table.by_id.values().for_each(|waiter| waiter.end(Ended::Cancelled));
+        table
+            .by_id
+            .values()
+            .for_each(|waiter| waiter.end(Ended::Cancelled));
     }
 }
 
@@ -151,12 +172,18 @@ impl OpenWaits {
     }
 
     pub(crate) fn leave(&self, waiter: &Waiter) {
-        self.0.lock().waiters.retain(|other| other.async_id != waiter.async_id);
+        self.0
+            .lock()
+            .waiters
+            .retain(|other| other.async_id != waiter.async_id);
     }
 
     pub(crate) fn close(&self) {
         let mut waits = self.0.lock();
         waits.closed = true;
-        waits.waiters.iter().for_each(|waiter| waiter.end(Ended::Closed));
+        waits
+            .waiters
+            .iter()
+            .for_each(|waiter| waiter.end(Ended::Closed));
     }
 }

@@ -17,8 +17,16 @@ impl Window {
     /// A new connection holds the single id 0.
     pub(crate) fn new(credits_max: u16) -> Self {
         let credits_max = u64::from(credits_max.max(1));
-        let words = usize::from(u16::MAX).min(usize::try_from(credits_max * 2).unwrap_or(1)).div_ceil(64);
-        Self { low: 0, high: 1, used: vec![0; words], outstanding: 1, credits_max }
+        let words = usize::from(u16::MAX)
+            .min(usize::try_from(credits_max * 2).unwrap_or(1))
+            .div_ceil(64);
+        Self {
+            low: 0,
+            high: 1,
+            used: vec![0; words],
+            outstanding: 1,
+            credits_max,
+        }
     }
 
     fn capacity(&self) -> u64 {
@@ -45,7 +53,9 @@ impl Window {
     /// Uses `charge` ids from `first` on. False when any of them was not granted or was used before.
     pub(crate) fn consume(&mut self, first: u64, charge: u16) -> bool {
         let charge = u64::from(charge.max(1));
-        let Some(end) = first.checked_add(charge) else { return false };
+        let Some(end) = first.checked_add(charge) else {
+            return false;
+        };
         if first < self.low || end > self.high || (first..end).any(|id| self.is_used(id)) {
             return false;
         }

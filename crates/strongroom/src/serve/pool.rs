@@ -51,10 +51,7 @@ impl Disks {
         // Without the list of disks nothing was ever served: a first start was cut short, and may go on.
         let may_create = self.may_create || (remembered.is_none() && self.is_first_start(data));
         let paths = self.paths(data, remembered);
-        let devices = paths
-            .iter()
-            .map(|path| self.device(env, path, may_create))
-            .collect::<Result<Vec<_>>>()?;
+        let devices = self.devices(env, &paths, may_create)?;
         if may_create && all_blank(&devices)? {
             let layout = layout_of(devices.len())?;
             tracing::info!(%layout, disks = devices.len(), "making a new pool");
@@ -87,28 +84,78 @@ impl Disks {
                 .is_ok_and(|default| default == data.path())
     }
 
-    fn device(&self, env: &Arc<dyn Env>, path: &Path, may_create: bool) -> Result<Arc<dyn Device>> {
+    /// A mirror serves on without some of its disks; the pool decides whether those that are there suffice.
+    fn devices(
+        &self,
+        env: &Arc<dyn Env>,
+        paths: &[PathBuf],
+        may_create: bool,
+    ) -> Result<Vec<Arc<dyn Device>>> {
+        let mut devices = Vec::new();
+        let mut failures = Vec::new();
+        for path in paths {
+            match self.device(env, path, may_create)? {
+                Found::Device(device) => devices.push(device),
+                Found::Unmounted(failure) => failures.push(failure),
+            }
+        }
+        if may_create || devices.is_empty() {
+            return failures.into_iter().next().map_or(Ok(devices), Err);
+        }
+        for failure in failures {
+            tracing::error!(%failure, "a disk is left out");
+        }
+        Ok(devices)
+    }
+
+    fn device(&self, env: &Arc<dyn Env>, path: &Path, may_create: bool) -> Result<Found> {
         if may_create {
             fs::create_dir_all(path)
                 .map_err(|error| Failure::path("make the disk's directory", path, &error))?;
         }
         if !path.is_dir() {
-            let path = path.display();
-            return Err(Failure::new(
-                Kind::Storage,
-                format!(
-                    "the disk {path} is not there: mount it, or name the pool's disks anew with --disk"
-                ),
-            ));
+            return Ok(Found::Unmounted(not_there(path)));
         }
         let device = RealDevice::open(Arc::clone(env), path)?;
+        // Asked before the lock, which leaves a file: an unmounted disk's mount point stays as empty as it is.
+        if !may_create && Pool::is_blank(device.as_ref())? {
+            return Ok(Found::Unmounted(unlabelled(path)));
+        }
         let lock = device.lock()?;
         self.locks
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .push(lock);
-        Ok(device)
+        Ok(Found::Device(device))
     }
+}
+
+/// What is at a disk's path.
+enum Found {
+    Device(Arc<dyn Device>),
+    /// Nothing, or an empty directory; with what to say where that is a failure.
+    Unmounted(Failure),
+}
+
+fn not_there(path: &Path) -> Failure {
+    let path = path.display();
+    Failure::new(
+        Kind::Storage,
+        format!(
+            "the disk {path} is not there: mount it, or name the pool's disks anew with --disk"
+        ),
+    )
+}
+
+fn unlabelled(path: &Path) -> Failure {
+    let path = path.display();
+    Failure::new(
+        Kind::Storage,
+        format!(
+            "the disk {path} has no pool label: is it mounted? Nothing was written to it; mount it \
+             and start again, or name the pool's disks anew with --disk"
+        ),
+    )
 }
 
 /// Absent, or a directory with nothing in it.

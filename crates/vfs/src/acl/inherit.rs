@@ -31,9 +31,15 @@ pub fn inherit(creation: &Creation<'_>) -> SecurityDescriptor {
         is_directory: creation.is_directory,
     };
     let mut control = Control::default();
-    let auto = creation.parent.control.contains(Control::DACL_AUTO_INHERITED);
+    let auto = creation
+        .parent
+        .control
+        .contains(Control::DACL_AUTO_INHERITED);
     let dacl = new_list(
-        &Parent { slot: &creation.parent.dacl, auto },
+        &Parent {
+            slot: &creation.parent.dacl,
+            auto,
+        },
         &who,
         given.map(|sd| Given {
             slot: &sd.dacl,
@@ -46,9 +52,15 @@ pub fn inherit(creation: &Creation<'_>) -> SecurityDescriptor {
         Control::DACL_AUTO_INHERITED,
         Control::DACL_PROTECTED,
     ));
-    let auto = creation.parent.control.contains(Control::SACL_AUTO_INHERITED);
+    let auto = creation
+        .parent
+        .control
+        .contains(Control::SACL_AUTO_INHERITED);
     let sacl = new_list(
-        &Parent { slot: &creation.parent.sacl, auto },
+        &Parent {
+            slot: &creation.parent.sacl,
+            auto,
+        },
         &who,
         given.map(|sd| Given {
             slot: &sd.sacl,
@@ -135,7 +147,11 @@ struct Parent<'a> {
 
 impl Parent<'_> {
     fn mark(&self) -> AceFlags {
-        if self.auto { AceFlags::INHERITED } else { AceFlags::default() }
+        if self.auto {
+            AceFlags::INHERITED
+        } else {
+            AceFlags::default()
+        }
     }
 }
 
@@ -171,7 +187,11 @@ fn new_list(parent: &Parent<'_>, who: &Owners, given: Option<Given<'_>>) -> NewL
         };
     };
     let merges = parent.auto && given.merges && !protected;
-    let own = if merges { explicit_entries(acl) } else { acl.aces.clone() };
+    let own = if merges {
+        explicit_entries(acl)
+    } else {
+        acl.aces.clone()
+    };
     let mut aces = Vec::new();
     for ace in own {
         place(who, ace, &mut aces, AceFlags::default());
@@ -277,9 +297,15 @@ fn place(who: &Owners, ace: Ace, out: &mut Vec<Ace>, mark: AceFlags) {
 /// A list as it is kept once somebody set it: generic rights are replaced by what they mean, but in entries that are
 /// there for children only.
 pub(crate) fn without_generic(slot: &AclSlot, is_directory: bool) -> AclSlot {
-    let AclSlot::Present(acl) = slot else { return slot.clone() };
+    let AclSlot::Present(acl) = slot else {
+        return slot.clone();
+    };
     // CREATOR OWNER and CREATOR GROUP stand for themselves here: they stay as they are written.
-    let who = Owners { owner: Sid::CREATOR_OWNER, group: Sid::CREATOR_GROUP, is_directory };
+    let who = Owners {
+        owner: Sid::CREATOR_OWNER,
+        group: Sid::CREATOR_GROUP,
+        is_directory,
+    };
     let mut aces = Vec::with_capacity(acl.aces.len());
     for ace in &acl.aces {
         place(&who, ace.clone(), &mut aces, AceFlags::default());

@@ -75,7 +75,9 @@ pub(crate) fn fold_char(c: char) -> char {
     if c.is_ascii() {
         return c.to_ascii_uppercase();
     }
-    let Ok(code) = u16::try_from(u32::from(c)) else { return c };
+    let Ok(code) = u16::try_from(u32::from(c)) else {
+        return c;
+    };
     let at = RANGES.partition_point(|range| range.1 < code);
     match RANGES.get(at) {
         Some(&(first, _, step, delta)) if first <= code && (code - first).is_multiple_of(step) => {
@@ -122,7 +124,10 @@ mod tests {
         assert!(RANGES.windows(2).all(|pair| pair[0].1 < pair[1].0));
         let sum = (0..=0xFFFFu32)
             .filter_map(char::from_u32)
-            .fold(0u64, |sum, c| sum.wrapping_mul(31).wrapping_add(u64::from(u32::from(fold_char(c)))));
+            .fold(0u64, |sum, c| {
+                sum.wrapping_mul(31)
+                    .wrapping_add(u64::from(u32::from(fold_char(c))))
+            });
         assert_eq!(sum, FROZEN);
     }
 

@@ -20,7 +20,11 @@ const ILLEGAL: [char; 9] = ['"', '*', '/', ':', '<', '>', '?', '\\', '|'];
 
 /// Length as clients count it.
 pub(crate) fn utf16_len(name: &str) -> usize {
-    if name.is_ascii() { name.len() } else { name.encode_utf16().count() }
+    if name.is_ascii() {
+        name.len()
+    } else {
+        name.encode_utf16().count()
+    }
 }
 
 /// The form in which a name is kept: a trailing dot or space is spelt by its stand-in (docs/names.md).
@@ -62,17 +66,28 @@ mod tests {
 
     #[test]
     fn refuses_what_no_name_may_hold() {
-        for name in ["", ".", "..", "a:b", "a/b", "a\\b", "a*", "a?", "a\"", "a<", "a>", "a|", "a\u{1}"] {
-            assert!(matches!(canonical(name), Err(VfsError::InvalidName)), "{name:?}");
+        for name in [
+            "", ".", "..", "a:b", "a/b", "a\\b", "a*", "a?", "a\"", "a<", "a>", "a|", "a\u{1}",
+        ] {
+            assert!(
+                matches!(canonical(name), Err(VfsError::InvalidName)),
+                "{name:?}"
+            );
         }
     }
 
     #[test]
     fn length_is_counted_in_utf16_units() {
         assert!(canonical(&"a".repeat(255)).is_ok());
-        assert!(matches!(canonical(&"a".repeat(256)), Err(VfsError::NameTooLong)));
+        assert!(matches!(
+            canonical(&"a".repeat(256)),
+            Err(VfsError::NameTooLong)
+        ));
         assert!(canonical(&"é".repeat(255)).is_ok());
-        assert!(matches!(canonical(&"😀".repeat(128)), Err(VfsError::NameTooLong)));
+        assert!(matches!(
+            canonical(&"😀".repeat(128)),
+            Err(VfsError::NameTooLong)
+        ));
     }
 
     #[test]

@@ -38,7 +38,11 @@ impl<'a> ParsedPath<'a> {
         parsed.must_be_directory = trimmed.len() != path.len();
         let mut parts = trimmed.split(['\\', '/']).peekable();
         while let Some(part) = parts.next() {
-            let name = if parts.peek().is_none() { parsed.take_stream(part)? } else { part };
+            let name = if parts.peek().is_none() {
+                parsed.take_stream(part)?
+            } else {
+                part
+            };
             // An empty name is the directory itself, where only a stream of it is named.
             if !name.is_empty() || !parsed.names_stream(trimmed) {
                 parsed.components.push(canonical(name)?);
@@ -48,17 +52,22 @@ impl<'a> ParsedPath<'a> {
     }
 
     /// The components before the last, and the last.
-    pub(crate) fn split(&self) -> Option<(&std::borrow::Cow<'a, str>, &[std::borrow::Cow<'a, str>])> {
+    pub(crate) fn split(
+        &self,
+    ) -> Option<(&std::borrow::Cow<'a, str>, &[std::borrow::Cow<'a, str>])> {
         self.components.split_last()
     }
 
     fn names_stream(&self, whole: &str) -> bool {
-        whole.starts_with(':') && (self.stream.is_some() || self.must_be_directory || self.must_be_file)
+        whole.starts_with(':')
+            && (self.stream.is_some() || self.must_be_directory || self.must_be_file)
     }
 
     /// Takes `:stream:type` off the last component.
     fn take_stream(&mut self, part: &'a str) -> Result<&'a str> {
-        let Some((name, rest)) = part.split_once(':') else { return Ok(part) };
+        let Some((name, rest)) = part.split_once(':') else {
+            return Ok(part);
+        };
         let (stream, kind) = match rest.split_once(':') {
             Some((stream, kind)) => (stream, Some(kind)),
             None => (rest, None),
@@ -97,8 +106,14 @@ mod tests {
     #[test]
     fn takes_paths_apart() {
         assert_eq!(parts(""), (vec![], None));
-        assert_eq!(parts("a\\b/c"), (vec!["a".into(), "b".into(), "c".into()], None));
-        assert_eq!(parts("a\\b:s"), (vec!["a".into(), "b".into()], Some("s".into())));
+        assert_eq!(
+            parts("a\\b/c"),
+            (vec!["a".into(), "b".into(), "c".into()], None)
+        );
+        assert_eq!(
+            parts("a\\b:s"),
+            (vec!["a".into(), "b".into()], Some("s".into()))
+        );
         assert_eq!(parts("b:s:$data"), (vec!["b".into()], Some("s".into())));
         assert_eq!(parts("b::$DATA"), (vec!["b".into()], None));
         assert_eq!(parts(":s"), (vec![], Some("s".into())));
@@ -108,15 +123,29 @@ mod tests {
     #[test]
     fn a_trailing_separator_asks_for_a_directory() {
         assert!(ParsedPath::parse("a\\").unwrap().must_be_directory);
-        assert!(ParsedPath::parse("a::$INDEX_ALLOCATION").unwrap().must_be_directory);
-        assert!(ParsedPath::parse("a:$I30:$INDEX_ALLOCATION").unwrap().must_be_directory);
+        assert!(
+            ParsedPath::parse("a::$INDEX_ALLOCATION")
+                .unwrap()
+                .must_be_directory
+        );
+        assert!(
+            ParsedPath::parse("a:$I30:$INDEX_ALLOCATION")
+                .unwrap()
+                .must_be_directory
+        );
         assert!(ParsedPath::parse("a::$DATA").unwrap().must_be_file);
     }
 
     #[test]
     fn refuses_bad_paths() {
-        for path in ["\\a", "a\\\\b", "..", "a\\..\\b", ".", "a:", "a:b\\c", "a:s:$X", "a:s:t:u", "\\", ":", "::", "a\\:s"] {
-            assert!(matches!(ParsedPath::parse(path), Err(VfsError::InvalidName)), "{path}");
+        for path in [
+            "\\a", "a\\\\b", "..", "a\\..\\b", ".", "a:", "a:b\\c", "a:s:$X", "a:s:t:u", "\\", ":",
+            "::", "a\\:s",
+        ] {
+            assert!(
+                matches!(ParsedPath::parse(path), Err(VfsError::InvalidName)),
+                "{path}"
+            );
         }
     }
 }

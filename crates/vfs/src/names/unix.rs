@@ -49,7 +49,11 @@ pub(super) fn has_one_spelling(kept: &str) -> bool {
 /// Errors: `InvalidName` for empty names, `.`, `..`, those with `/` or NUL and those beyond the last step.
 /// The length is checked by [`super::canonical`].
 pub fn from_unix(name: &[u8]) -> Result<String> {
-    if name.is_empty() || name == b"." || name == b".." || name.iter().any(|b| matches!(b, 0 | b'/')) {
+    if name.is_empty()
+        || name == b"."
+        || name == b".."
+        || name.iter().any(|b| matches!(b, 0 | b'/'))
+    {
         return Err(VfsError::InvalidName);
     }
     let mut kept = String::with_capacity(name.len() + 8);
@@ -116,7 +120,11 @@ fn step_down(c: char, last: bool) -> Down {
     match code {
         0xF000..=0xF0FF if is_code(code - STAND_IN, last) => native(code - STAND_IN),
         FIRST_STEP.. if is_code(code & 0xFF, last) => {
-            let down = if code < FIRST_STEP + 0x100 { code - FIRST_STEP + STAND_IN } else { code - 0x100 };
+            let down = if code < FIRST_STEP + 0x100 {
+                code - FIRST_STEP + STAND_IN
+            } else {
+                code - 0x100
+            };
             Down::Char(char::from_u32(down).unwrap_or(c))
         }
         _ => Down::Char(c),
@@ -143,8 +151,19 @@ mod tests {
     #[test]
     fn every_unix_name_comes_back() {
         let names: [&[u8]; 13] = [
-            b"a:b", b"trailing.", b"trailing ", b"...", b"\xff\xfe", b"caf\xc3", b"\xc3\xa9", b"a\\b|c?d*e<f>g\"",
-            b"\x01\x1f", "\u{F022}".as_bytes(), "\u{F029}".as_bytes(), "\u{10F022}x".as_bytes(), b" . ",
+            b"a:b",
+            b"trailing.",
+            b"trailing ",
+            b"...",
+            b"\xff\xfe",
+            b"caf\xc3",
+            b"\xc3\xa9",
+            b"a\\b|c?d*e<f>g\"",
+            b"\x01\x1f",
+            "\u{F022}".as_bytes(),
+            "\u{F029}".as_bytes(),
+            "\u{10F022}x".as_bytes(),
+            b" . ",
         ];
         for name in names {
             let kept = from_unix(name).unwrap();
@@ -176,11 +195,18 @@ mod tests {
         for _ in 0..20_000 {
             let mut name = Vec::new();
             for _ in 0..(state % 9 + 1) {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 let pick = state >> 33;
                 match pick % 4 {
                     0 => name.extend("\u{F028}".as_bytes()),
-                    1 => name.extend(char::from_u32(0x10_F000 + (pick >> 8) as u32 % 0xE00).unwrap().to_string().bytes()),
+                    1 => name.extend(
+                        char::from_u32(0x10_F000 + (pick >> 8) as u32 % 0xE00)
+                            .unwrap()
+                            .to_string()
+                            .bytes(),
+                    ),
                     _ => name.push((pick >> 16) as u8),
                 }
             }

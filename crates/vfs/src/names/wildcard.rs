@@ -122,7 +122,9 @@ mod tests {
     use super::*;
 
     fn matches(pattern: &str, name: &str) -> bool {
-        Pattern::new(pattern, CaseMode::Insensitive).unwrap().matches(name)
+        Pattern::new(pattern, CaseMode::Insensitive)
+            .unwrap()
+            .matches(name)
     }
 
     #[test]

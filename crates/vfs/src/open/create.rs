@@ -13,9 +13,7 @@ use crate::node::{LinkRef, Node, State};
 use crate::rows::{Attr, NameEntry};
 use crate::vfs::{new_attr, put_attr};
 use crate::watch::{WatchAction, WatchFilter};
-use crate::{
-    AccessMask, CreateAction, DosAttributes, FileKind, Handle, Result, VfsError,
-};
+use crate::{AccessMask, CreateAction, DosAttributes, FileKind, Handle, Result, VfsError};
 
 /// Allocations below this are not checked against free space: reserving does that when they are written.
 const ALLOCATION_CHECKED: u64 = 1 << 20;
@@ -29,9 +27,16 @@ impl Vfs {
     ) -> Result<Attempt> {
         check_creation(opening)?;
         self.check_allocation(opening)?;
-        let Some(handle) = self.make(opening, directory, name)? else { return Ok(Attempt::Again) };
+        let Some(handle) = self.make(opening, directory, name)? else {
+            return Ok(Attempt::Again);
+        };
         let is_directory = handle.node.is_directory();
-        self.tell(directory.inode, WatchFilter::name(is_directory), WatchAction::Added, name);
+        self.tell(
+            directory.inode,
+            WatchFilter::name(is_directory),
+            WatchAction::Added,
+            name,
+        );
         if handle.stream != 0 {
             self.tell_stream(&handle, WatchAction::AddedStream)?;
         }
@@ -47,7 +52,12 @@ impl Vfs {
     }
 
     /// Makes the file in one transaction, under the directory's lock; None if the name came to be meanwhile.
-    fn make(&self, opening: &Opening<'_, '_>, directory: &Arc<Node>, name: &str) -> Result<Option<Arc<Handle>>> {
+    fn make(
+        &self,
+        opening: &Opening<'_, '_>,
+        directory: &Arc<Node>,
+        name: &str,
+    ) -> Result<Option<Arc<Handle>>> {
         let mut state = directory.lock();
         if state.gone {
             return Err(VfsError::PathNotFound);
@@ -63,20 +73,37 @@ impl Vfs {
         let is_directory = opening.wants_directory();
         self.check_parent(opening, directory, &mut state, is_directory)?;
         let given = opening.request.security.as_ref();
-        let security = self.security_for_new(directory, &mut state, given, is_directory, opening.credentials)?;
+        let security = self.security_for_new(
+            directory,
+            &mut state,
+            given,
+            is_directory,
+            opening.credentials,
+        )?;
         let granted = creator_rights(opening, &security.descriptor)?;
         let eas = EaRows::of(&opening.request.eas)?;
 
         let inode = self.store.allocate_inode(directory.inode);
-        let kind = if is_directory { FileKind::Directory } else { FileKind::File };
+        let kind = if is_directory {
+            FileKind::Directory
+        } else {
+            FileKind::File
+        };
         let now = self.now();
         let mut attr = new_attr(kind, now, directory.inode);
         attr.dos = new_attributes(opening, is_directory);
         attr.security = security.place;
         attr.quota_tree = state.attr.quota_tree;
         attr.links = 1;
-        let link = LinkRef { directory: directory.inode, name: name.to_owned() };
-        row.insert(NameEntry { name: name.to_owned(), inode, kind })?;
+        let link = LinkRef {
+            directory: directory.inode,
+            name: name.to_owned(),
+        };
+        row.insert(NameEntry {
+            name: name.to_owned(),
+            inode,
+            kind,
+        })?;
 
         let mut txn = self.store.txn(opening.credentials.session);
         put_name_row(&mut txn, directory.inode, &folded, &row);
@@ -114,7 +141,13 @@ impl Vfs {
         state: &mut State,
         is_directory: bool,
     ) -> Result<()> {
-        self.check_may_add(opening.credentials, opening.request.options.backup_intent, directory, state, is_directory)
+        self.check_may_add(
+            opening.credentials,
+            opening.request.options.backup_intent,
+            directory,
+            state,
+            is_directory,
+        )
     }
 
     /// As [`Self::check_parent`], also for links and renames.
@@ -126,10 +159,18 @@ impl Vfs {
         state: &mut State,
         is_directory: bool,
     ) -> Result<()> {
-        let needed = if is_directory { AccessMask::ADD_SUBDIRECTORY } else { AccessMask::ADD_FILE };
+        let needed = if is_directory {
+            AccessMask::ADD_SUBDIRECTORY
+        } else {
+            AccessMask::ADD_FILE
+        };
         let security = self.security_of(directory, state)?;
         let allowed = acl::maximal_access(&security, credentials).contains(needed);
-        if allowed || (credentials.admin && backup) { Ok(()) } else { Err(VfsError::AccessDenied) }
+        if allowed || (credentials.admin && backup) {
+            Ok(())
+        } else {
+            Err(VfsError::AccessDenied)
+        }
     }
 }
 
@@ -169,7 +210,11 @@ fn check_creation(opening: &Opening<'_, '_>) -> Result<()> {
 
 fn new_attributes(opening: &Opening<'_, '_>, is_directory: bool) -> DosAttributes {
     let given = DosAttributes(opening.request.attributes.0 & DosAttributes::SETTABLE.0);
-    if is_directory { given } else { given.union(DosAttributes::ARCHIVE) }
+    if is_directory {
+        given
+    } else {
+        given.union(DosAttributes::ARCHIVE)
+    }
 }
 
 /// The creator gets what it asks for; only the list decides when it asks for the most (MS-FSA 2.1.5.1.1).

@@ -11,14 +11,13 @@ use crate::node::{LinkRef, Node, State};
 use crate::vfs::put_attr;
 use crate::watch::{WatchAction, WatchFilter};
 use crate::{
-    AccessMask, CreateAction, Disposition, DosAttributes, FileKind, Handle, Opened, REPARSE_TAG_SYMLINK, Result,
-    VfsError,
+    AccessMask, CreateAction, Disposition, DosAttributes, FileKind, Handle, Opened,
+    REPARSE_TAG_SYMLINK, Result, VfsError,
 };
 
 /// Rights that an overwrite needs on top of what is asked for (MS-FSA 2.1.5.1.2.1).
-const OVERWRITES: AccessMask = AccessMask(
-    AccessMask::WRITE_DATA.0 | AccessMask::WRITE_EA.0 | AccessMask::WRITE_ATTRIBUTES.0,
-);
+const OVERWRITES: AccessMask =
+    AccessMask(AccessMask::WRITE_DATA.0 | AccessMask::WRITE_EA.0 | AccessMask::WRITE_ATTRIBUTES.0);
 
 impl Vfs {
     pub(super) async fn open_found(
@@ -34,7 +33,9 @@ impl Vfs {
         let admitted = self.with_parent_rights(opening, &node, &link, |by_parent| {
             self.admit_existing(opening, &node, &link, by_parent)
         })?;
-        let Some(handle) = admitted else { return Ok(Attempt::Again) };
+        let Some(handle) = admitted else {
+            return Ok(Attempt::Again);
+        };
         if !opening.replaces() {
             return Ok(Attempt::Done((handle, CreateAction::Opened)));
         }
@@ -50,7 +51,11 @@ impl Vfs {
         link: &LinkRef,
         mut attempt: impl FnMut(AccessMask) -> Result<T>,
     ) -> Result<T> {
-        if !opening.request.access.intersects(AccessMask::MAXIMUM_ALLOWED) {
+        if !opening
+            .request
+            .access
+            .intersects(AccessMask::MAXIMUM_ALLOWED)
+        {
             match attempt(AccessMask::NONE) {
                 Err(VfsError::AccessDenied) => {}
                 done => return done,
@@ -73,8 +78,19 @@ impl Vfs {
         }
         self.check_kind(opening, node, &state, link)?;
         let granted = self.check_access(opening, node, &mut state, by_parent)?;
-        share::check(&state, 0, effective(opening, granted), opening.request.share_access)?;
-        let admission = Admission { node, link: Arc::clone(link), stream: 0, stream_name: "", granted };
+        share::check(
+            &state,
+            0,
+            effective(opening, granted),
+            opening.request.share_access,
+        )?;
+        let admission = Admission {
+            node,
+            link: Arc::clone(link),
+            stream: 0,
+            stream_name: "",
+            granted,
+        };
         Ok(Some(self.admit(opening, admission, &mut state)))
     }
 
@@ -83,7 +99,11 @@ impl Vfs {
         let by = grant_key(&opening.request.grant);
         let access = opening.request.access.map_generic();
         let writes = access.intersects(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA);
-        let conflict = if opening.replaces() { Conflict::Overwrite } else { Conflict::Open { writes } };
+        let conflict = if opening.replaces() {
+            Conflict::Overwrite
+        } else {
+            Conflict::Open { writes }
+        };
         node.grants.conflict(by, conflict).await;
     }
 
@@ -114,7 +134,11 @@ impl Vfs {
         }
         if opening.replaces() && node.is_directory() {
             let is_root = node.inode == opening.request.share.root;
-            return Err(if is_root { VfsError::AccessDenied } else { VfsError::Exists });
+            return Err(if is_root {
+                VfsError::AccessDenied
+            } else {
+                VfsError::Exists
+            });
         }
         if opening.replaces() && node.kind == FileKind::File {
             check_overwritten_attributes(opening, state)?;
@@ -161,7 +185,11 @@ impl Vfs {
         }
         let extra = AccessMask::ACCESS_SYSTEM_SECURITY | AccessMask::WRITE_OWNER;
         let by_privilege = extra.without(acl::maximal_access(&security, credentials));
-        let granted = if maximum { desired | possible.without(by_privilege) } else { desired };
+        let granted = if maximum {
+            desired | possible.without(by_privilege)
+        } else {
+            desired
+        };
         if granted.is_empty() {
             return Err(VfsError::AccessDenied);
         }
@@ -172,11 +200,18 @@ impl Vfs {
     }
 
     /// What the parent's descriptor gives: deleting a child, and seeing its attributes.
-    fn rights_by_parent(&self, opening: &Opening<'_, '_>, node: &Node, link: &LinkRef) -> Result<AccessMask> {
+    fn rights_by_parent(
+        &self,
+        opening: &Opening<'_, '_>,
+        node: &Node,
+        link: &LinkRef,
+    ) -> Result<AccessMask> {
         if node.inode == opening.request.share.root || link.directory == node.inode {
             return Ok(AccessMask::NONE);
         }
-        let Some(parent) = self.nodes.get(&self.store, link.directory)? else { return Ok(AccessMask::NONE) };
+        let Some(parent) = self.nodes.get(&self.store, link.directory)? else {
+            return Ok(AccessMask::NONE);
+        };
         let security = self.security_of(&parent, &mut parent.lock())?;
         let by_parent = acl::maximal_access(&security, opening.credentials);
         let mut rights = AccessMask::NONE;
@@ -196,19 +231,31 @@ impl Vfs {
             Self::retract(&handle);
             return Err(error);
         }
-        handle.wrote.store(true, std::sync::atomic::Ordering::Release);
-        handle.resized.store(true, std::sync::atomic::Ordering::Release);
+        handle
+            .wrote
+            .store(true, std::sync::atomic::Ordering::Release);
+        handle
+            .resized
+            .store(true, std::sync::atomic::Ordering::Release);
         let link = handle.link()?;
-        let filter = WatchFilter::SIZE.union(WatchFilter::LAST_WRITE).union(WatchFilter::ATTRIBUTES);
+        let filter = WatchFilter::SIZE
+            .union(WatchFilter::LAST_WRITE)
+            .union(WatchFilter::ATTRIBUTES);
         self.tell(link.directory, filter, WatchAction::Modified, &link.name);
-        let action = if supersedes { CreateAction::Superseded } else { CreateAction::Overwritten };
+        let action = if supersedes {
+            CreateAction::Superseded
+        } else {
+            CreateAction::Overwritten
+        };
         Ok((handle, action))
     }
 
     async fn replace_content(&self, opening: &Opening<'_, '_>, handle: &Handle) -> Result<()> {
         let object = ObjectId::data(handle.node.inode);
         if self.store.head_if_exists(object)?.is_some() {
-            self.store.truncate(handle.session(), object, 0, Some(self.timestamp())).await?;
+            self.store
+                .truncate(handle.session(), object, 0, Some(self.timestamp()))
+                .await?;
         }
         let eas = crate::eas::EaRows::of(&opening.request.eas)?;
         let node = &handle.node;
@@ -230,7 +277,13 @@ impl Vfs {
         attr.flags.set(crate::rows::AttrFlags::OWN_MODIFIED, false);
         put_attr(&mut txn, node.inode, &mut attr);
         txn.note(node.inode, Aspect::Attributes);
-        txn.note(node.inode, Aspect::Data { offset: 0, len: u64::MAX });
+        txn.note(
+            node.inode,
+            Aspect::Data {
+                offset: 0,
+                len: u64::MAX,
+            },
+        );
         txn.commit()?;
         state.attr = attr;
         state.dirty = true;
@@ -255,7 +308,11 @@ fn overwrite_rights(disposition: Disposition) -> AccessMask {
 
 /// What counts against other opens' share modes: an overwrite writes, whatever was asked for.
 fn effective(opening: &Opening<'_, '_>, granted: AccessMask) -> AccessMask {
-    if opening.replaces() { granted | AccessMask::WRITE_DATA } else { granted }
+    if opening.replaces() {
+        granted | AccessMask::WRITE_DATA
+    } else {
+        granted
+    }
 }
 
 /// Rights that the share and the file's attributes leave.

@@ -17,8 +17,8 @@ use crate::names::ParsedPath;
 use crate::node::{LinkRef, Node, OpenEntry, State};
 use crate::rows::NameEntry;
 use crate::{
-    AccessMask, CaseMode, Credentials, Disposition, DosAttributes, Handle,
-    OpenRequest, Opened, REPARSE_TAG_SYMLINK, Result, SymlinkStop, TimeFlags, Vfs, VfsError,
+    AccessMask, CaseMode, Credentials, Disposition, DosAttributes, Handle, OpenRequest, Opened,
+    REPARSE_TAG_SYMLINK, Result, SymlinkStop, TimeFlags, Vfs, VfsError,
 };
 
 /// Rights that change nothing: what a read-only share leaves.
@@ -53,9 +53,21 @@ impl Vfs {
     ///
     /// Errors: the ones of [`VfsError`] that the name, the disposition, the options, access and sharing call for;
     /// `PathNotFound` for a directory on the way, `NotFound` for the last name.
-    pub async fn open(&self, credentials: &Credentials, request: OpenRequest<'_>) -> Result<Opened> {
-        let path = ParsedPath::parse(if request.options.by_file_id { "" } else { request.path })?;
-        let opening = Opening { credentials, request: &request, path: &path };
+    pub async fn open(
+        &self,
+        credentials: &Credentials,
+        request: OpenRequest<'_>,
+    ) -> Result<Opened> {
+        let path = ParsedPath::parse(if request.options.by_file_id {
+            ""
+        } else {
+            request.path
+        })?;
+        let opening = Opening {
+            credentials,
+            request: &request,
+            path: &path,
+        };
         opening.check_parameters()?;
         if request.disposition != Disposition::Open || request.options.delete_on_close {
             self.store.throttle().await;
@@ -63,7 +75,9 @@ impl Vfs {
         for _ in 0..ATTEMPTS_MAX {
             let attempt = match self.resolve(&request, &path)? {
                 Target::Found { node, link } => self.open_found(&opening, node, link).await?,
-                Target::Missing { directory, name } => self.open_missing(&opening, &directory, &name)?,
+                Target::Missing { directory, name } => {
+                    self.open_missing(&opening, &directory, &name)?
+                }
             };
             if let Attempt::Done(opened) = attempt {
                 return Ok(opened);
@@ -73,7 +87,11 @@ impl Vfs {
     }
 
     /// Walks the path. Passing through directories needs no right, as on Windows by default.
-    pub(crate) fn resolve(&self, request: &OpenRequest<'_>, path: &ParsedPath<'_>) -> Result<Target> {
+    pub(crate) fn resolve(
+        &self,
+        request: &OpenRequest<'_>,
+        path: &ParsedPath<'_>,
+    ) -> Result<Target> {
         if request.options.by_file_id {
             return self.resolve_id(request);
         }
@@ -87,7 +105,10 @@ impl Vfs {
         };
         let directory = self.walk(start, before, path, request.case)?;
         match self.lookup(directory.inode, last, request.case)? {
-            None => Ok(Target::Missing { directory, name: last.to_string() }),
+            None => Ok(Target::Missing {
+                directory,
+                name: last.to_string(),
+            }),
             Some(entry) => self.found(directory, entry),
         }
     }
@@ -102,8 +123,13 @@ impl Vfs {
     ) -> Result<Arc<Node>> {
         let mut at = start;
         for (index, component) in components.iter().enumerate() {
-            let entry = self.lookup(at.inode, component, case)?.ok_or(VfsError::PathNotFound)?;
-            let next = self.nodes.get(&self.store, entry.inode)?.ok_or(VfsError::PathNotFound)?;
+            let entry = self
+                .lookup(at.inode, component, case)?
+                .ok_or(VfsError::PathNotFound)?;
+            let next = self
+                .nodes
+                .get(&self.store, entry.inode)?
+                .ok_or(VfsError::PathNotFound)?;
             if next.lock().attr.reparse_tag == REPARSE_TAG_SYMLINK {
                 let rest = path.components.get(index + 1..).unwrap_or_default();
                 return Err(self.stop_at_link(&next, &rest.join("\\"))?);
@@ -122,17 +148,26 @@ impl Vfs {
     fn found(&self, directory: Arc<Node>, entry: NameEntry) -> Result<Target> {
         match self.nodes.get(&self.store, entry.inode)? {
             Some(node) => {
-                let link = Arc::new(LinkRef { directory: directory.inode, name: entry.name });
+                let link = Arc::new(LinkRef {
+                    directory: directory.inode,
+                    name: entry.name,
+                });
                 Ok(Target::Found { node, link })
             }
             // The file went between the reading of its name and of its attributes.
-            None => Ok(Target::Missing { directory, name: entry.name }),
+            None => Ok(Target::Missing {
+                directory,
+                name: entry.name,
+            }),
         }
     }
 
     fn resolve_id(&self, request: &OpenRequest<'_>) -> Result<Target> {
         let inode = request.file_id.ok_or(VfsError::InvalidParameter)?;
-        let node = self.nodes.get(&self.store, inode)?.ok_or(VfsError::InvalidParameter)?;
+        let node = self
+            .nodes
+            .get(&self.store, inode)?
+            .ok_or(VfsError::InvalidParameter)?;
         if !self.is_below(&node, request.share.root)? {
             return Err(VfsError::InvalidParameter);
         }
@@ -167,12 +202,27 @@ impl Vfs {
     pub(crate) fn stop_at_link(&self, node: &Node, unparsed: &str) -> Result<VfsError> {
         let data = self.read_reparse(node.inode)?;
         let (target, relative) = crate::reparse::symlink_target(&data)?;
-        Ok(VfsError::Symlink(Box::new(SymlinkStop { unparsed: unparsed.to_owned(), target, relative })))
+        Ok(VfsError::Symlink(Box::new(SymlinkStop {
+            unparsed: unparsed.to_owned(),
+            target,
+            relative,
+        })))
     }
 
     /// Registers an open whose checks have passed. The state is locked.
-    fn admit(&self, opening: &Opening<'_, '_>, admission: Admission<'_>, state: &mut State) -> Arc<Handle> {
-        let Admission { node, link, stream, stream_name, granted } = admission;
+    fn admit(
+        &self,
+        opening: &Opening<'_, '_>,
+        admission: Admission<'_>,
+        state: &mut State,
+    ) -> Arc<Handle> {
+        let Admission {
+            node,
+            link,
+            stream,
+            stream_name,
+            granted,
+        } = admission;
         let id = self.new_handle_id();
         let request = opening.request;
         let others_open = !state.opens.is_empty();
@@ -211,7 +261,11 @@ impl Vfs {
         if let Some(grant) = &handle.grant {
             handle.node.grants.release(grant);
         }
-        handle.node.lock().opens.retain(|open| open.handle != handle.id);
+        handle
+            .node
+            .lock()
+            .opens
+            .retain(|open| open.handle != handle.id);
     }
 }
 
@@ -227,9 +281,17 @@ struct Admission<'a> {
 impl Opening<'_, '_> {
     /// What is wrong whatever is there (MS-FSA 2.1.5.1, first phase).
     fn check_parameters(&self) -> Result<()> {
-        let OpenRequest { options, disposition, access, attributes, .. } = self.request;
-        let replaces =
-            matches!(disposition, Disposition::Supersede | Disposition::Overwrite | Disposition::OverwriteIf);
+        let OpenRequest {
+            options,
+            disposition,
+            access,
+            attributes,
+            ..
+        } = self.request;
+        let replaces = matches!(
+            disposition,
+            Disposition::Supersede | Disposition::Overwrite | Disposition::OverwriteIf
+        );
         if options.directory && (options.non_directory || replaces) {
             return Err(VfsError::InvalidParameter);
         }
@@ -248,7 +310,8 @@ impl Opening<'_, '_> {
         if options.delete_on_close && !deletes(*access) {
             return Err(VfsError::AccessDenied);
         }
-        if options.by_file_id && matches!(disposition, Disposition::Create | Disposition::Supersede) {
+        if options.by_file_id && matches!(disposition, Disposition::Create | Disposition::Supersede)
+        {
             return Err(VfsError::InvalidParameter);
         }
         Ok(())
@@ -262,7 +325,10 @@ impl Opening<'_, '_> {
     }
 
     fn may_create(&self) -> bool {
-        !matches!(self.request.disposition, Disposition::Open | Disposition::Overwrite)
+        !matches!(
+            self.request.disposition,
+            Disposition::Open | Disposition::Overwrite
+        )
     }
 
     fn wants_directory(&self) -> bool {

@@ -8,7 +8,12 @@ const READS: AccessMask = AccessMask(AccessMask::READ_DATA.0 | AccessMask::EXECU
 const WRITES: AccessMask = AccessMask(AccessMask::WRITE_DATA.0 | AccessMask::APPEND_DATA.0);
 
 /// Whether an open of a stream may join those that are there.
-pub(super) fn check(state: &State, stream: u32, access: AccessMask, share: ShareAccess) -> Result<()> {
+pub(super) fn check(
+    state: &State,
+    stream: u32,
+    access: AccessMask,
+    share: ShareAccess,
+) -> Result<()> {
     if !takes_part(access) {
         return Ok(());
     }
@@ -17,8 +22,16 @@ pub(super) fn check(state: &State, stream: u32, access: AccessMask, share: Share
     });
     // Who may delete the file deletes its streams as well.
     let deletes = stream == 0 && access.contains(AccessMask::DELETE);
-    let kept = deletes && state.opens.iter().any(|open| takes_part(open.access) && !open.share.delete);
-    if excluded || kept { Err(VfsError::SharingViolation) } else { Ok(()) }
+    let kept = deletes
+        && state
+            .opens
+            .iter()
+            .any(|open| takes_part(open.access) && !open.share.delete);
+    if excluded || kept {
+        Err(VfsError::SharingViolation)
+    } else {
+        Ok(())
+    }
 }
 
 fn takes_part(access: AccessMask) -> bool {

@@ -9,7 +9,8 @@ use crate::node::{LinkRef, Node};
 use crate::vfs::put_attr;
 use crate::watch::WatchAction;
 use crate::{
-    AccessMask, CreateAction, Disposition, DosAttributes, Handle, REPARSE_TAG_SYMLINK, Result, VfsError,
+    AccessMask, CreateAction, Disposition, DosAttributes, Handle, REPARSE_TAG_SYMLINK, Result,
+    VfsError,
 };
 
 impl Vfs {
@@ -24,17 +25,24 @@ impl Vfs {
         let admitted = self.with_parent_rights(opening, &node, &link, |by_parent| {
             self.admit_stream(opening, &node, &link, name, by_parent)
         })?;
-        let Some((handle, action)) = admitted else { return Ok(Attempt::Again) };
+        let Some((handle, action)) = admitted else {
+            return Ok(Attempt::Again);
+        };
         match action {
             CreateAction::Created => self.tell_stream(&handle, WatchAction::AddedStream)?,
-            CreateAction::Overwritten | CreateAction::Superseded => self.empty_stream(&handle).await?,
+            CreateAction::Overwritten | CreateAction::Superseded => {
+                self.empty_stream(&handle).await?
+            }
             CreateAction::Opened => {}
         }
         Ok(Attempt::Done((handle, action)))
     }
 
     async fn empty_stream(&self, handle: &Handle) -> Result<()> {
-        let emptied = self.store.truncate(handle.session(), handle.object(), 0, Some(self.timestamp())).await;
+        let emptied = self
+            .store
+            .truncate(handle.session(), handle.object(), 0, Some(self.timestamp()))
+            .await;
         if let Err(error) = emptied {
             Self::retract(handle);
             return Err(error.into());
@@ -71,7 +79,11 @@ impl Vfs {
             if state.pending_streams.contains(id) {
                 return Err(VfsError::DeletePending);
             }
-            let access = if opening.replaces() { granted | AccessMask::WRITE_DATA } else { granted };
+            let access = if opening.replaces() {
+                granted | AccessMask::WRITE_DATA
+            } else {
+                granted
+            };
             share::check(&state, *id, access, opening.request.share_access)?;
         }
         let action = stream_action(opening, found.is_some())?;
@@ -79,8 +91,13 @@ impl Vfs {
             Some((id, _)) => id,
             None => self.add_stream(opening, node, &mut state, name)?,
         };
-        let admission =
-            Admission { node, link: Arc::clone(link), stream: id, stream_name: name, granted };
+        let admission = Admission {
+            node,
+            link: Arc::clone(link),
+            stream: id,
+            stream_name: name,
+            granted,
+        };
         Ok(Some((self.admit(opening, admission, &mut state), action)))
     }
 
@@ -114,7 +131,10 @@ impl Vfs {
 
     /// Where a stream's bytes are.
     pub(crate) fn stream_object(node: &Node, stream: u32) -> ObjectId {
-        ObjectId { inode: node.inode, stream }
+        ObjectId {
+            inode: node.inode,
+            stream,
+        }
     }
 }
 

@@ -38,7 +38,11 @@ impl AttrFlags {
     }
 
     pub(crate) fn set(&mut self, flag: Self, on: bool) {
-        if on { self.0 |= flag.0 } else { self.0 &= !flag.0 }
+        if on {
+            self.0 |= flag.0
+        } else {
+            self.0 &= !flag.0
+        }
     }
 }
 
@@ -81,13 +85,29 @@ impl Attr {
             SdRef::Own => (Inode(0), 0),
             SdRef::Shared { directory, slot } => (directory, slot),
         };
-        out.u8(VERSION).u8(kind_code(self.kind)).u16(self.flags.0).u32(self.dos.0);
-        out.u64(self.created.0).u64(self.accessed.0).u64(self.modified.0).u64(self.changed.0);
+        out.u8(VERSION)
+            .u8(kind_code(self.kind))
+            .u16(self.flags.0)
+            .u32(self.dos.0);
+        out.u64(self.created.0)
+            .u64(self.accessed.0)
+            .u64(self.modified.0)
+            .u64(self.changed.0);
         out.u32(self.links).u32(self.ea_size).u64(self.version);
-        out.u64(self.parent.0).u64(security_of.0).u32(slot).u32(self.next_stream);
-        out.u64(self.charged).u64(self.quota_tree.0).u16(self.mode_bits).u32(self.reparse_tag);
-        assert!(self.name.len() <= INLINE_NAME_MAX, "long names have their own rows");
-        out.u8(u8::try_from(self.name.len()).unwrap_or(0)).bytes(self.name.as_bytes());
+        out.u64(self.parent.0)
+            .u64(security_of.0)
+            .u32(slot)
+            .u32(self.next_stream);
+        out.u64(self.charged)
+            .u64(self.quota_tree.0)
+            .u16(self.mode_bits)
+            .u32(self.reparse_tag);
+        assert!(
+            self.name.len() <= INLINE_NAME_MAX,
+            "long names have their own rows"
+        );
+        out.u8(u8::try_from(self.name.len()).unwrap_or(0))
+            .bytes(self.name.as_bytes());
         Bytes::from(out.0)
     }
 
@@ -99,8 +119,12 @@ impl Attr {
         let kind = kind_from(row.u8()?).ok_or_else(|| row.corrupt())?;
         let flags = AttrFlags(row.u16()?);
         let dos = DosAttributes(row.u32()?);
-        let [created, accessed, modified, changed] =
-            [FileTime(row.u64()?), FileTime(row.u64()?), FileTime(row.u64()?), FileTime(row.u64()?)];
+        let [created, accessed, modified, changed] = [
+            FileTime(row.u64()?),
+            FileTime(row.u64()?),
+            FileTime(row.u64()?),
+            FileTime(row.u64()?),
+        ];
         let (links, ea_size, version) = (row.u32()?, row.u32()?, row.u64()?);
         let parent = Inode(row.u64()?);
         let security = match (Inode(row.u64()?), row.u32()?) {
@@ -113,8 +137,24 @@ impl Attr {
         let name = row.text(len)?.into();
         row.end()?;
         Ok(Self {
-            kind, flags, dos, created, accessed, modified, changed, links, ea_size, version, parent, security,
-            next_stream, charged, quota_tree, mode_bits, reparse_tag, name,
+            kind,
+            flags,
+            dos,
+            created,
+            accessed,
+            modified,
+            changed,
+            links,
+            ea_size,
+            version,
+            parent,
+            security,
+            next_stream,
+            charged,
+            quota_tree,
+            mode_bits,
+            reparse_tag,
+            name,
         })
     }
 
@@ -157,7 +197,10 @@ pub(crate) mod tests {
             ea_size: 12,
             version: 9,
             parent: Inode(7),
-            security: SdRef::Shared { directory: Inode(7), slot: 3 },
+            security: SdRef::Shared {
+                directory: Inode(7),
+                slot: 3,
+            },
             next_stream: 4,
             charged: 8192,
             quota_tree: Inode(5),

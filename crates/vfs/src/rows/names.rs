@@ -42,7 +42,9 @@ impl NameRow {
     pub(crate) fn encode(&self) -> Bytes {
         let mut out = Writer::with_capacity(32);
         for entry in &self.entries {
-            out.u8(kind_code(entry.kind)).u64(entry.inode.0).long_text(&entry.name);
+            out.u8(kind_code(entry.kind))
+                .u64(entry.inode.0)
+                .long_text(&entry.name);
         }
         Bytes::from(out.0)
     }
@@ -76,7 +78,11 @@ mod tests {
     use super::*;
 
     fn entry(name: &str, inode: u64) -> NameEntry {
-        NameEntry { name: name.into(), inode: Inode(inode), kind: FileKind::File }
+        NameEntry {
+            name: name.into(),
+            inode: Inode(inode),
+            kind: FileKind::File,
+        }
     }
 
     #[test]

@@ -19,13 +19,19 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn bytes(&mut self, len: usize) -> Result<&'a [u8]> {
-        let (head, rest) = self.rest.split_at_checked(len).ok_or_else(|| self.corrupt())?;
+        let (head, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or_else(|| self.corrupt())?;
         self.rest = rest;
         Ok(head)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (head, rest) = self.rest.split_first_chunk().ok_or_else(|| self.corrupt())?;
+        let (head, rest) = self
+            .rest
+            .split_first_chunk()
+            .ok_or_else(|| self.corrupt())?;
         self.rest = rest;
         Ok(*head)
     }
@@ -66,7 +72,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn end(self) -> Result<()> {
-        if self.is_empty() { Ok(()) } else { Err(self.corrupt()) }
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(self.corrupt())
+        }
     }
 }
 
@@ -103,6 +113,7 @@ impl Writer {
     /// At most 65,535 bytes, cut at a character.
     pub(crate) fn long_text(&mut self, text: &str) -> &mut Self {
         let text = &text[..text.floor_char_boundary(usize::from(u16::MAX))];
-        self.u16(u16::try_from(text.len()).unwrap_or(u16::MAX)).bytes(text.as_bytes())
+        self.u16(u16::try_from(text.len()).unwrap_or(u16::MAX))
+            .bytes(text.as_bytes())
     }
 }

@@ -13,8 +13,14 @@ type Tree = BTreeMap<String, (u32, u64, Vec<u8>)>;
 fn tree(world: &World) -> Tree {
     let mut tree = Tree::new();
     for directory in ["a", "b"] {
-        let Ok((handle, _)) = world.open(directory, |r| r.disposition = Disposition::Open) else { continue };
-        for entry in world.vfs.list(&handle, &mut DirCursor::default(), "*", 1_000).unwrap() {
+        let Ok((handle, _)) = world.open(directory, |r| r.disposition = Disposition::Open) else {
+            continue;
+        };
+        for entry in world
+            .vfs
+            .list(&handle, &mut DirCursor::default(), "*", 1_000)
+            .unwrap()
+        {
             if !entry.stat.is_directory {
                 let path = format!("{directory}\\{}", entry.name);
                 let data = world.get(&path).unwrap();
@@ -30,7 +36,11 @@ fn change(world: &World, rng: &mut Rng, round: usize) {
     let name = |rng: &mut Rng| format!("{}\\n{}", ["a", "b"][rng.below(2)], rng.below(6));
     let (from, to) = (name(rng), name(rng));
     match rng.below(4) {
-        0 => drop(world.open(&from, |_| {}).map(|(handle, _)| world.close(&handle))),
+        0 => drop(
+            world
+                .open(&from, |_| {})
+                .map(|(handle, _)| world.close(&handle)),
+        ),
         1 => drop(world.remove(&from)),
         2 | 3 => {
             if let Ok((handle, _)) = world.open(&from, |r| r.disposition = Disposition::Open) {
@@ -71,10 +81,16 @@ fn after_a_power_cut_the_tree_is_one_that_existed() {
         let at = states.iter().rposition(|state| *state == found);
         let at = at.unwrap_or_else(|| panic!("seed {seed}: {found:?} never was"));
         // States repeat: the newest equal one must not be older than the flush.
-        assert!(at >= flushed, "seed {seed}: state {at} is older than the flushed {flushed}");
+        assert!(
+            at >= flushed,
+            "seed {seed}: state {at} is older than the flushed {flushed}"
+        );
         let links: u32 = found.values().map(|(links, ..)| *links).max().unwrap_or(0);
         for (path, (count, inode, _)) in &found {
-            let names = found.values().filter(|(_, other, _)| other == inode).count();
+            let names = found
+                .values()
+                .filter(|(_, other, _)| other == inode)
+                .count();
             assert_eq!(*count as usize, names, "links of {path}, at most {links}");
         }
     }
@@ -88,7 +104,9 @@ fn flushed_data_is_there_after_a_power_cut_at_any_moment() {
         let data = vec![seed as u8; 1 << (10 + 2 * seed)];
         world.wait(world.vfs.write(&handle, 0, &data)).unwrap();
         world.wait(world.vfs.flush(&handle)).unwrap();
-        world.wait(world.vfs.write(&handle, 0, b"not flushed")).unwrap();
+        world
+            .wait(world.vfs.write(&handle, 0, b"not flushed"))
+            .unwrap();
         world.put("later", b"x");
         std::mem::forget(handle);
         let world = world.crash();
@@ -101,7 +119,9 @@ fn flushed_data_is_there_after_a_power_cut_at_any_moment() {
 #[test]
 fn write_through_is_durable_on_return() {
     let world = World::new(320);
-    let (handle, _) = world.open("f", |request| request.options.write_through = true).unwrap();
+    let (handle, _) = world
+        .open("f", |request| request.options.write_through = true)
+        .unwrap();
     world.wait(world.vfs.write(&handle, 0, b"kept")).unwrap();
     std::mem::forget(handle);
     assert_eq!(world.crash().get("f").unwrap(), b"kept");

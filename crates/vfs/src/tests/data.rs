@@ -21,10 +21,17 @@ fn appending_goes_to_the_end_and_nowhere_else() {
     let world = World::new(22);
     world.put("f", b"one");
     let (handle, _) = world
-        .open("f", |request| request.access = AccessMask::APPEND_DATA | AccessMask::READ_DATA)
+        .open("f", |request| {
+            request.access = AccessMask::APPEND_DATA | AccessMask::READ_DATA
+        })
         .unwrap();
-    world.wait(world.vfs.write(&handle, APPEND, b" two")).unwrap();
-    assert_eq!(outcome(world.wait(world.vfs.write(&handle, 0, b"x"))), "AccessDenied");
+    world
+        .wait(world.vfs.write(&handle, APPEND, b" two"))
+        .unwrap();
+    assert_eq!(
+        outcome(world.wait(world.vfs.write(&handle, 0, b"x"))),
+        "AccessDenied"
+    );
     assert_eq!(world.content(&handle).unwrap(), b"one two");
 }
 
@@ -34,9 +41,18 @@ fn ranges_beyond_the_largest_file_are_refused() {
     let handle = world.file("f");
     let write = world.vfs.write(&handle, crate::FILE_MAX, b"x");
     assert_eq!(outcome(world.wait(write)), "InvalidRange");
-    assert_eq!(outcome(world.wait(world.vfs.set_size(&handle, u64::MAX))), "InvalidParameter");
-    world.wait(world.vfs.write(&handle, u64::from(u32::MAX), b"")).unwrap();
-    assert_eq!(world.vfs.stat(&handle).unwrap().size, 0, "an empty write changes nothing");
+    assert_eq!(
+        outcome(world.wait(world.vfs.set_size(&handle, u64::MAX))),
+        "InvalidParameter"
+    );
+    world
+        .wait(world.vfs.write(&handle, u64::from(u32::MAX), b""))
+        .unwrap();
+    assert_eq!(
+        world.vfs.stat(&handle).unwrap().size,
+        0,
+        "an empty write changes nothing"
+    );
 }
 
 #[test]
@@ -44,15 +60,26 @@ fn sparse_files_tell_their_ranges() {
     let world = World::new(24);
     let handle = world.file("f");
     world.vfs.set_sparse(&handle, true).unwrap();
-    world.wait(world.vfs.write(&handle, 0, &[1; 1 << 17])).unwrap();
+    world
+        .wait(world.vfs.write(&handle, 0, &[1; 1 << 17]))
+        .unwrap();
     world.wait(world.vfs.set_size(&handle, 1 << 20)).unwrap();
-    world.wait(world.vfs.zero_range(&handle, 1 << 16, 1 << 16)).unwrap();
+    world
+        .wait(world.vfs.zero_range(&handle, 1 << 16, 1 << 16))
+        .unwrap();
     let ranges = world.vfs.allocated_ranges(&handle, 0, u64::MAX).unwrap();
     let last = ranges.last().unwrap();
     assert!(last.0 + last.1 <= 1 << 17, "{ranges:?}");
     let data = world.content(&handle).unwrap();
     assert!(data[1 << 16..].iter().all(|byte| *byte == 0));
-    assert!(world.vfs.stat(&handle).unwrap().attributes.contains(DosAttributes::SPARSE_FILE));
+    assert!(
+        world
+            .vfs
+            .stat(&handle)
+            .unwrap()
+            .attributes
+            .contains(DosAttributes::SPARSE_FILE)
+    );
 }
 
 #[test]
@@ -61,7 +88,13 @@ fn unlinked_files_live_until_they_are_closed() {
     world.put("f", b"data");
     let handle = world.file("f");
     let root = world.root();
-    world.wait(world.vfs.unlink(&user(1000), &root, "f", crate::CaseMode::Exact)).unwrap();
+    world
+        .wait(
+            world
+                .vfs
+                .unlink(&user(1000), &root, "f", crate::CaseMode::Exact),
+        )
+        .unwrap();
     assert!(world.names(&root).is_empty());
     world.put("f", b"another");
     assert_eq!(world.content(&handle).unwrap(), b"data");
@@ -79,7 +112,13 @@ fn unlinked_open_files_are_gone_after_a_crash() {
     let handle = world.file("f");
     let inode = handle.inode();
     let root = world.root();
-    world.wait(world.vfs.unlink(&user(1000), &root, "f", crate::CaseMode::Exact)).unwrap();
+    world
+        .wait(
+            world
+                .vfs
+                .unlink(&user(1000), &root, "f", crate::CaseMode::Exact),
+        )
+        .unwrap();
     world.wait(world.vfs.store().sync_all()).unwrap();
     std::mem::forget(handle);
     drop(root);
@@ -95,16 +134,32 @@ fn streams_come_and_go_without_touching_the_file() {
     world.put("f:One", b"1");
     world.put("f:two", b"22");
     let handle = world.file("f");
-    let streams: Vec<_> =
-        world.vfs.streams(&handle).unwrap().into_iter().map(|s| (s.name, s.size)).collect();
-    assert_eq!(streams, [(String::new(), 4), ("One".into(), 1), ("two".into(), 2)]);
+    let streams: Vec<_> = world
+        .vfs
+        .streams(&handle)
+        .unwrap()
+        .into_iter()
+        .map(|s| (s.name, s.size))
+        .collect();
+    assert_eq!(
+        streams,
+        [(String::new(), 4), ("One".into(), 1), ("two".into(), 2)]
+    );
     let stream = world.file("f:one");
-    assert_eq!(outcome(world.wait(world.vfs.rename(&stream, ":two", false))), "Exists");
-    world.wait(world.vfs.rename(&stream, ":three", false)).unwrap();
+    assert_eq!(
+        outcome(world.wait(world.vfs.rename(&stream, ":two", false))),
+        "Exists"
+    );
+    world
+        .wait(world.vfs.rename(&stream, ":three", false))
+        .unwrap();
     world.close(&stream);
     assert_eq!(world.get("f:THREE").unwrap(), b"1");
     world.remove("f:two").unwrap();
-    assert_eq!(outcome(world.open("f:two", |r| r.disposition = Disposition::Open)), "NotFound");
+    assert_eq!(
+        outcome(world.open("f:two", |r| r.disposition = Disposition::Open)),
+        "NotFound"
+    );
     assert_eq!(world.vfs.streams(&handle).unwrap().len(), 2);
     assert_eq!(world.content(&handle).unwrap(), b"main");
     world.close(&world.directory("d"));
@@ -116,12 +171,19 @@ fn streams_come_and_go_without_touching_the_file() {
 fn extended_attributes_are_bounded_and_caseless() {
     let world = World::new(28);
     let handle = world.file("f");
-    let ea = |name: &str, len: usize| ExtendedAttribute { flags: 0, name: name.into(), value: vec![7; len] };
+    let ea = |name: &str, len: usize| ExtendedAttribute {
+        flags: 0,
+        name: name.into(),
+        value: vec![7; len],
+    };
     let set = |eas: &[ExtendedAttribute]| world.wait(world.vfs.set_eas(&handle, eas));
     set(&[ea("One", 1), ea("two", 2)]).unwrap();
     set(&[ea("ONE", 3)]).unwrap();
     // 4 for the list, 5 for each, names and values.
-    assert_eq!(world.vfs.stat(&handle).unwrap().ea_size, 4 + (5 + 3 + 3) + (5 + 3 + 2));
+    assert_eq!(
+        world.vfs.stat(&handle).unwrap().ea_size,
+        4 + (5 + 3 + 3) + (5 + 3 + 2)
+    );
     assert_eq!(outcome(set(&[ea("big", 65_510)])), "EaTooLarge");
     assert_eq!(outcome(set(&[ea("a*b", 1)])), "InvalidEaName");
     set(&[ea("one", 0), ea("TWO", 0)]).unwrap();
@@ -133,7 +195,13 @@ fn extended_attributes_are_bounded_and_caseless() {
 fn times_are_kept_exactly_and_freeze() {
     let world = World::new(29);
     let handle = world.file("f");
-    let times = [0, 1, 116_444_735_999_999_999, 133_000_000_000_000_001, i64::MAX as u64];
+    let times = [
+        0,
+        1,
+        116_444_735_999_999_999,
+        133_000_000_000_000_001,
+        i64::MAX as u64,
+    ];
     for ticks in times {
         let time = FileTime(ticks);
         let all = SetTimes {
@@ -146,16 +214,28 @@ fn times_are_kept_exactly_and_freeze() {
         world.wait(world.vfs.write(&handle, 0, b"x")).unwrap();
         world.wait(world.vfs.set_times(&handle, all)).unwrap();
         let stat = world.vfs.stat(&handle).unwrap();
-        assert_eq!([stat.created, stat.accessed, stat.modified, stat.changed], [time; 4]);
+        assert_eq!(
+            [stat.created, stat.accessed, stat.modified, stat.changed],
+            [time; 4]
+        );
         // A time that was set is not changed by the same handle.
         world.wait(world.vfs.write(&handle, 0, b"y")).unwrap();
         assert_eq!(world.vfs.stat(&handle).unwrap().modified, time);
     }
-    let flags = TimeFlags { modified: true, ..TimeFlags::default() };
-    let thaw = SetTimes { thaw: flags, ..SetTimes::default() };
+    let flags = TimeFlags {
+        modified: true,
+        ..TimeFlags::default()
+    };
+    let thaw = SetTimes {
+        thaw: flags,
+        ..SetTimes::default()
+    };
     world.wait(world.vfs.set_times(&handle, thaw)).unwrap();
     world.wait(world.vfs.write(&handle, 0, b"z")).unwrap();
-    assert_ne!(world.vfs.stat(&handle).unwrap().modified, FileTime(i64::MAX as u64));
+    assert_ne!(
+        world.vfs.stat(&handle).unwrap().modified,
+        FileTime(i64::MAX as u64)
+    );
 }
 
 #[test]
@@ -165,13 +245,31 @@ fn a_share_that_is_read_only_is_only_read() {
     let mut share = (*world.share).clone();
     share.read_only = true;
     let open = |path: &'static str, access, disposition| {
-        let request = OpenRequest { path, access, disposition, ..all(&share) };
+        let request = OpenRequest {
+            path,
+            access,
+            disposition,
+            ..all(&share)
+        };
         world.wait(world.vfs.open(&user(1000), request))
     };
-    assert_eq!(outcome(open("f", AccessMask::WRITE_DATA, Disposition::Open)), "AccessDenied");
-    assert_eq!(outcome(open("new", AccessMask::READ_DATA, Disposition::OpenIf)), "AccessDenied");
-    assert_eq!(outcome(open("f", AccessMask::READ_DATA, Disposition::Overwrite)), "AccessDenied");
+    assert_eq!(
+        outcome(open("f", AccessMask::WRITE_DATA, Disposition::Open)),
+        "AccessDenied"
+    );
+    assert_eq!(
+        outcome(open("new", AccessMask::READ_DATA, Disposition::OpenIf)),
+        "AccessDenied"
+    );
+    assert_eq!(
+        outcome(open("f", AccessMask::READ_DATA, Disposition::Overwrite)),
+        "AccessDenied"
+    );
     let (handle, _) = open("f", AccessMask::MAXIMUM_ALLOWED, Disposition::Open).unwrap();
-    assert!(!handle.granted().intersects(AccessMask::FILE_WRITE.without(AccessMask::FILE_READ)));
+    assert!(
+        !handle
+            .granted()
+            .intersects(AccessMask::FILE_WRITE.without(AccessMask::FILE_READ))
+    );
     assert_eq!(world.content(&handle).unwrap(), b"data");
 }

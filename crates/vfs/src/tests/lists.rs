@@ -1,7 +1,5 @@
 //! Listing, and what large directories cost.
 
-use std::time::Instant;
-
 use super::*;
 
 #[test]
@@ -15,16 +13,30 @@ fn names_come_in_order_once_each_in_small_pieces() {
     assert_eq!(world.names(&root), names);
     let mut cursor = DirCursor::default();
     let first = world.vfs.list(&root, &mut cursor, "*", 12).unwrap();
-    assert_eq!((first[0].name.as_str(), first[1].name.as_str()), (".", ".."));
+    assert_eq!(
+        (first[0].name.as_str(), first[1].name.as_str()),
+        (".", "..")
+    );
     assert_eq!(first[2].stat.size, 1);
     // What comes before the cursor is not seen any more, what goes behind it neither.
     world.put("AAA", b"");
     world.remove("file40.TXT").unwrap();
     let rest = world.vfs.list(&root, &mut cursor, "*", 1000).unwrap();
-    let seen: Vec<_> = first.iter().chain(&rest).skip(2).map(|entry| entry.name.clone()).collect();
+    let seen: Vec<_> = first
+        .iter()
+        .chain(&rest)
+        .skip(2)
+        .map(|entry| entry.name.clone())
+        .collect();
     names.retain(|name| name != "File40.txt");
     assert_eq!(seen, names);
-    assert!(world.vfs.list(&root, &mut cursor, "*", 10).unwrap().is_empty());
+    assert!(
+        world
+            .vfs
+            .list(&root, &mut cursor, "*", 10)
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -35,14 +47,25 @@ fn patterns_choose_and_literal_names_are_looked_up() {
     }
     let root = world.root();
     let list = |pattern: &str| -> Vec<String> {
-        let entries = world.vfs.list(&root, &mut DirCursor::default(), pattern, 100).unwrap();
+        let entries = world
+            .vfs
+            .list(&root, &mut DirCursor::default(), pattern, 100)
+            .unwrap();
         entries.into_iter().map(|entry| entry.name).collect()
     };
     assert_eq!(list("*.txt"), ["a.txt", "b.TXT"]);
     assert_eq!(list("C.DOC"), ["c.doc"]);
     assert_eq!(list("none"), Vec::<String>::new());
-    assert_eq!(list("?????"), [".", "..", "a.txt", "b.TXT", "c.doc", "noext"].split_at(2).1);
-    let one = world.vfs.list(&root, &mut DirCursor::default(), "a.txt", 1).unwrap();
+    assert_eq!(
+        list("?????"),
+        [".", "..", "a.txt", "b.TXT", "c.doc", "noext"]
+            .split_at(2)
+            .1
+    );
+    let one = world
+        .vfs
+        .list(&root, &mut DirCursor::default(), "a.txt", 1)
+        .unwrap();
     assert_eq!(one.len(), 1);
 }
 
@@ -50,7 +73,13 @@ fn patterns_choose_and_literal_names_are_looked_up() {
 fn long_and_strange_names_are_listed_and_opened() {
     let world = World::new(33);
     let long = "é".repeat(255);
-    let names = [long.as_str(), "trailing.", "  leading", "日本語", "a\u{F022}b"];
+    let names = [
+        long.as_str(),
+        "trailing.",
+        "  leading",
+        "日本語",
+        "a\u{F022}b",
+    ];
     for name in names {
         world.put(name, name.as_bytes());
     }
@@ -76,6 +105,13 @@ fn inodes_are_kept_in_bounded_number() {
     assert!(nodes.len() <= 64 * 8, "{}", nodes.len());
 }
 
+/// What this thread has run, so that other work on the machine does not count.
+fn cpu_time() -> std::time::Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanoseconds = stat.split_whitespace().next().unwrap().parse().unwrap();
+    std::time::Duration::from_nanos(nanoseconds)
+}
+
 /// Fills a directory by rows, as fast as can be, and measures opens and creations in it.
 fn cost_with(world: &World, directory: &str, count: u32) -> std::time::Duration {
     let inode = world.directory(directory).inode();
@@ -93,23 +129,32 @@ fn cost_with(world: &World, directory: &str, count: u32) -> std::time::Duration 
             let file = store.allocate_inode(inode);
             let mut row = crate::rows::NameRow::default();
             let kind = crate::FileKind::File;
-            row.insert(crate::rows::NameEntry { name: name.clone(), inode: file, kind }).unwrap();
+            row.insert(crate::rows::NameEntry {
+                name: name.clone(),
+                inode: file,
+                kind,
+            })
+            .unwrap();
             crate::directory::put_name_row(&mut txn, inode, &name, &row);
-            txn.put(crate::rows::ATTRIBUTES, crate::rows::inode_key(file), attr.encode());
+            txn.put(
+                crate::rows::ATTRIBUTES,
+                crate::rows::inode_key(file),
+                attr.encode(),
+            );
         }
         txn.commit().unwrap();
     }
     world.env.advance(std::time::Duration::from_secs(20));
     let mut best = std::time::Duration::MAX;
     for round in 0..5 {
-        let started = Instant::now();
+        let started = cpu_time();
         for n in 0..200 {
             let path = format!("{directory}\\new{round}-{n}");
             world.close(&world.file(&path));
             world.close(&world.file(&path));
             world.remove(&path).unwrap();
         }
-        best = best.min(started.elapsed());
+        best = best.min(cpu_time() - started);
         world.env.advance(std::time::Duration::from_secs(5));
     }
     best
@@ -121,6 +166,7 @@ fn a_large_directory_costs_what_a_small_one_does() {
     let small = cost_with(&world, "small", 1_000);
     let large = cost_with(&world, "large", 100_000);
     let ratio = large.as_secs_f64() / small.as_secs_f64();
-    // The bar is 1.5 and is held by a longer run on a quiet machine; here others share it.
-    assert!(ratio < 3.0, "{ratio:.2}: {small:?} {large:?}");
+    println!("{ratio:.2}: {small:?} {large:?} for 200 creations, opens, closes and deletions");
+    // The bar is 1.5, on a quiet machine with an index cache of the usual size; this one is 8 MiB.
+    assert!(ratio < 2.5, "{ratio:.2}: {small:?} {large:?}");
 }

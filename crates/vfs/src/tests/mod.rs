@@ -42,7 +42,12 @@ pub(crate) fn user(rid: u32) -> Credentials {
     Credentials {
         user,
         primary_group: domain.with_rid(513).unwrap(),
-        groups: vec![domain.with_rid(513).unwrap(), Sid::EVERYONE, Sid::AUTHENTICATED_USERS, Sid::USERS],
+        groups: vec![
+            domain.with_rid(513).unwrap(),
+            Sid::EVERYONE,
+            Sid::AUTHENTICATED_USERS,
+            Sid::USERS,
+        ],
         admin: false,
         session: SessionId(u64::from(rid)),
     }
@@ -74,8 +79,18 @@ impl World {
         let pool = Pool::create(as_env(), devices, Layout::SINGLE).unwrap();
         let store = Store::create(as_env(), pool, options()).unwrap();
         let vfs = Vfs::create(store, as_env()).unwrap();
-        let share = vfs.add_share(NewShare { name: "files".into(), ..NewShare::default() }).unwrap();
-        Self { env, disk, vfs, share }
+        let share = vfs
+            .add_share(NewShare {
+                name: "files".into(),
+                ..NewShare::default()
+            })
+            .unwrap();
+        Self {
+            env,
+            disk,
+            vfs,
+            share,
+        }
     }
 
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
@@ -89,12 +104,19 @@ impl World {
         path: &str,
         change: impl FnOnce(&mut OpenRequest<'_>),
     ) -> Result<Opened> {
-        let mut request = OpenRequest { path, ..all(&self.share) };
+        let mut request = OpenRequest {
+            path,
+            ..all(&self.share)
+        };
         change(&mut request);
         self.wait(self.vfs.open(who, request))
     }
 
-    pub(crate) fn open(&self, path: &str, change: impl FnOnce(&mut OpenRequest<'_>)) -> Result<Opened> {
+    pub(crate) fn open(
+        &self,
+        path: &str,
+        change: impl FnOnce(&mut OpenRequest<'_>),
+    ) -> Result<Opened> {
         self.open_as(&user(1000), path, change)
     }
 
@@ -103,7 +125,9 @@ impl World {
     }
 
     pub(crate) fn directory(&self, path: &str) -> Arc<Handle> {
-        self.open(path, |request| request.options.directory = true).unwrap().0
+        self.open(path, |request| request.options.directory = true)
+            .unwrap()
+            .0
     }
 
     /// The share's root, for listing.
@@ -121,7 +145,11 @@ impl World {
 
     /// Makes a file with content and closes it.
     pub(crate) fn put(&self, path: &str, data: &[u8]) {
-        let (handle, _) = self.open(path, |request| request.disposition = Disposition::OverwriteIf).unwrap();
+        let (handle, _) = self
+            .open(path, |request| {
+                request.disposition = Disposition::OverwriteIf
+            })
+            .unwrap();
         self.wait(self.vfs.write(&handle, 0, data)).unwrap();
         self.close(&handle);
     }
@@ -201,7 +229,12 @@ impl World {
         let store = Store::open(as_env(), pool, options()).unwrap();
         let vfs = Vfs::open_store(store, as_env()).unwrap();
         let share = vfs.share("FILES").unwrap();
-        Self { env, disk, vfs, share }
+        Self {
+            env,
+            disk,
+            vfs,
+            share,
+        }
     }
 }
 

@@ -60,7 +60,11 @@ fn create(world: &World, model: &mut Model, rng: &mut Rng, path: &str, file: Opt
     let (handle, _) = world.open(path, request).unwrap();
     world.wait(world.vfs.write(&handle, 0, &data)).unwrap();
     world.close(&handle);
-    let new = File { data, stream: None, hidden: true };
+    let new = File {
+        data,
+        stream: None,
+        hidden: true,
+    };
     match file {
         Some(file) => model.files[file] = new,
         None => {
@@ -79,11 +83,15 @@ fn overlay(world: &World, model: &mut Model, rng: &mut Rng, path: &str, file: Op
     let handle = world.file(path);
     if rng.chance(30) {
         let size = rng.below(100_000);
-        world.wait(world.vfs.set_size(&handle, size as u64)).unwrap();
+        world
+            .wait(world.vfs.set_size(&handle, size as u64))
+            .unwrap();
         expected.resize(size, 0);
     } else {
         let (offset, data) = (rng.below(90_000), bytes(rng));
-        world.wait(world.vfs.write(&handle, offset as u64, &data)).unwrap();
+        world
+            .wait(world.vfs.write(&handle, offset as u64, &data))
+            .unwrap();
         if !data.is_empty() {
             expected.resize(expected.len().max(offset + data.len()), 0);
             expected[offset..offset + data.len()].copy_from_slice(&data);
@@ -110,7 +118,11 @@ fn move_or_link(world: &World, model: &mut Model, rng: &mut Rng, from: &str, fil
         (Some(_), true) => replace,
         (Some(_), false) => (replace && !itself) || from == to,
     };
-    assert_eq!(done.is_ok(), expected, "{from} to {to}, replace {replace}, link {link}: {done:?}");
+    assert_eq!(
+        done.is_ok(),
+        expected,
+        "{from} to {to}, replace {replace}, link {link}: {done:?}"
+    );
     if expected {
         if !link {
             model.names.remove(from);
@@ -135,10 +147,15 @@ fn stream(world: &World, model: &mut Model, rng: &mut Rng, path: &str, file: Opt
 fn hide(world: &World, model: &mut Model, rng: &mut Rng, path: &str, file: Option<usize>) {
     let Some(file) = file else { return };
     let hidden = rng.chance(50);
-    let attributes =
-        if hidden { crate::DosAttributes::HIDDEN } else { crate::DosAttributes::NORMAL };
+    let attributes = if hidden {
+        crate::DosAttributes::HIDDEN
+    } else {
+        crate::DosAttributes::NORMAL
+    };
     let handle = world.file(path);
-    world.wait(world.vfs.set_attributes(&handle, attributes)).unwrap();
+    world
+        .wait(world.vfs.set_attributes(&handle, attributes))
+        .unwrap();
     world.close(&handle);
     model.files[file].hidden = hidden;
 }
@@ -147,23 +164,46 @@ fn hide(world: &World, model: &mut Model, rng: &mut Rng, path: &str, file: Optio
 fn read_back(world: &World, model: &Model) {
     let mut seen = BTreeMap::new();
     for directory in ["", "d1", "d2"] {
-        let handle = if directory.is_empty() { world.root() } else { world.directory(directory) };
-        let mut entries = world.vfs.list(&handle, &mut DirCursor::default(), "*", 1_000).unwrap();
+        let handle = if directory.is_empty() {
+            world.root()
+        } else {
+            world.directory(directory)
+        };
+        let mut entries = world
+            .vfs
+            .list(&handle, &mut DirCursor::default(), "*", 1_000)
+            .unwrap();
         entries.retain(|entry| !entry.stat.is_directory);
         for entry in entries {
-            let prefix = if directory.is_empty() { String::new() } else { format!("{directory}\\") };
+            let prefix = if directory.is_empty() {
+                String::new()
+            } else {
+                format!("{directory}\\")
+            };
             seen.insert(format!("{prefix}{}", entry.name), entry.stat);
         }
     }
-    assert!(seen.keys().eq(model.names.keys()), "{:?} {:?}", seen.keys(), model.names.keys());
+    assert!(
+        seen.keys().eq(model.names.keys()),
+        "{:?} {:?}",
+        seen.keys(),
+        model.names.keys()
+    );
     for (path, file) in &model.names {
         let (stat, expected) = (seen[path], &model.files[*file]);
         let links = model.names.values().filter(|other| *other == file).count();
         assert_eq!(stat.links as usize, links, "{path}");
         assert_eq!(stat.size as usize, expected.data.len(), "{path}");
-        assert_eq!(stat.attributes.contains(crate::DosAttributes::HIDDEN), expected.hidden);
+        assert_eq!(
+            stat.attributes.contains(crate::DosAttributes::HIDDEN),
+            expected.hidden
+        );
         assert_eq!(world.get(path).unwrap(), expected.data, "{path}");
-        assert_eq!(world.get(&format!("{path}:s")).ok(), expected.stream, "{path}");
+        assert_eq!(
+            world.get(&format!("{path}:s")).ok(),
+            expected.stream,
+            "{path}"
+        );
         let handle = world.file(path);
         assert_eq!(world.vfs.links(&handle).unwrap().len(), links);
     }

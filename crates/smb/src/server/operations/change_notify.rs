@@ -40,7 +40,11 @@ fn watch(
 ) -> Result<Arc<Notices>, Failure> {
     let file = file_of(open).map_err(|_| NtStatus::INVALID_PARAMETER)?;
     let configured = request.conn.server.config.max_transact_size;
-    let max = request.conn.negotiated.get().map_or(0, |one| payload_max(one, configured));
+    let max = request
+        .conn
+        .negotiated
+        .get()
+        .map_or(0, |one| payload_max(one, configured));
     if !file.handle.is_directory() || wanted.output_buffer_length > max {
         return Err(NtStatus::INVALID_PARAMETER.into());
     }
@@ -54,7 +58,11 @@ fn watch(
     let recursive = wanted.flags.contains(NotifyFlags::WATCH_TREE);
     let filter = WatchFilter(wanted.filter.bits());
     let room = usize::try_from(wanted.output_buffer_length).unwrap_or(0);
-    let watch = request.conn.server.vfs.watch(&file.handle, filter, recursive, room)?;
+    let watch = request
+        .conn
+        .server
+        .vfs
+        .watch(&file.handle, filter, recursive, room)?;
     let notices = Arc::new(Notices::new(watch));
     Ok(Arc::clone(slot.insert(notices)))
 }
@@ -85,7 +93,10 @@ fn encode(events: Vec<WatchEvent>, room: usize) -> Body {
     let mut out = Vec::new();
     let mut list = ListWriter::new(&mut out, room, 4);
     for event in events {
-        let entry = NotifyEntry { action: action(event.action), name: event.path };
+        let entry = NotifyEntry {
+            action: action(event.action),
+            name: event.path,
+        };
         if !entry.push(&mut list) {
             return Body::Buffer(NtStatus::NOTIFY_ENUM_DIR, Vec::new());
         }

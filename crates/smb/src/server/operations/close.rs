@@ -16,23 +16,33 @@ pub(crate) fn run(request: Request) -> Step {
 async fn close(request: Request, wanted: CloseRequest) -> Answer {
     let open = request.open(wanted.file_id)?;
     // Of two CLOSE requests one finds the open.
-    request.session()?.remove_open(open.id).ok_or(NtStatus::FILE_CLOSED)?;
+    request
+        .session()?
+        .remove_open(open.id)
+        .ok_or(NtStatus::FILE_CLOSED)?;
     open.waits.close();
     let Target::File(file) = &open.target else {
         return Ok(Body::Close(CloseResponse::default()));
     };
     let vfs = &request.conn.server.vfs;
     let attributes = wanted.flags.contains(CloseFlags::POSTQUERY_ATTRIB);
-    let stat = if attributes { vfs.stat(&file.handle).ok() } else { None };
+    let stat = if attributes {
+        vfs.stat(&file.handle).ok()
+    } else {
+        None
+    };
     vfs.close(&file.handle).await?;
-    Ok(Body::Close(stat.map_or_else(CloseResponse::default, |stat| CloseResponse {
-        flags: CloseFlags::POSTQUERY_ATTRIB,
-        created: FileTime(stat.created.0),
-        accessed: FileTime(stat.accessed.0),
-        written: FileTime(stat.modified.0),
-        changed: FileTime(stat.changed.0),
-        allocation_size: stat.allocated,
-        end_of_file: stat.size,
-        file_attributes: stat.attributes.0,
-    })))
+    Ok(Body::Close(stat.map_or_else(
+        CloseResponse::default,
+        |stat| CloseResponse {
+            flags: CloseFlags::POSTQUERY_ATTRIB,
+            created: FileTime(stat.created.0),
+            accessed: FileTime(stat.accessed.0),
+            written: FileTime(stat.modified.0),
+            changed: FileTime(stat.changed.0),
+            allocation_size: stat.allocated,
+            end_of_file: stat.size,
+            file_attributes: stat.attributes.0,
+        },
+    )))
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use strongroom_vfs::grants::GrantRequest;
 use strongroom_vfs::{
     AccessMask, CaseMode, CreateAction, CreateOptions, Disposition, DosAttributes, Handle, Inode,
     OpenRequest, Share, ShareAccess, Stat,
 };
-use strongroom_vfs::grants::GrantRequest;
 
 use super::create_contexts::{Wanted, answer};
 use crate::server::answer::{Answer, Body, Step};
@@ -77,7 +77,7 @@ async fn create_file(request: &Request, share: &Arc<Share>, wanted: &CreateReque
     let vfs = &request.conn.server.vfs;
     let (handle, action) = vfs.open(&request.user()?.credentials, open).await?;
     match describe(request, share, &handle, &contexts) {
-        Ok((stat, answers)) =>  enter(request, wanted, handle, action, &stat, answers).await,
+        Ok((stat, answers)) => enter(request, wanted, handle, action, &stat, answers).await,
         Err(failure) => {
             vfs.close(&handle).await?;
             Err(failure)
@@ -95,7 +95,11 @@ fn open_request<'a>(
     if !by_file_id {
         check_path(name)?;
     }
-    let file_id = if by_file_id { Some(file_id_of(wanted.name.as_bytes())?) } else { None };
+    let file_id = if by_file_id {
+        Some(file_id_of(wanted.name.as_bytes())?)
+    } else {
+        None
+    };
     Ok(OpenRequest {
         share,
         base: None,
@@ -177,8 +181,13 @@ async fn enter(
 ) -> Answer {
     let target = Target::File(FileOpen::new(handle, wanted.options));
     let persistent = request.conn.server.next_open_id();
-    match request.session()?.add_open(persistent, request.tree()?, target) {
-        Ok(open) => Ok(Body::Create(Box::new(response(open.id, action, stat, contexts)))),
+    match request
+        .session()?
+        .add_open(persistent, request.tree()?, target)
+    {
+        Ok(open) => Ok(Body::Create(Box::new(response(
+            open.id, action, stat, contexts,
+        )))),
         Err((target, status)) => {
             if let Target::File(file) = target {
                 request.conn.server.vfs.close(&file.handle).await?;
@@ -220,7 +229,9 @@ fn create_pipe(request: &Request, wanted: &CreateRequest<'_>) -> Answer {
     let name = wanted.name.to_string();
     let pipe = PipeOpen::open(request, &name).ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
     let persistent = request.conn.server.next_open_id();
-    let entered = request.session()?.add_open(persistent, request.tree()?, Target::Pipe(pipe));
+    let entered = request
+        .session()?
+        .add_open(persistent, request.tree()?, Target::Pipe(pipe));
     let open = entered.map_err(|(_, status)| status)?;
     Ok(Body::Create(Box::new(CreateResponse {
         oplock: OplockLevel::None,

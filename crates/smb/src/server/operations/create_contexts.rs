@@ -66,7 +66,11 @@ pub(crate) fn eas_of(bytes: &[u8]) -> Result<Vec<ExtendedAttribute>, Failure> {
 
 fn ea_of(ea: &FullEa<'_>) -> Result<ExtendedAttribute, Failure> {
     let name = str::from_utf8(ea.name).map_err(|_| NtStatus::INVALID_EA_NAME)?;
-    Ok(ExtendedAttribute { flags: ea.flags, name: name.to_owned(), value: ea.value.to_vec() })
+    Ok(ExtendedAttribute {
+        flags: ea.flags,
+        name: name.to_owned(),
+        value: ea.value.to_vec(),
+    })
 }
 
 /// The contexts of the response.
@@ -83,7 +87,10 @@ pub(crate) fn answer(
     }
     if wanted.on_disk_id {
         let volume = u64::from(share.id.0);
-        answers.push_response(&ResponseContext::OnDiskId { file: stat.inode.0, volume });
+        answers.push_response(&ResponseContext::OnDiskId {
+            file: stat.inode.0,
+            volume,
+        });
     }
     Ok(answers)
 }
@@ -96,11 +103,17 @@ fn maximal_access(
     since: Option<FileTime>,
 ) -> Result<ResponseContext<'static>, Failure> {
     if since.is_some_and(|since| since.0 != 0 && since.0 == stat.modified.0) {
-        return Ok(ResponseContext::MaximalAccess { status: NtStatus::NONE_MAPPED, access: 0 });
+        return Ok(ResponseContext::MaximalAccess {
+            status: NtStatus::NONE_MAPPED,
+            access: 0,
+        });
     }
     let credentials = &request.user()?.credentials;
     let (status, access) = match request.conn.server.vfs.maximal_access(handle, credentials) {
-        Ok(access) => (NtStatus::SUCCESS, access.0 & request.tree()?.maximal_access.0),
+        Ok(access) => (
+            NtStatus::SUCCESS,
+            access.0 & request.tree()?.maximal_access.0,
+        ),
         Err(error) => (status_of(&error), 0),
     };
     Ok(ResponseContext::MaximalAccess { status, access })

@@ -5,5 +5,10 @@ use crate::server::request::Request;
 use crate::wire::simple::Empty;
 
 pub(crate) fn run(request: &Request) -> Step {
-    Step::Answer(request.decode::<Empty>().map(|_| Body::Empty).map_err(Into::into))
+    Step::Answer(
+        request
+            .decode::<Empty>()
+            .map(|_| Body::Empty)
+            .map_err(Into::into),
+    )
 }

@@ -48,21 +48,33 @@ fn unlock(request: &Request, open: &Open, elements: &[LockElement]) -> Result<St
             return Err(NtStatus::INVALID_PARAMETER.into());
         }
         let owner = LockOwner::default();
-        request.conn.server.vfs.unlock(handle, owner, element.offset, element.length)?;
+        request
+            .conn
+            .server
+            .vfs
+            .unlock(handle, owner, element.offset, element.length)?;
     }
     Ok(Step::Answer(Ok(Body::Empty)))
 }
 
 /// MS-SMB2 3.3.5.14.2. Several locks are taken all or none, and must not wait.
 fn lock(request: Request, open: Arc<Open>, elements: &[LockElement]) -> Result<Step, Failure> {
-    let ranges = elements.iter().map(range_of).collect::<Result<Vec<_>, _>>()?;
+    let ranges = elements
+        .iter()
+        .map(range_of)
+        .collect::<Result<Vec<_>, _>>()?;
     let now = |element: &LockElement| element.flags.contains(LockFlags::FAIL_IMMEDIATELY);
     let waits = !elements.iter().all(now);
     if waits && elements.len() > 1 {
         return Err(NtStatus::INVALID_PARAMETER.into());
     }
     let handle = &file_of(&open)?.handle;
-    match request.conn.server.vfs.lock(handle, LockOwner::default(), &ranges) {
+    match request
+        .conn
+        .server
+        .vfs
+        .lock(handle, LockOwner::default(), &ranges)
+    {
         Ok(()) => Ok(Step::Answer(Ok(Body::Empty))),
         Err(VfsError::LockNotGranted) if waits => {
             let range = *ranges.first().ok_or(NtStatus::INVALID_PARAMETER)?;
@@ -82,7 +94,11 @@ fn range_of(element: &LockElement) -> Result<LockRange, Failure> {
     if element.length > 0 && element.offset.checked_add(element.length - 1).is_none() {
         return Err(INVALID_LOCK_RANGE.into());
     }
-    Ok(LockRange { offset: element.offset, len: element.length, exclusive })
+    Ok(LockRange {
+        offset: element.offset,
+        len: element.length,
+        exclusive,
+    })
 }
 
 fn wait(request: Request, open: Arc<Open>, range: LockRange) -> Result<Step, Failure> {
@@ -100,7 +116,12 @@ async fn granted(
     waiter: Arc<Waiter>,
 ) -> Answer {
     let handle = &file_of(&open)?.handle;
-    let result = match request.conn.server.vfs.lock_wait(handle, LockOwner::default(), range) {
+    let result = match request
+        .conn
+        .server
+        .vfs
+        .lock_wait(handle, LockOwner::default(), range)
+    {
         Ok(wait) => waiter.until(wait).await,
         Err(error) => Ok(Err(error)),
     };

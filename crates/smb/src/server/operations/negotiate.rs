@@ -26,8 +26,13 @@ use crate::wire::{Codec, Command, FileTime, Guid, MessageId, NtStatus};
 /// Bytes of a payload where nothing larger was agreed on.
 const SMALL_PAYLOAD: u32 = 64 << 10;
 /// Best first.
-const DIALECTS: [Dialect; 5] =
-    [Dialect::Smb311, Dialect::Smb302, Dialect::Smb300, Dialect::Smb210, Dialect::Smb202];
+const DIALECTS: [Dialect; 5] = [
+    Dialect::Smb311,
+    Dialect::Smb302,
+    Dialect::Smb300,
+    Dialect::Smb210,
+    Dialect::Smb202,
+];
 
 pub(crate) fn run(request: &Request) -> Step {
     match negotiate(request) {
@@ -47,7 +52,9 @@ fn negotiate(request: &Request) -> Result<Vec<u8>, Failure> {
     if wanted.dialects.is_empty() {
         return Err(NtStatus::INVALID_PARAMETER.into());
     }
-    let common = DIALECTS.into_iter().find(|dialect| wanted.dialects.contains(dialect));
+    let common = DIALECTS
+        .into_iter()
+        .find(|dialect| wanted.dialects.contains(dialect));
     let dialect = common.ok_or(NtStatus::NOT_SUPPORTED)?;
     let config = &conn.server.config;
     let chosen = negotiate_contexts::choose(config, dialect, &wanted)?;
@@ -92,7 +99,9 @@ fn cipher_of(
     let asked = wanted.capabilities.contains(Capabilities::ENCRYPTION);
     match dialect {
         Dialect::Smb311 => chosen.cipher,
-        Dialect::Smb300 | Dialect::Smb302 if asked && config.encryption != EncryptionPolicy::Off => {
+        Dialect::Smb300 | Dialect::Smb302
+            if asked && config.encryption != EncryptionPolicy::Off =>
+        {
             Some(CipherAlgorithm::Aes128Ccm)
         }
         _ => None,
@@ -128,14 +137,21 @@ fn security_mode(config: &ServerConfig) -> SecurityMode {
 
 /// The largest payloads that the dialect and the settings allow.
 pub(crate) fn payload_max(negotiated: &Negotiated, configured: u32) -> u32 {
-    if negotiated.large_mtu() { configured } else { configured.min(SMALL_PAYLOAD) }
+    if negotiated.large_mtu() {
+        configured
+    } else {
+        configured.min(SMALL_PAYLOAD)
+    }
 }
 
 fn response(conn: &Conn, negotiated: &Negotiated, chosen: &Chosen) -> Vec<u8> {
     let config = &conn.server.config;
     let salt = conn.server.env.random_u64().to_le_bytes();
     let contexts = chosen.contexts(negotiated, &salt);
-    let response = NegotiateResponse { contexts, ..frame_of(conn, negotiated.dialect) };
+    let response = NegotiateResponse {
+        contexts,
+        ..frame_of(conn, negotiated.dialect)
+    };
     let response = NegotiateResponse {
         capabilities: negotiated.capabilities,
         max_transact_size: payload_max(negotiated, config.max_transact_size),
@@ -144,7 +160,11 @@ fn response(conn: &Conn, negotiated: &Negotiated, chosen: &Chosen) -> Vec<u8> {
         ..response
     };
     let token = initial_token();
-    NegotiateResponse { security_buffer: &token, ..response }.to_vec()
+    NegotiateResponse {
+        security_buffer: &token,
+        ..response
+    }
+    .to_vec()
 }
 
 /// What all NEGOTIATE responses share.
@@ -198,7 +218,9 @@ fn settle_202(conn: &Conn) -> Result<(), Disconnect> {
         cipher: None,
         preauth: Mutex::default(),
     };
-    conn.negotiated.set(negotiated).map_err(|_| Disconnect::Negotiation)
+    conn.negotiated
+        .set(negotiated)
+        .map_err(|_| Disconnect::Negotiation)
 }
 
 fn answer_multi_protocol(conn: &Conn, dialect: Dialect) {
@@ -207,7 +229,11 @@ fn answer_multi_protocol(conn: &Conn, dialect: Dialect) {
     let header = Header::request(Command::Negotiate, MessageId(0));
     let begun = reply.begin(&header.response(NtStatus::SUCCESS, credits));
     let token = initial_token();
-    NegotiateResponse { security_buffer: &token, ..frame_of(conn, dialect) }.encode(reply.body());
+    NegotiateResponse {
+        security_buffer: &token,
+        ..frame_of(conn, dialect)
+    }
+    .encode(reply.body());
     reply.complete(begun, None);
     reply.send(&conn.outbox, None);
 }

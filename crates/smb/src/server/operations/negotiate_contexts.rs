@@ -11,8 +11,11 @@ use crate::wire::negotiate_context::{
 };
 
 /// The fastest first.
-const SIGNING: [SigningAlgorithm; 3] =
-    [SigningAlgorithm::AesGmac, SigningAlgorithm::AesCmac, SigningAlgorithm::HmacSha256];
+const SIGNING: [SigningAlgorithm; 3] = [
+    SigningAlgorithm::AesGmac,
+    SigningAlgorithm::AesCmac,
+    SigningAlgorithm::HmacSha256,
+];
 /// The fastest first; the client's longer keys are taken when it asks for nothing else.
 const CIPHERS: [CipherAlgorithm; 4] = [
     CipherAlgorithm::Aes128Gcm,
@@ -58,7 +61,11 @@ pub(crate) fn choose(
             | NegotiateContext::Unknown { .. } => {}
         }
     }
-    if preauth { Ok(chosen) } else { Err(NtStatus::INVALID_PARAMETER.into()) }
+    if preauth {
+        Ok(chosen)
+    } else {
+        Err(NtStatus::INVALID_PARAMETER.into())
+    }
 }
 
 /// Of each kind that is looked at there may be one only.
@@ -71,12 +78,19 @@ fn check_once(contexts: &[NegotiateContext<'_>]) -> Result<(), Failure> {
                 | NegotiateContext::Signing(_)
         )
     };
-    let mut kinds: Vec<u16> =
-        contexts.iter().filter(looked_at).map(NegotiateContext::kind).collect();
+    let mut kinds: Vec<u16> = contexts
+        .iter()
+        .filter(looked_at)
+        .map(NegotiateContext::kind)
+        .collect();
     kinds.sort_unstable();
     let all = kinds.len();
     kinds.dedup();
-    if kinds.len() == all { Ok(()) } else { Err(NtStatus::INVALID_PARAMETER.into()) }
+    if kinds.len() == all {
+        Ok(())
+    } else {
+        Err(NtStatus::INVALID_PARAMETER.into())
+    }
 }
 
 impl Chosen {

@@ -43,7 +43,11 @@ fn check(
     wanted: &QueryDirectoryRequest<'_>,
 ) -> Result<(), Failure> {
     let max = request.conn.server.config.max_transact_size;
-    let max = request.conn.negotiated.get().map_or(0, |negotiated| payload_max(negotiated, max));
+    let max = request
+        .conn
+        .negotiated
+        .get()
+        .map_or(0, |negotiated| payload_max(negotiated, max));
     if !file.handle.is_directory() || wanted.output_buffer_length > max {
         return Err(NtStatus::INVALID_PARAMETER.into());
     }
@@ -62,7 +66,11 @@ fn room(wanted: &QueryDirectoryRequest<'_>) -> usize {
 }
 
 fn pattern(wanted: &QueryDirectoryRequest<'_>) -> String {
-    if wanted.pattern.is_empty() { "*".to_owned() } else { wanted.pattern.to_string() }
+    if wanted.pattern.is_empty() {
+        "*".to_owned()
+    } else {
+        wanted.pattern.to_string()
+    }
 }
 
 /// RESTART_SCANS begins anew, REOPEN with another pattern too. FileIndex is never given out as a place to go on from,
@@ -88,14 +96,18 @@ fn fill(
 ) -> Result<(), Failure> {
     let vfs = &request.conn.server.vfs;
     let first = !listing.matched;
-    let single = wanted.flags.contains(QueryDirectoryFlags::RETURN_SINGLE_ENTRY);
+    let single = wanted
+        .flags
+        .contains(QueryDirectoryFlags::RETURN_SINGLE_ENTRY);
     let slot = Buffer::begin(out);
     let mut list = DirectoryWriter::new(out, wanted.class, room(wanted))
         .ok_or(NtStatus::INVALID_INFO_CLASS)?;
     let mut overflow = false;
     loop {
         let left = room(wanted).saturating_sub(list.used());
-        let Some(entry) = listing.peek(vfs, &file.handle, left)? else { break };
+        let Some(entry) = listing.peek(vfs, &file.handle, left)? else {
+            break;
+        };
         if !list.push(&wire_entry(entry)) {
             overflow = true;
             break;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use strongroom_vfs::AccessMask;
+use strongroom_vfs::{AccessMask, Vfs, VfsError};
 
 use super::negotiate::payload_max;
 use crate::server::answer::Step;
@@ -38,7 +38,11 @@ fn read(request: &Request, out: &mut Vec<u8>) -> Result<NtStatus, Failure> {
 
 fn read_max(request: &Request) -> u32 {
     let configured = request.conn.server.config.max_read_size;
-    request.conn.negotiated.get().map_or(0, |negotiated| payload_max(negotiated, configured))
+    request
+        .conn
+        .negotiated
+        .get()
+        .map_or(0, |negotiated| payload_max(negotiated, configured))
 }
 
 fn read_file(
@@ -59,14 +63,26 @@ fn read_file(
     }
     let length = usize::try_from(wanted.length).map_err(|_| NtStatus::INVALID_PARAMETER)?;
     let slot = ReadSlot::reserve(out, length);
-    let count = request.conn.server.vfs.read(&file.handle, wanted.offset, slot.payload(out))?;
+    let vfs = &request.conn.server.vfs;
+    let count = vfs
+        .read(&file.handle, wanted.offset, slot.payload(out))
+        .inspect_err(|error| report_damage(vfs, file, error))?;
     let minimum = usize::try_from(wanted.minimum_count).unwrap_or(usize::MAX);
     if (count == 0 && length > 0) || count < minimum {
         return Err(NtStatus::END_OF_FILE.into());
     }
     slot.finish(out, count);
-    file.position.store(wanted.offset + count as u64, Ordering::Relaxed);
+    file.position
+        .store(wanted.offset + count as u64, Ordering::Relaxed);
     Ok(NtStatus::SUCCESS)
+}
+
+/// An administrator must be told which file is damaged, not only which block.
+fn report_damage(vfs: &Vfs, file: &FileOpen, error: &VfsError) {
+    if matches!(error, VfsError::Corrupt(_)) {
+        let path = vfs.path(&file.handle).unwrap_or_default();
+        tracing::error!(path = ?path, inode = file.handle.inode().0, %error, "a file is damaged");
+    }
 }
 
 /// A message of the pipe that does not fit stays there in part, for the next READ.
@@ -77,6 +93,14 @@ fn read_pipe(
 ) -> Result<NtStatus, Failure> {
     let length = usize::try_from(wanted.length).map_err(|_| NtStatus::INVALID_PARAMETER)?;
     let read = pipe.read(length)?;
-    ReadResponse { data_remaining: 0, data: &read.data }.encode(out);
-    Ok(if read.more { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS })
+    ReadResponse {
+        data_remaining: 0,
+        data: &read.data,
+    }
+    .encode(out);
+    Ok(if read.more {
+        NtStatus::BUFFER_OVERFLOW
+    } else {
+        NtStatus::SUCCESS
+    })
 }

@@ -6,13 +6,13 @@ use strongroom_vfs::{Credentials, SessionInfo};
 
 use crate::auth::{AcceptState, Accepted, AuthError, IdentityAccounts, Step as AuthStep};
 use crate::crypto::SessionKeys;
+use crate::server::EncryptionPolicy;
 use crate::server::answer::{Answer, Body, SessionSetup, Step};
 use crate::server::connection::Conn;
 use crate::server::negotiated::Negotiated;
 use crate::server::request::Request;
 use crate::server::session::{Logon, Session, SignedIn};
 use crate::server::status::Failure;
-use crate::server::EncryptionPolicy;
 use crate::wire::session::{SessionFlags, SessionSetupFlags, SessionSetupRequest};
 use crate::wire::{NtStatus, SessionId};
 
@@ -36,7 +36,11 @@ pub(crate) fn run(request: Request) -> Step {
 /// The session that the request goes on with, or a new one; and the one that it replaces.
 fn find_session(request: &Request) -> Result<(Arc<Session>, SessionId), Failure> {
     let setup: SessionSetupRequest<'_> = request.decode()?;
-    let negotiated = request.conn.negotiated.get().ok_or(NtStatus::INVALID_PARAMETER)?;
+    let negotiated = request
+        .conn
+        .negotiated
+        .get()
+        .ok_or(NtStatus::INVALID_PARAMETER)?;
     if setup.flags.contains(SessionSetupFlags::BINDING) {
         return Err(refuse_binding(request, negotiated));
     }
@@ -48,7 +52,9 @@ fn find_session(request: &Request) -> Result<(Arc<Session>, SessionId), Failure>
     if request.header.session_id == SessionId(0) {
         return Ok((begin(&request.conn)?, previous));
     }
-    let session = request.any_session().ok_or(NtStatus::USER_SESSION_DELETED)?;
+    let session = request
+        .any_session()
+        .ok_or(NtStatus::USER_SESSION_DELETED)?;
     let encrypts = session.encrypts() && !request.encrypted;
     if encrypts && session.signed_in().is_some() {
         return Err(NtStatus::ACCESS_DENIED.into());
@@ -80,12 +86,19 @@ fn begin(conn: &Arc<Conn>) -> Result<Arc<Session>, Failure> {
 /// Gives the acceptor the client's token.
 fn advance(request: &Request, session: &Arc<Session>) -> Result<SessionSetup, Failure> {
     let setup: SessionSetupRequest<'_> = request.decode()?;
-    let negotiated = request.conn.negotiated.get().ok_or(NtStatus::INVALID_PARAMETER)?;
+    let negotiated = request
+        .conn
+        .negotiated
+        .get()
+        .ok_or(NtStatus::INVALID_PARAMETER)?;
     let server = &request.conn.server;
     let mut slot = session.logon.lock();
     let now = server.env.monotonic();
     let timeout = server.config.limits.logon_timeout;
-    if slot.as_ref().is_some_and(|logon| now.saturating_sub(logon.begun) > timeout) {
+    if slot
+        .as_ref()
+        .is_some_and(|logon| now.saturating_sub(logon.begun) > timeout)
+    {
         return Err(NtStatus::IO_TIMEOUT.into());
     }
     let logon = slot.get_or_insert_with(|| Logon {
@@ -101,7 +114,9 @@ fn advance(request: &Request, session: &Arc<Session>) -> Result<SessionSetup, Fa
     };
     let mut entropy = |buffer: &mut [u8]| server.env.fill_random(buffer);
     let token = setup.security_buffer;
-    let step = logon.acceptor.step(token, server.env.now(), &mut entropy, &accounts);
+    let step = logon
+        .acceptor
+        .step(token, server.env.now(), &mut entropy, &accounts);
     match step.map_err(|error| refusal(session, &error))? {
         AuthStep::Continue(token) => Ok(SessionSetup {
             session: Arc::clone(session),
@@ -139,8 +154,14 @@ fn finish(
 ) -> Result<SessionSetup, Failure> {
     let name = accepted.account.ok_or(NtStatus::LOGON_FAILURE)?.user;
     let server = &request.conn.server;
-    let user = server.identity.user_by_name(&name).ok_or(NtStatus::LOGON_FAILURE)?;
-    let token = server.identity.token(&user.sid).ok_or(NtStatus::LOGON_FAILURE)?;
+    let user = server
+        .identity
+        .user_by_name(&name)
+        .ok_or(NtStatus::LOGON_FAILURE)?;
+    let token = server
+        .identity
+        .token(&user.sid)
+        .ok_or(NtStatus::LOGON_FAILURE)?;
     if let Some(before) = session.signed_in() {
         // Another logon of the same user keeps the session's keys.
         if before.credentials.user != user.sid {
@@ -164,16 +185,39 @@ fn finish(
             session: server.vfs.begin_session(&info)?,
         };
         let encrypt = server.config.encryption == EncryptionPolicy::Required;
-        session.sign_in(SignedIn { name: user.name, credentials, keys }, encrypt);
+        session.sign_in(
+            SignedIn {
+                name: user.name,
+                credentials,
+                keys,
+            },
+            encrypt,
+        );
     }
-    let flags = if session.encrypts() { SessionFlags::ENCRYPT_DATA } else { SessionFlags::NONE };
-    Ok(SessionSetup { session: Arc::clone(session), more: false, flags, token: accepted.token })
+    let flags = if session.encrypts() {
+        SessionFlags::ENCRYPT_DATA
+    } else {
+        SessionFlags::NONE
+    };
+    Ok(SessionSetup {
+        session: Arc::clone(session),
+        more: false,
+        flags,
+        token: accepted.token,
+    })
 }
 
 /// The built-in Users group owns what a user makes, where there is no better one.
-fn primary_group(groups: &[strongroom_vfs::Sid], user: &strongroom_vfs::Sid) -> strongroom_vfs::Sid {
+fn primary_group(
+    groups: &[strongroom_vfs::Sid],
+    user: &strongroom_vfs::Sid,
+) -> strongroom_vfs::Sid {
     let users = strongroom_vfs::Sid::USERS;
-    if groups.contains(&users) { users } else { user.clone() }
+    if groups.contains(&users) {
+        users
+    } else {
+        user.clone()
+    }
 }
 
 /// A refused logon leaves no session, neither a new one nor the one that was to be renewed.
@@ -191,8 +235,14 @@ async fn end_previous(conn: &Conn, session: &Session, previous: SessionId) {
     if previous == session.id {
         return;
     }
-    let Some(old) = conn.server.find_session(previous) else { return };
-    let user = |session: &Session| session.signed_in().map(|user| user.credentials.user.clone());
+    let Some(old) = conn.server.find_session(previous) else {
+        return;
+    };
+    let user = |session: &Session| {
+        session
+            .signed_in()
+            .map(|user| user.credentials.user.clone())
+    };
     if user(&old).is_none() || user(&old) != user(session) {
         return;
     }

@@ -8,10 +8,10 @@ use crate::server::answer::{Answer, Body, Step};
 use crate::server::request::Request;
 use crate::server::status::Failure;
 use crate::server::tree::{Root, Tree};
+use crate::wire::NtStatus;
 use crate::wire::tree::{
     ShareCapabilities, ShareFlags, ShareType, TreeConnectRequest, TreeConnectResponse,
 };
-use crate::wire::NtStatus;
 
 /// What a read-only share leaves of all rights.
 const READ_ONLY: AccessMask = AccessMask(0x0012_00A9);
@@ -34,7 +34,12 @@ fn connect(request: &Request) -> Answer {
     if name.eq_ignore_ascii_case("IPC$") {
         return connect_pipes(request);
     }
-    let share = request.conn.server.vfs.share(name).ok_or(NtStatus::BAD_NETWORK_NAME)?;
+    let share = request
+        .conn
+        .server
+        .vfs
+        .share(name)
+        .ok_or(NtStatus::BAD_NETWORK_NAME)?;
     connect_share(request, share)
 }
 
@@ -66,9 +71,17 @@ fn connect_share(request: &Request, share: Arc<Share>) -> Answer {
     if encrypt && !can_encrypt {
         return Err(NtStatus::ACCESS_DENIED.into());
     }
-    let maximal_access = if share.read_only { READ_ONLY } else { AccessMask::FILE_ALL };
+    let maximal_access = if share.read_only {
+        READ_ONLY
+    } else {
+        AccessMask::FILE_ALL
+    };
     let tree = enter(request, Root::Share(share), maximal_access, encrypt)?;
-    let flags = if encrypt { ShareFlags::ENCRYPT_DATA } else { ShareFlags::NONE };
+    let flags = if encrypt {
+        ShareFlags::ENCRYPT_DATA
+    } else {
+        ShareFlags::NONE
+    };
     let response = TreeConnectResponse {
         share_type: ShareType::Disk,
         flags: flags | ShareFlags::MANUAL_CACHING,
@@ -84,7 +97,9 @@ fn enter(
     access: AccessMask,
     encrypt: bool,
 ) -> Result<Arc<Tree>, Failure> {
-    let tree = request.session()?.add_tree(|id| Tree::new(id, root, access, encrypt));
+    let tree = request
+        .session()?
+        .add_tree(|id| Tree::new(id, root, access, encrypt));
     tree.ok_or_else(|| NtStatus::INSUFFICIENT_RESOURCES.into())
 }
 
@@ -96,7 +111,14 @@ mod tests {
     fn takes_the_share_out_of_a_path() {
         assert_eq!(share_name("\\\\server\\files"), Some("files"));
         assert_eq!(share_name("\\\\127.0.0.1\\IPC$"), Some("IPC$"));
-        for malformed in ["", "files", "\\files", "\\\\server", "\\\\server\\", "\\\\s\\a\\b"] {
+        for malformed in [
+            "",
+            "files",
+            "\\files",
+            "\\\\server",
+            "\\\\server\\",
+            "\\\\s\\a\\b",
+        ] {
             assert_eq!(share_name(malformed), None, "{malformed}");
         }
     }

@@ -37,7 +37,11 @@ async fn write(request: Request) -> Answer {
 
 fn write_max(request: &Request) -> usize {
     let configured = request.conn.server.config.max_write_size;
-    let max = request.conn.negotiated.get().map_or(0, |one| payload_max(one, configured));
+    let max = request
+        .conn
+        .negotiated
+        .get()
+        .map_or(0, |one| payload_max(one, configured));
     usize::try_from(max).unwrap_or(usize::MAX)
 }
 

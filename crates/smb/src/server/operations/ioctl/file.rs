@@ -33,7 +33,11 @@ pub(super) fn set_sparse(request: &Request, wanted: &IoctlRequest<'_>) -> Output
     if !file.handle.granted().intersects(rights) {
         return Err(NtStatus::ACCESS_DENIED.into());
     }
-    request.conn.server.vfs.set_sparse(&file.handle, decode_set_sparse(wanted.input))?;
+    request
+        .conn
+        .server
+        .vfs
+        .set_sparse(&file.handle, decode_set_sparse(wanted.input))?;
     Ok((NtStatus::SUCCESS, Vec::new()))
 }
 
@@ -51,7 +55,12 @@ pub(super) async fn set_zero_data(request: &Request, wanted: &IoctlRequest<'_>) 
     }
     let len = range.beyond - range.offset;
     if len > 0 {
-        request.conn.server.vfs.zero_range(&file.handle, range.offset, len).await?;
+        request
+            .conn
+            .server
+            .vfs
+            .zero_range(&file.handle, range.offset, len)
+            .await?;
     }
     Ok((NtStatus::SUCCESS, Vec::new()))
 }
@@ -70,9 +79,15 @@ pub(super) fn query_allocated_ranges(request: &Request, wanted: &IoctlRequest<'_
         return Err(NtStatus::ACCESS_DENIED.into());
     }
     let found =
-        request.conn.server.vfs.allocated_ranges(&file.handle, range.offset, range.length)?;
-    let ranges: Vec<_> =
-        found.into_iter().map(|(offset, length)| Range { offset, length }).collect();
+        request
+            .conn
+            .server
+            .vfs
+            .allocated_ranges(&file.handle, range.offset, range.length)?;
+    let ranges: Vec<_> = found
+        .into_iter()
+        .map(|(offset, length)| Range { offset, length })
+        .collect();
     let mut out = Vec::new();
     if encode_ranges(&ranges, room(wanted), &mut out) {
         Ok((NtStatus::SUCCESS, out))

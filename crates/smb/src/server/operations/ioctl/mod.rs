@@ -36,7 +36,12 @@ async fn ioctl(request: Request) -> Answer {
         return Err(NtStatus::INVALID_PARAMETER.into());
     }
     let (status, output) = control(&request, &wanted).await?;
-    Ok(Body::Ioctl(status, wanted.code, request.resolve(wanted.file_id).unwrap_or(wanted.file_id), output))
+    Ok(Body::Ioctl(
+        status,
+        wanted.code,
+        request.resolve(wanted.file_id).unwrap_or(wanted.file_id),
+        output,
+    ))
 }
 
 async fn control(request: &Request, wanted: &IoctlRequest<'_>) -> Output {
@@ -67,9 +72,7 @@ fn unsupported(request: &Request, wanted: &IoctlRequest<'_>) -> Failure {
     match wanted.code {
         FsctlCode::QueryNetworkInterfaceInfo
         | FsctlCode::LmrRequestResiliency
-        | FsctlCode::SetCompression => {
-            NtStatus::NOT_SUPPORTED.into()
-        }
+        | FsctlCode::SetCompression => NtStatus::NOT_SUPPORTED.into(),
         _ => match request.open(wanted.file_id) {
             Ok(_) => NtStatus::INVALID_DEVICE_REQUEST.into(),
             Err(failure) => failure,
@@ -90,7 +93,11 @@ fn pipe(request: &Request, wanted: &IoctlRequest<'_>) -> Output {
         return peek(pipe);
     }
     let read = pipe.transceive(wanted.input, room(wanted))?;
-    let status = if read.more { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS };
+    let status = if read.more {
+        NtStatus::BUFFER_OVERFLOW
+    } else {
+        NtStatus::SUCCESS
+    };
     Ok((status, read.data))
 }
 

@@ -38,8 +38,16 @@ pub(super) async fn set(request: &Request, wanted: &IoctlRequest<'_>) -> Output 
     let file = file_of(&open)?;
     check_access(file.handle.granted())?;
     let (tag, data) = parse(wanted.input)?;
-    let data = ReparseData { tag, data: data.to_vec() };
-    request.conn.server.vfs.set_reparse(&file.handle, &data).await?;
+    let data = ReparseData {
+        tag,
+        data: data.to_vec(),
+    };
+    request
+        .conn
+        .server
+        .vfs
+        .set_reparse(&file.handle, &data)
+        .await?;
     Ok((NtStatus::SUCCESS, Vec::new()))
 }
 
@@ -51,13 +59,22 @@ pub(super) async fn delete(request: &Request, wanted: &IoctlRequest<'_>) -> Outp
     if !data.is_empty() {
         return Err(NtStatus::IO_REPARSE_DATA_INVALID.into());
     }
-    request.conn.server.vfs.delete_reparse(&file.handle, tag).await?;
+    request
+        .conn
+        .server
+        .vfs
+        .delete_reparse(&file.handle, tag)
+        .await?;
     Ok((NtStatus::SUCCESS, Vec::new()))
 }
 
 fn check_access(granted: AccessMask) -> Result<(), Failure> {
     let rights = AccessMask::WRITE_DATA.union(AccessMask::WRITE_ATTRIBUTES);
-    if granted.intersects(rights) { Ok(()) } else { Err(NtStatus::ACCESS_DENIED.into()) }
+    if granted.intersects(rights) {
+        Ok(())
+    } else {
+        Err(NtStatus::ACCESS_DENIED.into())
+    }
 }
 
 /// Tag and data of a REPARSE_DATA_BUFFER (MS-FSCC 2.1.2.2).

@@ -11,11 +11,17 @@ use crate::wire::{Codec, Guid, NtStatus};
 const RESPONSE_LEN: u32 = 24;
 
 pub(super) fn run(request: &Request, wanted: &IoctlRequest<'_>) -> Output {
-    let negotiated = request.conn.negotiated.get().ok_or(NtStatus::INVALID_PARAMETER)?;
+    let negotiated = request
+        .conn
+        .negotiated
+        .get()
+        .ok_or(NtStatus::INVALID_PARAMETER)?;
     let told = ValidateNegotiateRequest::decode(wanted.input);
     // 3.1.1 protects its negotiation otherwise; asking there is a sign of an attack.
     let expected = !negotiated.is_311();
-    let Some(told) = told.ok().filter(|_| expected && wanted.max_output_response >= RESPONSE_LEN)
+    let Some(told) = told
+        .ok()
+        .filter(|_| expected && wanted.max_output_response >= RESPONSE_LEN)
     else {
         return tampered(request);
     };
@@ -44,5 +50,9 @@ fn tampered(request: &Request) -> Output {
 
 fn greatest(dialects: &[Dialect]) -> Option<Dialect> {
     let known = |dialect: &&Dialect| !matches!(dialect, Dialect::Unknown(_) | Dialect::Wildcard);
-    dialects.iter().filter(known).max_by_key(|dialect| dialect.to_wire()).copied()
+    dialects
+        .iter()
+        .filter(known)
+        .max_by_key(|dialect| dialect.to_wire())
+        .copied()
 }

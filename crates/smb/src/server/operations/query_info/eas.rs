@@ -27,9 +27,16 @@ pub(super) fn query(
     for ea in chosen.iter().take(if single { 1 } else { usize::MAX }) {
         if !ea.push(&mut list) {
             let empty = list.is_empty();
-            let status =
-                if empty { NtStatus::BUFFER_TOO_SMALL } else { NtStatus::BUFFER_OVERFLOW };
-            return if empty { Err(status.into()) } else { Ok(status) };
+            let status = if empty {
+                NtStatus::BUFFER_TOO_SMALL
+            } else {
+                NtStatus::BUFFER_OVERFLOW
+            };
+            return if empty {
+                Err(status.into())
+            } else {
+                Ok(status)
+            };
         }
     }
     Ok(NtStatus::SUCCESS)
@@ -59,9 +66,20 @@ fn choose<'a>(
 
 fn named<'a>(all: &'a [ExtendedAttribute], name: &'a [u8]) -> FullEa<'a> {
     let same = |ea: &&ExtendedAttribute| ea.name.as_bytes().eq_ignore_ascii_case(name);
-    all.iter().find(same).map_or(FullEa { flags: 0, name, value: &[] }, wire)
+    all.iter().find(same).map_or(
+        FullEa {
+            flags: 0,
+            name,
+            value: &[],
+        },
+        wire,
+    )
 }
 
 fn wire(ea: &ExtendedAttribute) -> FullEa<'_> {
-    FullEa { flags: ea.flags, name: ea.name.as_bytes(), value: &ea.value }
+    FullEa {
+        flags: ea.flags,
+        name: ea.name.as_bytes(),
+        value: &ea.value,
+    }
 }

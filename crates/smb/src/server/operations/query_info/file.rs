@@ -88,7 +88,12 @@ impl Context<'_> {
 
     /// The stat, for the classes that FILE_READ_ATTRIBUTES guards.
     fn attributes(&self) -> Result<Stat, Failure> {
-        if self.file.handle.granted().contains(AccessMask::READ_ATTRIBUTES) {
+        if self
+            .file
+            .handle
+            .granted()
+            .contains(AccessMask::READ_ATTRIBUTES)
+        {
             self.stat()
         } else {
             Err(NtStatus::ACCESS_DENIED.into())
@@ -96,20 +101,28 @@ impl Context<'_> {
     }
 
     fn access(&self) -> AccessInfo {
-        AccessInfo { access: self.file.handle.granted().0 }
+        AccessInfo {
+            access: self.file.handle.granted().0,
+        }
     }
 
     fn position(&self) -> PositionInfo {
-        PositionInfo { offset: self.file.position.load(Ordering::Relaxed) }
+        PositionInfo {
+            offset: self.file.position.load(Ordering::Relaxed),
+        }
     }
 
     fn mode(&self) -> ModeInfo {
-        ModeInfo { mode: (self.file.options & MODE).bits() }
+        ModeInfo {
+            mode: (self.file.options & MODE).bits(),
+        }
     }
 
     fn name(&self, prefix: &str) -> Result<NameInfo, Failure> {
         let path = self.request.conn.server.vfs.path(&self.file.handle)?;
-        Ok(NameInfo { name: format!("{prefix}{path}") })
+        Ok(NameInfo {
+            name: format!("{prefix}{path}"),
+        })
     }
 
     /// No 8.3 names are made; a name that is short enough is its own.
@@ -119,7 +132,9 @@ impl Context<'_> {
         if !is_short(name) {
             return Err(NtStatus::OBJECT_NAME_NOT_FOUND.into());
         }
-        Ok(NameInfo { name: name.to_owned() })
+        Ok(NameInfo {
+            name: name.to_owned(),
+        })
     }
 
     fn all(&self) -> Result<AllInfo, Failure> {
@@ -141,7 +156,10 @@ impl Context<'_> {
         let stat = self.stat()?;
         let mut file_id = [0; 16];
         file_id[..8].copy_from_slice(&stat.inode.0.to_le_bytes());
-        Ok(IdInfo { volume_serial: u64::from(self.file.handle.share().0), file_id })
+        Ok(IdInfo {
+            volume_serial: u64::from(self.file.handle.share().0),
+            file_id,
+        })
     }
 
     fn streams(&self, room: usize, out: &mut Vec<u8>) -> Result<NtStatus, Failure> {
@@ -150,7 +168,13 @@ impl Context<'_> {
         for stream in streams {
             let name = format!(":{}:$DATA", stream.name);
             let (size, allocation_size) = (stream.size, stream.allocated);
-            if !(StreamEntry { name, size, allocation_size }).push(&mut list) {
+            if !(StreamEntry {
+                name,
+                size,
+                allocation_size,
+            })
+            .push(&mut list)
+            {
                 return Ok(NtStatus::BUFFER_OVERFLOW);
             }
         }
@@ -163,9 +187,15 @@ impl Context<'_> {
             parent: link.parent.0,
             name: link.name,
         };
-        let info = HardLinkInfo { links: links.into_iter().map(entry).collect() };
+        let info = HardLinkInfo {
+            links: links.into_iter().map(entry).collect(),
+        };
         let whole = info.encode(room, out);
-        Ok(if whole { NtStatus::SUCCESS } else { NtStatus::BUFFER_OVERFLOW })
+        Ok(if whole {
+            NtStatus::SUCCESS
+        } else {
+            NtStatus::BUFFER_OVERFLOW
+        })
     }
 }
 
@@ -173,7 +203,10 @@ impl Context<'_> {
 fn is_short(name: &str) -> bool {
     let (base, extension) = name.split_once('.').unwrap_or((name, ""));
     let plain = |part: &str, max: usize| {
-        part.len() <= max && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-~$#&".contains(&b))
+        part.len() <= max
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_-~$#&".contains(&b))
     };
     !base.is_empty() && plain(base, 8) && plain(extension, 3)
 }
@@ -199,11 +232,15 @@ fn standard(stat: &Stat) -> StandardInfo {
 }
 
 fn internal(stat: &Stat) -> InternalInfo {
-    InternalInfo { file_id: stat.inode.0 }
+    InternalInfo {
+        file_id: stat.inode.0,
+    }
 }
 
 fn ea_size(stat: &Stat) -> EaInfo {
-    EaInfo { ea_size: stat.ea_size }
+    EaInfo {
+        ea_size: stat.ea_size,
+    }
 }
 
 fn network_open(stat: &Stat) -> NetworkOpenInfo {
@@ -219,7 +256,10 @@ fn network_open(stat: &Stat) -> NetworkOpenInfo {
 }
 
 fn attribute_tag(stat: &Stat) -> AttributeTagInfo {
-    AttributeTagInfo { attributes: stat.attributes.0, reparse_tag: stat.reparse_tag }
+    AttributeTagInfo {
+        attributes: stat.attributes.0,
+        reparse_tag: stat.reparse_tag,
+    }
 }
 
 fn compression(stat: &Stat) -> CompressionInfo {

@@ -15,7 +15,10 @@ use crate::wire::{Codec, FileTime, Guid, NtStatus};
 
 const SECTOR: u32 = 512;
 /// FILE_DEVICE_DISK, mounted (MS-FSCC 2.5.10).
-const DISK: DeviceInfo = DeviceInfo { device_type: 7, characteristics: 0x20 };
+const DISK: DeviceInfo = DeviceInfo {
+    device_type: 7,
+    characteristics: 0x20,
+};
 const READ_ONLY_DEVICE: u32 = 0x02;
 /// Aligned, and no seek penalty (MS-FSCC 2.5.7).
 const SECTOR_FLAGS: u32 = 0x3;
@@ -34,7 +37,14 @@ pub(super) fn query(
         return Err(NtStatus::INFO_LENGTH_MISMATCH.into());
     }
     let start = out.len();
-    let volume = || request.conn.server.vfs.volume(share, &request.user()?.credentials).map_err(Failure::from);
+    let volume = || {
+        request
+            .conn
+            .server
+            .vfs
+            .volume(share, &request.user()?.credentials)
+            .map_err(Failure::from)
+    };
     match class {
         FsInfoClass::Volume => volume_info(&volume()?).encode(out),
         FsInfoClass::Size => size(&volume()?).encode(out),
@@ -107,7 +117,10 @@ fn full_size(volume: &Volume) -> FullSizeInfo {
 
 fn device(share: &Share) -> DeviceInfo {
     let read_only = if share.read_only { READ_ONLY_DEVICE } else { 0 };
-    DeviceInfo { characteristics: DISK.characteristics | read_only, ..DISK }
+    DeviceInfo {
+        characteristics: DISK.characteristics | read_only,
+        ..DISK
+    }
 }
 
 /// Clients take the name NTFS for word that ACLs and streams work.
@@ -123,14 +136,24 @@ fn attributes(share: &Share) -> AttributeInfo {
         | FsAttributes::SUPPORTS_HARD_LINKS
         | FsAttributes::SUPPORTS_EXTENDED_ATTRIBUTES
         | FsAttributes::SUPPORTS_OPEN_BY_FILE_ID;
-    let read_only =
-        if share.read_only { FsAttributes::READ_ONLY_VOLUME } else { FsAttributes::NONE };
+    let read_only = if share.read_only {
+        FsAttributes::READ_ONLY_VOLUME
+    } else {
+        FsAttributes::NONE
+    };
     let attributes = common | read_only;
-    AttributeInfo { attributes, component_len_max: len32(NAME_MAX), name: "NTFS".to_owned() }
+    AttributeInfo {
+        attributes,
+        component_len_max: len32(NAME_MAX),
+        name: "NTFS".to_owned(),
+    }
 }
 
 fn object_id(request: &Request, share: &Share) -> ObjectIdInfo {
     let mut id = request.conn.server.config.guid;
     id[12..].copy_from_slice(&share.id.0.to_le_bytes());
-    ObjectIdInfo { object_id: Guid(id), extended: [Guid::default(); 3] }
+    ObjectIdInfo {
+        object_id: Guid(id),
+        extended: [Guid::default(); 3],
+    }
 }

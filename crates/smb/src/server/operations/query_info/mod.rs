@@ -12,8 +12,8 @@ use crate::server::open::{Open, Target};
 use crate::server::request::{Request, file_of};
 use crate::server::status::Failure;
 use crate::server::tree::Root;
-use crate::wire::info::{Buffer, InfoType, QueryInfoRequest};
 use crate::wire::NtStatus;
+use crate::wire::info::{Buffer, InfoType, QueryInfoRequest};
 
 pub(crate) fn run(request: &Request, out: &mut Vec<u8>) -> Step {
     let slot = Buffer::begin(out);
@@ -31,7 +31,11 @@ fn query(request: &Request, out: &mut Vec<u8>) -> Result<NtStatus, Failure> {
     request.check_charge(wanted.input.len(), wanted.output_buffer_length)?;
     let open = request.open(wanted.file_id)?;
     let max = request.conn.server.config.max_transact_size;
-    let max = request.conn.negotiated.get().map_or(0, |negotiated| payload_max(negotiated, max));
+    let max = request
+        .conn
+        .negotiated
+        .get()
+        .map_or(0, |negotiated| payload_max(negotiated, max));
     if wanted.output_buffer_length > max {
         return Err(NtStatus::INVALID_PARAMETER.into());
     }

@@ -26,8 +26,15 @@ pub(super) fn query(
     let start = out.len();
     match class {
         FileInfoClass::Standard => STANDARD.encode(out),
-        FileInfoClass::Name => NameInfo { name: format!("\\{}", pipe.name()) }.encode(out),
-        FileInfoClass::Pipe => PipeInfo { read_mode: MESSAGES, completion_mode: 0 }.encode(out),
+        FileInfoClass::Name => NameInfo {
+            name: format!("\\{}", pipe.name()),
+        }
+        .encode(out),
+        FileInfoClass::Pipe => PipeInfo {
+            read_mode: MESSAGES,
+            completion_mode: 0,
+        }
+        .encode(out),
         FileInfoClass::PipeLocal => local(pipe).encode(out),
         _ => return Err(NtStatus::NOT_SUPPORTED.into()),
     }

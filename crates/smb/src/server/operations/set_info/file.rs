@@ -11,8 +11,8 @@ use crate::server::operations::create_contexts::eas_of;
 use crate::server::request::Request;
 use crate::server::status::Failure;
 use crate::wire::fscc::file::{
-    AllocationInfo, BasicInfo, DispositionExInfo, DispositionFlags, DispositionInfo,
-    EndOfFileInfo, ModeInfo, PositionInfo, ValidDataLengthInfo,
+    AllocationInfo, BasicInfo, DispositionExInfo, DispositionFlags, DispositionInfo, EndOfFileInfo,
+    ModeInfo, PositionInfo, ValidDataLengthInfo,
 };
 use crate::wire::fscc::rename::{RenameExInfo, RenameFlags, RenameInfo};
 use crate::wire::info::{FileInfoClass, SetInfoRequest};
@@ -26,7 +26,11 @@ pub(super) async fn set(
     file: &FileOpen,
     wanted: &SetInfoRequest<'_>,
 ) -> Result<(), Failure> {
-    let set = Setting { request, file, buffer: wanted.buffer };
+    let set = Setting {
+        request,
+        file,
+        buffer: wanted.buffer,
+    };
     match FileInfoClass::from_wire(wanted.class) {
         FileInfoClass::Basic => set.basic().await,
         FileInfoClass::Rename => set.rename(&set.parse()?).await,
@@ -45,9 +49,7 @@ pub(super) async fn set(
         FileInfoClass::ShortName | FileInfoClass::CaseSensitive | FileInfoClass::Quota => {
             Err(NtStatus::NOT_SUPPORTED.into())
         }
-        FileInfoClass::Pipe | FileInfoClass::PipeRemote => {
-            Err(NtStatus::INVALID_PARAMETER.into())
-        }
+        FileInfoClass::Pipe | FileInfoClass::PipeRemote => Err(NtStatus::INVALID_PARAMETER.into()),
         _ => Err(NtStatus::INVALID_INFO_CLASS.into()),
     }
 }
@@ -76,14 +78,21 @@ impl<'a> Setting<'a> {
 
     async fn basic(&self) -> Result<(), Failure> {
         let info: BasicInfo = self.parse()?;
-        if !self.file.handle.granted().contains(AccessMask::WRITE_ATTRIBUTES) {
+        if !self
+            .file
+            .handle
+            .granted()
+            .contains(AccessMask::WRITE_ATTRIBUTES)
+        {
             return Err(NtStatus::ACCESS_DENIED.into());
         }
         let attributes = DosAttributes(info.attributes);
         check_kind(self.file, attributes)?;
         let times = times_of(&info)?;
         if attributes.0 != 0 {
-            self.vfs().set_attributes(&self.file.handle, attributes).await?;
+            self.vfs()
+                .set_attributes(&self.file.handle, attributes)
+                .await?;
         }
         if times != SetTimes::default() {
             self.vfs().set_times(&self.file.handle, times).await?;
@@ -117,7 +126,8 @@ impl<'a> Setting<'a> {
         if flags.intersects(DispositionFlags::POSIX_SEMANTICS | DispositionFlags::ON_CLOSE) {
             return Err(NtStatus::NOT_SUPPORTED.into());
         }
-        self.set_delete(flags.contains(DispositionFlags::DELETE)).await
+        self.set_delete(flags.contains(DispositionFlags::DELETE))
+            .await
     }
 
     async fn set_delete(&self, delete: bool) -> Result<(), Failure> {
@@ -130,13 +140,19 @@ impl<'a> Setting<'a> {
     async fn end_of_file(&self) -> Result<(), Failure> {
         let info: EndOfFileInfo = self.parse()?;
         self.check_size(info.end_of_file)?;
-        Ok(self.vfs().set_size(&self.file.handle, info.end_of_file).await?)
+        Ok(self
+            .vfs()
+            .set_size(&self.file.handle, info.end_of_file)
+            .await?)
     }
 
     async fn allocation(&self) -> Result<(), Failure> {
         let info: AllocationInfo = self.parse()?;
         self.check_size(info.allocation_size)?;
-        Ok(self.vfs().set_allocation(&self.file.handle, info.allocation_size).await?)
+        Ok(self
+            .vfs()
+            .set_allocation(&self.file.handle, info.allocation_size)
+            .await?)
     }
 
     fn check_size(&self, size: u64) -> Result<(), Failure> {
@@ -210,9 +226,7 @@ fn times_of(info: &BasicInfo) -> Result<SetTimes, Failure> {
 fn time_of(time: FileTime) -> Result<Option<VfsTime>, Failure> {
     match time {
         FileTime::UNCHANGED | FileTime::FREEZE | FileTime::THAW => Ok(None),
-        FileTime(ticks) if i64::try_from(ticks).is_err() => {
-            Err(NtStatus::INVALID_PARAMETER.into())
-        }
+        FileTime(ticks) if i64::try_from(ticks).is_err() => Err(NtStatus::INVALID_PARAMETER.into()),
         FileTime(ticks) => Ok(Some(VfsTime(ticks))),
     }
 }

@@ -15,6 +15,11 @@ pub(super) async fn set(
     let parts = SecurityParts(wanted.additional_information);
     let descriptor =
         SecurityDescriptor::from_bytes(wanted.buffer).map_err(strongroom_vfs::VfsError::from)?;
-    request.conn.server.vfs.set_security(&file.handle, parts, &descriptor).await?;
+    request
+        .conn
+        .server
+        .vfs
+        .set_security(&file.handle, parts, &descriptor)
+        .await?;
     Ok(())
 }

@@ -1,0 +1,14 @@
+//! Whole conversations: bytes in, bytes out, in virtual time, without a socket.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "tests fail by panicking"
+)]
+
+mod client;
+mod compounds;
+mod files;
+mod limits;
+mod negotiation;
+mod waits;
+mod world;

@@ -1,0 +1,96 @@
+//! A server on a simulated disk, with one share and one user.
+
+use std::sync::Arc;
+
+use strongroom_device::sim::{SimDevice, SimEnv};
+use strongroom_device::{Device, Env};
+use strongroom_identity::{Identity, NewUser};
+use strongroom_pool::{Layout, Pool};
+use strongroom_store::{Store, StoreOptions};
+use strongroom_vfs::{NewShare, Vfs};
+
+use super::client::Client;
+use crate::server::{Server, ServerConfig};
+use crate::wire::negotiate::Dialect;
+
+pub(super) const USER: &str = "ada";
+pub(super) const PASSWORD: &str = "Enchantress-1843";
+
+pub(super) struct World {
+    pub(super) env: Arc<SimEnv>,
+    pub(super) server: Arc<Server>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(super) fn with(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        let env = SimEnv::new(1);
+        let any: Arc<dyn Env> = Arc::clone(&env) as Arc<dyn Env>;
+        let disk: Arc<dyn Device> = SimDevice::new(&env, "disk", 0);
+        let layout = Layout { data: 1, parity: 0 };
+        let pool = Pool::create(Arc::clone(&any), vec![disk], layout).unwrap();
+        let options = StoreOptions {
+            index_cache: 4 << 20,
+            index_readers: 0,
+            log_file: 1 << 20,
+            log_files_max: 8,
+            ..StoreOptions::default()
+        };
+        let store = Store::create(Arc::clone(&any), pool, options).unwrap();
+        let vfs = Vfs::create(Arc::clone(&store), Arc::clone(&any)).unwrap();
+        let identity = Identity::open(store, Arc::clone(&any)).unwrap();
+        identity
+            .add_user(NewUser {
+                name: USER,
+                password: PASSWORD,
+                admin: true,
+            })
+            .unwrap();
+        vfs.add_share(NewShare {
+            name: "files".to_owned(),
+            ..NewShare::default()
+        })
+        .unwrap();
+        let closed = NewShare {
+            name: "closed".to_owned(),
+            users: Some(Vec::new()),
+            ..NewShare::default()
+        };
+        vfs.add_share(closed).unwrap();
+        let secret = NewShare {
+            name: "secret".to_owned(),
+            encrypt: true,
+            ..NewShare::default()
+        };
+        vfs.add_share(secret).unwrap();
+        let mut config = ServerConfig::new("strongroom", [7; 16]);
+        change(&mut config);
+        let server = Server::new(config, vfs, identity, any);
+        Self { env, server }
+    }
+
+    /// A client that has only connected.
+    pub(super) fn client(&self) -> Client {
+        let peer = "192.0.2.1:50000".parse().unwrap();
+        let (connection, outbox) = self.server.connect(peer).unwrap();
+        Client::new(Arc::clone(&self.env), connection, outbox)
+    }
+
+    /// A client that is signed in with 3.1.1.
+    pub(super) fn signed_in(&self) -> Client {
+        let mut client = self.client();
+        client.negotiate(&[Dialect::Smb311]);
+        client.log_on(USER, PASSWORD).unwrap();
+        client
+    }
+
+    /// A client that has the share "files" open.
+    pub(super) fn connected(&self) -> Client {
+        let mut client = self.signed_in();
+        client.tree_connect("files").unwrap();
+        client
+    }
+}
