@@ -9,8 +9,7 @@ use strongroom_store::{Inode, ObjectId, SessionId};
 use crate::grants::{Grant, GrantKey};
 use crate::node::{LinkRef, Node};
 use crate::{
-    AccessMask, CreateOptions, Credentials, FileKind, Result, Share, ShareId, TimeFlags, Vfs,
-    VfsError,
+    AccessMask, CreateOptions, Credentials, FileKind, Result, ShareId, TimeFlags, Vfs, VfsError,
 };
 
 /// Names one open; never reused while the program runs.
@@ -152,10 +151,6 @@ impl Handle {
             .open_of(self.id)
             .map(|open| Arc::clone(&open.link))
             .ok_or(VfsError::Closed)
-    }
-
-    pub(crate) fn in_share(&self, share: &Share) -> bool {
-        self.share == share.id
     }
 }
 

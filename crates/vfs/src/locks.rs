@@ -76,11 +76,12 @@ impl Held {
 impl Table {
     fn conflicts(&self, wanted: &Held) -> bool {
         self.held.iter().any(|held| {
-            held.stream == wanted.stream
+            // A shared lock may be stacked on the owner's exclusive one.
+            let kinds_clash =
+                wanted.range.exclusive || (held.range.exclusive && !held.is_of(wanted));
+            kinds_clash
+                && held.stream == wanted.stream
                 && held.range.overlaps(wanted.range.offset, wanted.range.len)
-                && (held.range.exclusive || wanted.range.exclusive)
-                // A shared lock may be stacked on the owner's exclusive one.
-                && !(held.is_of(wanted) && held.range.exclusive && !wanted.range.exclusive)
         })
     }
 

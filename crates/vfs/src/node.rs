@@ -225,11 +225,6 @@ impl Nodes {
         Ok(Some(node))
     }
 
-    /// The node if it is in memory.
-    pub(crate) fn peek(&self, inode: Inode) -> Option<Arc<Node>> {
-        self.shard(inode).lock().nodes.get(&inode).cloned()
-    }
-
     /// Adds the node of an inode that was just made.
     pub(crate) fn insert(&self, node: &Arc<Node>) {
         self.insert_into(&mut self.shard(node.inode).lock(), node);

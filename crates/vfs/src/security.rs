@@ -26,14 +26,16 @@ const SHARDS: usize = 16;
 /// Shared descriptors kept in memory, in each shard.
 const SHARD_MAX: usize = 512;
 
+type DescriptorShard = Mutex<HashMap<(Inode, u32), Arc<SecurityDescriptor>>>;
+
 /// Shared descriptors in memory. A slot's content never changes, so nothing here grows stale.
 #[derive(Debug, Default)]
 pub(crate) struct DescriptorCache {
-    shards: [Mutex<HashMap<(Inode, u32), Arc<SecurityDescriptor>>>; SHARDS],
+    shards: [DescriptorShard; SHARDS],
 }
 
 impl DescriptorCache {
-    fn shard(&self, directory: Inode) -> &Mutex<HashMap<(Inode, u32), Arc<SecurityDescriptor>>> {
+    fn shard(&self, directory: Inode) -> &DescriptorShard {
         let mixed = directory.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60;
         &self.shards[usize::try_from(mixed).unwrap_or(0)]
     }

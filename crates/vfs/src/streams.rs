@@ -185,7 +185,13 @@ impl Vfs {
             WatchAction::ModifiedStream => {
                 WatchFilter::STREAM_SIZE.union(WatchFilter::STREAM_WRITE)
             }
-            _ => WatchFilter::STREAM_NAME,
+            WatchAction::Added
+            | WatchAction::Removed
+            | WatchAction::Modified
+            | WatchAction::RenamedOld
+            | WatchAction::RenamedNew
+            | WatchAction::AddedStream
+            | WatchAction::RemovedStream => WatchFilter::STREAM_NAME,
         };
         let link = handle.link()?;
         let path = format!("{}:{}", link.name, handle.stream_name());

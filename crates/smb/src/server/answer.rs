@@ -141,34 +141,32 @@ impl Body {
 
     /// The response that ends a logon is signed with the keys that came of it (MS-SMB2 3.3.5.5.3).
     pub(crate) fn signer(&self) -> Option<Arc<Session>> {
-        match self {
-            Self::SessionSetup(setup) if !setup.more => Some(Arc::clone(&setup.session)),
-            _ => None,
-        }
+        let Self::SessionSetup(setup) = self else {
+            return None;
+        };
+        (!setup.more).then(|| Arc::clone(&setup.session))
     }
 
     /// The file that related requests mean.
     pub(crate) fn file_id(&self) -> Option<FileId> {
-        match self {
-            Self::Create(create) => Some(create.file_id),
-            _ => None,
-        }
+        let Self::Create(create) = self else {
+            return None;
+        };
+        Some(create.file_id)
     }
 
     /// Takes the response into the preauthentication hashes (MS-SMB2 3.3.5.4, 3.3.5.5).
     pub(crate) fn hash(&self, conn: &Conn, message: &[u8]) {
-        match self {
-            Self::Negotiate(_) => {
-                if let Some(negotiated) = conn.negotiated.get() {
-                    negotiated.hash_response(message);
-                }
-            }
-            Self::SessionSetup(setup) if setup.more => {
-                if let Some(logon) = setup.session.logon.lock().as_mut() {
-                    logon.preauth.update(message);
-                }
-            }
-            _ => {}
+        if let Self::Negotiate(_) = self
+            && let Some(negotiated) = conn.negotiated.get()
+        {
+            negotiated.hash_response(message);
+        }
+        if let Self::SessionSetup(setup) = self
+            && setup.more
+            && let Some(logon) = setup.session.logon.lock().as_mut()
+        {
+            logon.preauth.update(message);
         }
     }
 }

@@ -1,5 +1,10 @@
 //! One admitted request: who sent it, in which session and tree connect, and its bytes.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "codes from the wire are open: what is not served is refused as one"
+)]
+
 use std::ops::Range;
 use std::sync::Arc;
 

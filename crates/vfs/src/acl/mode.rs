@@ -87,7 +87,7 @@ fn kept_entry(ace: &Ace, owner: Sid, group: Sid, ceiling: AccessMask) -> Option<
         AceKind::Allow { sid, .. } | AceKind::Deny { sid, .. } if class(sid) => inherit_part(ace),
         AceKind::Allow { mask, sid } => {
             let mask = mask.map_generic() & ceiling;
-            (!mask.is_empty()).then(|| Ace {
+            (!mask.is_empty()).then_some(Ace {
                 kind: AceKind::Allow { mask, sid: *sid },
                 flags: ace.flags,
             })

@@ -207,7 +207,7 @@ mod tests {
                             .to_string()
                             .bytes(),
                     ),
-                    _ => name.push((pick >> 16) as u8),
+                    _ => name.push(pick.to_be_bytes()[5]),
                 }
             }
             if let Ok(kept) = from_unix(&name) {

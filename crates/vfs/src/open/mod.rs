@@ -42,7 +42,7 @@ enum Attempt {
 }
 
 /// An open on its way: the request with what was found out so far.
-struct Opening<'a, 'p> {
+pub(crate) struct Opening<'a, 'p> {
     credentials: &'a Credentials,
     request: &'a OpenRequest<'a>,
     path: &'a ParsedPath<'p>,

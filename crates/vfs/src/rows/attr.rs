@@ -30,8 +30,6 @@ impl AttrFlags {
     pub(crate) const STREAMS: Self = Self(0x02);
     /// The modification time is this row's, as the store's head cannot hold it.
     pub(crate) const OWN_MODIFIED: Self = Self(0x04);
-    /// Children are charged to this directory's quota.
-    pub(crate) const QUOTA_ROOT: Self = Self(0x08);
 
     pub(crate) const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

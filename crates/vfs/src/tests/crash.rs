@@ -101,7 +101,7 @@ fn flushed_data_is_there_after_a_power_cut_at_any_moment() {
     for seed in 0..6 {
         let world = World::new(300 + seed);
         let handle = world.file("f");
-        let data = vec![seed as u8; 1 << (10 + 2 * seed)];
+        let data = vec![seed.to_le_bytes()[0]; 1 << (10 + 2 * seed)];
         world.wait(world.vfs.write(&handle, 0, &data)).unwrap();
         world.wait(world.vfs.flush(&handle)).unwrap();
         world

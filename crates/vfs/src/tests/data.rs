@@ -6,7 +6,9 @@ use crate::{APPEND, DosAttributes, ExtendedAttribute, FileTime, SetTimes, TimeFl
 #[test]
 fn data_survives_a_restart() {
     let world = World::new(21);
-    let big: Vec<u8> = (0..3_000_000u32).map(|n| (n / 7) as u8).collect();
+    let big: Vec<u8> = (0..3_000_000u32)
+        .map(|n| (n / 7).to_le_bytes()[0])
+        .collect();
     world.put("small", b"small");
     world.put("big", &big);
     world.put("small:stream", b"beside");

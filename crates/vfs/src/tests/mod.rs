@@ -53,13 +53,6 @@ pub(crate) fn user(rid: u32) -> Credentials {
     }
 }
 
-pub(crate) fn admin() -> Credentials {
-    let mut admin = user(500);
-    admin.groups.push(Sid::ADMINISTRATORS);
-    admin.admin = true;
-    admin
-}
-
 /// Opens or makes, for everything, sharing everything.
 pub(crate) fn all(share: &Share) -> OpenRequest<'_> {
     OpenRequest {

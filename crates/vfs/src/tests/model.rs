@@ -193,7 +193,7 @@ fn read_back(world: &World, model: &Model) {
         let (stat, expected) = (seen[path], &model.files[*file]);
         let links = model.names.values().filter(|other| *other == file).count();
         assert_eq!(stat.links as usize, links, "{path}");
-        assert_eq!(stat.size as usize, expected.data.len(), "{path}");
+        assert_eq!(stat.size, expected.data.len() as u64, "{path}");
         assert_eq!(
             stat.attributes.contains(crate::DosAttributes::HIDDEN),
             expected.hidden

@@ -172,13 +172,13 @@ fn finish(
         let (signing, cipher) = (negotiated.signing, negotiated.cipher);
         let keys = SessionKeys::derive(&accepted.session_key, derivation, signing, cipher);
         let info = SessionInfo {
-            user: user.sid.clone(),
+            user: user.sid,
             user_name: user.name.clone(),
             address: session.peer.ip().to_string(),
             protocol: format!("SMB {}", negotiated.dialect_name()),
         };
         let credentials = Credentials {
-            user: token.user.clone(),
+            user: token.user,
             primary_group: primary_group(&token.groups, &token.user),
             groups: token.groups,
             admin: token.admin,
@@ -216,7 +216,7 @@ fn primary_group(
     if groups.contains(&users) {
         users
     } else {
-        user.clone()
+        *user
     }
 }
 
@@ -238,11 +238,7 @@ async fn end_previous(conn: &Conn, session: &Session, previous: SessionId) {
     let Some(old) = conn.server.find_session(previous) else {
         return;
     };
-    let user = |session: &Session| {
-        session
-            .signed_in()
-            .map(|user| user.credentials.user.clone())
-    };
+    let user = |session: &Session| session.signed_in().map(|user| user.credentials.user);
     if user(&old).is_none() || user(&old) != user(session) {
         return;
     }

@@ -1,5 +1,10 @@
 //! What can be asked of a pipe of `IPC$`.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "codes from the wire are open: what is not served is refused as one"
+)]
+
 use super::{cut, room};
 use crate::server::pipe::PipeOpen;
 use crate::server::status::Failure;
