@@ -59,7 +59,20 @@ impl StoreError {
             Self::Corrupt { .. } | Self::Newer { .. } => ErrorKind::Corrupt,
             Self::Offline { .. } | Self::Closed => ErrorKind::Offline,
             Self::Invalid { .. } => ErrorKind::Invalid,
-            Self::Pool(_) | Self::Device(_) => ErrorKind::Internal,
+            Self::Pool(error) => kind_of_pool(error),
+            Self::Device(_) => ErrorKind::Internal,
         }
+    }
+}
+
+/// What the pool's kinds mean to those above the store.
+fn kind_of_pool(error: &PoolError) -> ErrorKind {
+    match error.kind() {
+        strongroom_pool::ErrorKind::NoSpace => ErrorKind::NoSpace,
+        strongroom_pool::ErrorKind::Corrupt => ErrorKind::Corrupt,
+        strongroom_pool::ErrorKind::Offline | strongroom_pool::ErrorKind::Refused => {
+            ErrorKind::Offline
+        }
+        strongroom_pool::ErrorKind::Invalid => ErrorKind::Internal,
     }
 }
