@@ -703,9 +703,7 @@ impl Rows {
     }
 }
 
-/// Whether an open of a directory keeps names from being moved into it: one that may delete it, or forbids its deletion.
+/// Whether an open of a directory keeps names from being moved into it. Watchers, which share no deletion, do not.
 fn holds_directory(open: &OpenEntry) -> bool {
-    let used = AccessMask::LIST_DIRECTORY | AccessMask::ADD_FILE | AccessMask::ADD_SUBDIRECTORY;
-    let deletes = open.access.contains(AccessMask::DELETE);
-    deletes || (!open.share.delete && open.access.intersects(used))
+    open.access.contains(AccessMask::DELETE)
 }

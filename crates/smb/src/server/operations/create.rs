@@ -1,5 +1,6 @@
 //! CREATE (MS-SMB2 3.3.5.9).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use strongroom_vfs::grants::GrantRequest;
@@ -73,6 +74,12 @@ fn check(wanted: &CreateRequest<'_>) -> Result<(), Failure> {
 async fn create_file(request: &Request, share: &Arc<Share>, wanted: &CreateRequest<'_>) -> Answer {
     let contexts = Wanted::of(&wanted.contexts)?;
     let name = wanted.name.to_string();
+    let by_file_id = wanted.options.contains(WireOptions::OPEN_BY_FILE_ID);
+    let name = if by_file_id {
+        Cow::Borrowed("")
+    } else {
+        resolve_path(&name)?
+    };
     let open = open_request(share, wanted, &contexts, &name)?;
     let vfs = &request.conn.server.vfs;
     let (handle, action) = vfs.open(&request.user()?.credentials, open).await?;
@@ -92,9 +99,6 @@ fn open_request<'a>(
     name: &'a str,
 ) -> Result<OpenRequest<'a>, Failure> {
     let by_file_id = wanted.options.contains(WireOptions::OPEN_BY_FILE_ID);
-    if !by_file_id {
-        check_path(name)?;
-    }
     let file_id = if by_file_id {
         Some(file_id_of(wanted.name.as_bytes())?)
     } else {
@@ -103,7 +107,7 @@ fn open_request<'a>(
     Ok(OpenRequest {
         share,
         base: None,
-        path: if by_file_id { "" } else { name },
+        path: name,
         file_id,
         access: AccessMask(wanted.desired_access),
         share_access: ShareAccess::from_bits(wanted.share_access.bits()),
@@ -118,15 +122,27 @@ fn open_request<'a>(
     })
 }
 
-/// Paths begin below the share's root and do not climb out of it; clients resolve `..` themselves.
-fn check_path(path: &str) -> Result<(), Failure> {
+/// The path as the file system takes it: it begins below the share's root, `.` and `..` are resolved by name alone, and
+/// nothing climbs out of the share.
+fn resolve_path(path: &str) -> Result<Cow<'_, str>, Failure> {
     if path.starts_with('\\') {
         return Err(NtStatus::INVALID_PARAMETER.into());
     }
-    if path.split('\\').any(|component| component == "..") {
-        return Err(NtStatus::OBJECT_PATH_SYNTAX_BAD.into());
+    let dots = |component: &str| component == "." || component == "..";
+    if !path.split('\\').any(dots) {
+        return Ok(Cow::Borrowed(path));
     }
-    Ok(())
+    let mut kept = Vec::new();
+    for component in path.split('\\') {
+        match component {
+            "." => {}
+            ".." => {
+                kept.pop().ok_or(NtStatus::OBJECT_PATH_SYNTAX_BAD)?;
+            }
+            name => kept.push(name),
+        }
+    }
+    Ok(Cow::Owned(kept.join("\\")))
 }
 
 /// With FILE_OPEN_BY_FILE_ID the name is the id in 8 bytes; other kinds of id are not there.
@@ -247,4 +263,27 @@ fn create_pipe(request: &Request, wanted: &CreateRequest<'_>) -> Answer {
         file_id: open.id,
         contexts: CreateContexts::default(),
     })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dots_are_resolved_within_the_share() {
+        let resolved = |path| {
+            resolve_path(path)
+                .map(Cow::into_owned)
+                .map_err(|f| f.status)
+        };
+        assert_eq!(resolved("a\\b"), Ok("a\\b".to_owned()));
+        assert_eq!(resolved("a\\.\\x\\..\\b"), Ok("a\\b".to_owned()));
+        assert_eq!(resolved("a\\.."), Ok(String::new()));
+        assert_eq!(resolved(".."), Err(NtStatus::OBJECT_PATH_SYNTAX_BAD));
+        assert_eq!(
+            resolved("a\\..\\..\\b"),
+            Err(NtStatus::OBJECT_PATH_SYNTAX_BAD)
+        );
+        assert_eq!(resolved("\\a"), Err(NtStatus::INVALID_PARAMETER));
+    }
 }
