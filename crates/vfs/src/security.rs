@@ -300,7 +300,7 @@ impl Vfs {
     ) -> Result<()> {
         check_set(handle, parts, descriptor)?;
         self.store.throttle().await;
-        self.replace_security(handle, |current| {
+        self.replace_security(handle, None, |current| {
             let mut next = current.clone();
             next.replace(parts, descriptor);
             let is_directory = handle.node.is_directory();
@@ -316,8 +316,8 @@ impl Vfs {
         handle.require_writable_share()?;
         self.store.throttle().await;
         let is_directory = handle.node.is_directory();
-        handle.node.lock().attr.mode_bits = u16::try_from(mode & 0o7000).unwrap_or(0);
-        self.replace_security(handle, |current| {
+        let special = u16::try_from(mode & 0o7000).unwrap_or(0);
+        self.replace_security(handle, Some(special), |current| {
             acl::with_mode(current, mode, is_directory)
         })
     }
@@ -333,6 +333,7 @@ impl Vfs {
     fn replace_security(
         &self,
         handle: &Handle,
+        special: Option<u16>,
         change: impl FnOnce(&SecurityDescriptor) -> SecurityDescriptor,
     ) -> Result<()> {
         let node = &handle.node;
@@ -344,6 +345,7 @@ impl Vfs {
         }
         let mut attr = state.attr.clone();
         attr.security = SdRef::Own;
+        attr.mode_bits = special.unwrap_or(attr.mode_bits);
         attr.changed = self.now();
         let mut txn = self.store.txn(handle.session());
         txn.put(

@@ -28,7 +28,12 @@ pub fn access_check(
     if !(allowed | privileged).contains(wanted) {
         return Err(VfsError::AccessDenied);
     }
-    Ok(if maximum { wanted | allowed } else { wanted })
+    let granted = if maximum { wanted | allowed } else { wanted };
+    if granted.is_empty() {
+        Err(VfsError::AccessDenied)
+    } else {
+        Ok(granted)
+    }
 }
 
 /// Rights that come from privileges and not from the list: SeSecurity and SeTakeOwnership.

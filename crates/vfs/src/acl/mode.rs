@@ -13,6 +13,9 @@ const READ: u32 = 4;
 const WRITE: u32 = 2;
 const EXECUTE: u32 = 1;
 
+/// Groups that all who log on are members of: together they are what a mode calls the others.
+const BROAD: [Sid; 3] = [Sid::EVERYONE, Sid::AUTHENTICATED_USERS, Sid::USERS];
+
 /// The nine permission bits that the list amounts to.
 pub fn mode_of(descriptor: &SecurityDescriptor) -> u32 {
     let owner = descriptor.owner.unwrap_or(Sid::NULL);
@@ -27,10 +30,12 @@ pub fn mode_of(descriptor: &SecurityDescriptor) -> u32 {
         };
         bits_of(super::maximal_access(descriptor, &credentials))
     };
-    let everyone = || vec![Sid::EVERYONE];
-    let owner_bits = class(everyone(), owner);
-    let group_bits = class(vec![group, Sid::EVERYONE], Sid::NULL);
-    let other_bits = class(everyone(), Sid::NULL);
+    let everyone: Vec<Sid> = BROAD.into_iter().filter(|sid| *sid != group).collect();
+    let mut members = everyone.clone();
+    members.push(group);
+    let owner_bits = class(everyone.clone(), owner);
+    let group_bits = class(members, Sid::NULL);
+    let other_bits = class(everyone, Sid::NULL);
     owner_bits << 6 | group_bits << 3 | other_bits
 }
 
@@ -82,7 +87,7 @@ fn kept_entry(ace: &Ace, owner: Sid, group: Sid, ceiling: AccessMask) -> Option<
     if ace.flags.contains(AceFlags::INHERIT_ONLY) {
         return Some(ace.clone());
     }
-    let class = |sid: &Sid| [owner, group, Sid::EVERYONE, Sid::OWNER_RIGHTS].contains(sid);
+    let class = |sid: &Sid| [owner, group, Sid::OWNER_RIGHTS].contains(sid) || BROAD.contains(sid);
     match &ace.kind {
         AceKind::Allow { sid, .. } | AceKind::Deny { sid, .. } if class(sid) => inherit_part(ace),
         AceKind::Allow { mask, sid } => {

@@ -1,5 +1,7 @@
 //! Listing, and what large directories cost.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -106,23 +108,20 @@ fn inodes_are_kept_in_bounded_number() {
 }
 
 /// What this thread has run, so that other work on the machine does not count.
-fn cpu_time() -> std::time::Duration {
+fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    std::time::Duration::new(
+    Duration::new(
         time.tv_sec.try_into().unwrap(),
         time.tv_nsec.try_into().unwrap(),
     )
 }
 
-/// Fills a directory by rows, as fast as can be, and measures opens and creations in it.
-fn cost_with(world: &World, directory: &str, count: u32) -> std::time::Duration {
+/// Fills a directory by rows, as fast as can be.
+fn fill(world: &World, directory: &str, count: u32) {
     let inode = world.directory(directory).inode();
     let store = world.vfs.store();
-    let attr = {
-        let mut attr = crate::rows::sample();
-        attr.security = crate::rows::SdRef::Own;
-        attr
-    };
+    let mut attr = crate::rows::sample();
+    attr.security = crate::rows::SdRef::Own;
     for chunk in 0..count.div_ceil(1_000) {
         world.wait(store.throttle());
         let mut txn = store.txn(SessionId::SYSTEM);
@@ -146,29 +145,34 @@ fn cost_with(world: &World, directory: &str, count: u32) -> std::time::Duration 
         }
         txn.commit().unwrap();
     }
-    world.env.advance(std::time::Duration::from_secs(20));
-    let mut best = std::time::Duration::MAX;
-    for round in 0..5 {
-        let started = cpu_time();
-        for n in 0..200 {
-            let path = format!("{directory}\\new{round}-{n}");
-            world.close(&world.file(&path));
-            world.close(&world.file(&path));
-            world.remove(&path).unwrap();
-        }
-        best = best.min(cpu_time() - started);
-        world.env.advance(std::time::Duration::from_secs(5));
+}
+
+/// What creating, opening, closing and deleting 200 files takes.
+fn cost(world: &World, directory: &str, round: u32) -> Duration {
+    let started = cpu_time();
+    for n in 0..200 {
+        let path = format!("{directory}\\new{round}-{n}");
+        world.close(&world.file(&path));
+        world.close(&world.file(&path));
+        world.remove(&path).unwrap();
     }
-    best
+    cpu_time() - started
 }
 
 #[test]
 fn a_large_directory_costs_what_a_small_one_does() {
     let world = World::new(34);
-    let small = cost_with(&world, "small", 1_000);
-    let large = cost_with(&world, "large", 100_000);
+    fill(&world, "small", 1_000);
+    fill(&world, "large", 100_000);
+    world.env.advance(Duration::from_secs(20));
+    let (mut small, mut large) = (Duration::MAX, Duration::MAX);
+    // Turn by turn, and the best of each, as other work on the machine comes and goes.
+    for round in 0..12 {
+        small = small.min(cost(&world, "small", round));
+        large = large.min(cost(&world, "large", round));
+    }
     let ratio = large.as_secs_f64() / small.as_secs_f64();
-    println!("{ratio:.2}: {small:?} {large:?} for 200 creations, opens, closes and deletions");
-    // The bar is 1.5, on a quiet machine with an index cache of the usual size; this one is 8 MiB.
+    println!("{ratio:.2}: {small:?} {large:?}");
+    // The bar is 1.5 on a quiet machine; there is room for noise, not for a cost that grows with the directory.
     assert!(ratio < 2.5, "{ratio:.2}: {small:?} {large:?}");
 }

@@ -4,7 +4,13 @@ mod crash;
 mod creates;
 mod data;
 mod lists;
+mod locks;
 mod model;
+mod quotas;
+mod renames;
+mod secured;
+mod shares;
+mod watches;
 
 use std::sync::Arc;
 
@@ -51,6 +57,13 @@ pub(crate) fn user(rid: u32) -> Credentials {
         admin: false,
         session: SessionId(u64::from(rid)),
     }
+}
+
+pub(crate) fn admin() -> Credentials {
+    let mut admin = user(500);
+    admin.groups.push(Sid::ADMINISTRATORS);
+    admin.admin = true;
+    admin
 }
 
 /// Opens or makes, for everything, sharing everything.

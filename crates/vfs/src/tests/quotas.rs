@@ -1,0 +1,104 @@
+//! Quotas by user and by marked directory.
+
+use super::*;
+use crate::{QuotaInfo, QuotaOf};
+
+const KIB: u64 = 1024;
+
+fn used(world: &World, of: QuotaOf) -> u64 {
+    let found = world.vfs.quotas().into_iter().find(|quota| quota.of == of);
+    found.map_or(0, |quota: QuotaInfo| quota.used)
+}
+
+fn write(world: &World, who: &Credentials, path: &str, len: u64) -> Result<()> {
+    let (handle, _) = world.open_as(who, path, |_| {})?;
+    let done = world.wait(
+        world
+            .vfs
+            .write(&handle, 0, &vec![1; usize::try_from(len).unwrap()]),
+    );
+    world.close(&handle);
+    done
+}
+
+#[test]
+fn a_users_limit_holds_for_what_the_user_owns() {
+    let world = World::new(61);
+    let (anna, bert) = (user(1001), user(1002));
+    let of = QuotaOf::User(anna.user);
+    write(&world, &anna, "before", 100 * KIB).unwrap();
+    world.vfs.set_quota(of, Some(500 * KIB)).unwrap();
+    assert_eq!(used(&world, of), 100 * KIB, "what was there is counted");
+    write(&world, &anna, "a", 300 * KIB).unwrap();
+    assert_eq!(used(&world, of), 400 * KIB);
+    assert_eq!(
+        outcome(write(&world, &anna, "b", 200 * KIB)),
+        "QuotaExceeded"
+    );
+    write(&world, &bert, "c", 600 * KIB).unwrap();
+    let volume = world.vfs.volume(&world.share, &anna).unwrap();
+    assert_eq!(volume.available, 100 * KIB);
+    assert!(world.vfs.volume(&world.share, &bert).unwrap().available > 600 * KIB);
+    world.remove("before").unwrap();
+    assert_eq!(used(&world, of), 300 * KIB);
+    write(&world, &anna, "b", 200 * KIB).unwrap();
+    assert_eq!(used(&world, of), 500 * KIB);
+}
+
+#[test]
+fn a_trees_limit_holds_below_it() {
+    let world = World::new(62);
+    let tree = world.directory("tree");
+    world.close(&world.directory("tree\\sub"));
+    write(&world, &user(1001), "tree\\sub\\f", 64 * KIB).unwrap();
+    let of = QuotaOf::Tree(tree.inode());
+    // An open with the right to delete the directory keeps files from being moved into it.
+    world.close(&tree);
+    world.vfs.set_quota(of, Some(128 * KIB)).unwrap();
+    assert_eq!(used(&world, of), 64 * KIB);
+    assert_eq!(
+        outcome(write(&world, &user(1002), "tree\\sub\\g", 128 * KIB)),
+        "QuotaExceeded"
+    );
+    write(&world, &user(1002), "outside", 256 * KIB).unwrap();
+    // A file that moves in or out takes its charge along; a directory does not move between trees.
+    let handle = world.file("tree\\sub\\f");
+    world.wait(world.vfs.rename(&handle, "f", false)).unwrap();
+    assert_eq!(used(&world, of), 0);
+    world
+        .wait(world.vfs.rename(&handle, "tree\\f", false))
+        .unwrap();
+    assert_eq!(used(&world, of), 64 * KIB);
+    world.close(&handle);
+    let sub = world.directory("tree\\sub");
+    let moved = world.wait(world.vfs.rename(&sub, "sub", false));
+    assert_eq!(outcome(moved), "NotSameVolume");
+    let big = world.file("outside");
+    let moved = world.wait(world.vfs.rename(&big, "tree\\big", false));
+    assert_eq!(outcome(moved), "QuotaExceeded");
+    assert_eq!(world.vfs.path(&big).unwrap(), "outside");
+}
+
+#[test]
+fn what_is_used_is_exact_after_a_crash() {
+    let world = World::new(63);
+    let anna = user(1001);
+    let of = QuotaOf::User(anna.user);
+    world.vfs.set_quota(of, Some(100 << 20)).unwrap();
+    write(&world, &anna, "closed", 64 * KIB).unwrap();
+    let (handle, _) = world.open_as(&anna, "open", |_| {}).unwrap();
+    world
+        .wait(world.vfs.write(&handle, 0, &[7; 128 << 10]))
+        .unwrap();
+    assert!(used(&world, of) > 192 * KIB, "the charge runs ahead");
+    world.wait(world.vfs.flush(&handle)).unwrap();
+    std::mem::forget(handle);
+    let world = world.crash();
+    assert_eq!(used(&world, of), 192 * KIB);
+    assert!(world.vfs.listed(crate::rows::CHARGING).unwrap().is_empty());
+    world.remove("open").unwrap();
+    world.remove("closed").unwrap();
+    assert_eq!(used(&world, of), 0);
+    let world = world.reopen();
+    assert_eq!(used(&world, of), 0);
+}
