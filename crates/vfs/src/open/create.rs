@@ -115,13 +115,17 @@ impl Vfs {
         let before = times_of(&state.attr);
         touch_directory(&mut txn, directory.inode, &mut state, now);
         txn.note(inode, Aspect::Name);
+        // The node is known, and locked, before anybody can find its name.
+        let node = Node::new(inode, attr, Some(Arc::clone(&security.descriptor)));
+        let mut made = node.lock();
+        self.nodes.insert(&node);
         if let Err(error) = txn.commit() {
+            made.gone = true;
+            self.nodes.remove(inode);
             restore_times(&mut state.attr, before);
             return Err(error.into());
         }
         security.committed(&mut state);
-        let node = Node::new(inode, attr, Some(security.descriptor));
-        self.nodes.insert(&node);
         let admission = Admission {
             node: &node,
             link: Arc::new(link),
@@ -129,8 +133,7 @@ impl Vfs {
             stream_name: opening.path.stream.unwrap_or_default(),
             granted,
         };
-        let handle = self.admit(opening, admission, &mut node.lock());
-        Ok(Some(handle))
+        Ok(Some(self.admit(opening, admission, &mut made)))
     }
 
     /// The right to add to the directory.

@@ -3,6 +3,7 @@
 mod crash;
 mod creates;
 mod data;
+mod held;
 mod lists;
 mod locks;
 mod model;
@@ -10,6 +11,7 @@ mod quotas;
 mod renames;
 mod secured;
 mod shares;
+mod threads;
 mod watches;
 
 use std::sync::Arc;
