@@ -84,6 +84,16 @@ impl Vfs {
         Ok(links)
     }
 
+    /// Whether a name that was looked up without a lock is still one of the inode's, now that its state is locked.
+    /// Mostly the inode's own record says so.
+    pub(crate) fn still_named(&self, inode: Inode, attr: &Attr, link: &LinkRef) -> Result<bool> {
+        if *attr.name == link.name && attr.parent == link.directory {
+            return Ok(true);
+        }
+        let key = rows::link_key(inode, link.directory, &link.name);
+        Ok(attr.flags.has(AttrFlags::LINK_ROWS) && self.store.get(rows::LINKS, &key)?.is_some())
+    }
+
     /// Takes a name out of its directory's row and out of the inode's own record. The states of directory and inode
     /// are locked.
     pub(crate) fn remove_name(

@@ -64,7 +64,7 @@ impl Vfs {
         attempt(self.rights_by_parent(opening, node, link)?)
     }
 
-    /// Checks and registers an open under the file's lock; None if the file is gone.
+    /// Checks and registers an open under the file's lock; None if the file or its name is gone.
     fn admit_existing(
         &self,
         opening: &Opening<'_, '_>,
@@ -73,7 +73,7 @@ impl Vfs {
         by_parent: AccessMask,
     ) -> Result<Option<Arc<Handle>>> {
         let mut state = node.lock();
-        if state.gone {
+        if state.gone || !self.still_named(node.inode, &state.attr, link)? {
             return Ok(None);
         }
         self.check_kind(opening, node, &state, link)?;

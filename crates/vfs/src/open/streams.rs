@@ -50,7 +50,7 @@ impl Vfs {
         self.tell_stream(handle, WatchAction::ModifiedStream)
     }
 
-    /// Checks, makes where needed, and registers, under the file's lock; None if the file is gone.
+    /// Checks, makes where needed, and registers, under the file's lock; None if the file or its name is gone.
     fn admit_stream(
         &self,
         opening: &Opening<'_, '_>,
@@ -60,7 +60,7 @@ impl Vfs {
         by_parent: AccessMask,
     ) -> Result<Option<(Arc<Handle>, CreateAction)>> {
         let mut state = node.lock();
-        if state.gone {
+        if state.gone || !self.still_named(node.inode, &state.attr, link)? {
             return Ok(None);
         }
         if state.is_pending(link) {

@@ -11,7 +11,7 @@ use super::*;
 async fn work(vfs: Arc<Vfs>, share: Arc<Share>, seed: u64) {
     let mut rng = Rng::new(seed);
     let who = user(1000);
-    for _ in 0..300 {
+    for _ in 0..1_500 {
         let name = |rng: &mut Rng| {
             let directory = ["", "d0\\", "d1\\", "d0\\sub\\"][rng.below(4)];
             format!("{directory}n{}", rng.below(6))
