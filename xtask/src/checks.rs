@@ -90,6 +90,7 @@ fn interoperability() -> Result<()> {
             "--package",
             "xtask",
             "--locked",
+            "--no-fail-fast",
             "-E",
             INTEROPERABILITY,
         ])
