@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -156,6 +157,8 @@ fn spawn(config: &Path) -> Result<Guarded> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        // smbd ends its whole process group when it stops; without one of its own that would be ours.
+        .process_group(0)
         .spawn()
         .context("cannot run smbd (apt install samba)")?;
     Ok(Guarded::new(child))
