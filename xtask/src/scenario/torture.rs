@@ -131,7 +131,10 @@ fn surprises<'a>(
 pub fn run_case(server: &Server, case: &str, limit: Duration) -> Result<(Verdict, String)> {
     let address = server.address();
     let output = tempfile::NamedTempFile::new()?;
+    // It leaves directories where it runs.
+    let place = tempfile::tempdir()?;
     let child = Command::new(tool("smbtorture"))
+        .current_dir(place.path())
         .arg(format!("//{}/{SHARE}", address.ip()))
         .arg(format!("--option=smb ports={}", address.port()))
         .args(["--user", &format!("{USER}%{PASSWORD}")])

@@ -1,7 +1,7 @@
 //! One client's connection: frames come in, are decrypted, split into requests, checked against the sequence window
 //! and their signatures, and become exchanges (MS-SMB2 3.3.5.1, 3.3.5.2).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -43,7 +43,19 @@ pub(crate) struct Conn {
 #[derive(Debug, Default)]
 struct Sessions {
     by_id: HashMap<u64, Arc<Session>>,
+    /// The newest that ended: they have nothing left but the keys by which their client knows our refusals.
+    ended: VecDeque<Arc<Session>>,
     closed: bool,
+}
+
+/// Ended sessions whose keys a connection keeps.
+const ENDED_SESSIONS_MAX: usize = 16;
+
+impl Sessions {
+    fn ended(&self, id: SessionId) -> Option<Arc<Session>> {
+        let ended = self.ended.iter().rev().find(|session| session.id == id);
+        ended.cloned()
+    }
 }
 
 impl Conn {
@@ -67,6 +79,14 @@ impl Conn {
         self.sessions.lock().by_id.get(&id.0).cloned()
     }
 
+    /// The session whose keys a message under this id is signed with: also one that ended lately, so that a client that
+    /// signs takes the word that it did (MS-SMB2 3.3.4.1.1).
+    pub(crate) fn signer(&self, id: SessionId) -> Option<Arc<Session>> {
+        let sessions = self.sessions.lock();
+        let living = sessions.by_id.get(&id.0).cloned();
+        living.or_else(|| sessions.ended(id))
+    }
+
     /// False when the connection has as many sessions as it may, or has ended.
     pub(crate) fn add_session(&self, session: &Arc<Session>) -> bool {
         let mut sessions = self.sessions.lock();
@@ -79,7 +99,13 @@ impl Conn {
     }
 
     pub(crate) fn remove_session(&self, id: SessionId) -> Option<Arc<Session>> {
-        self.sessions.lock().by_id.remove(&id.0)
+        let mut sessions = self.sessions.lock();
+        let session = sessions.by_id.remove(&id.0)?;
+        if sessions.ended.len() == ENDED_SESSIONS_MAX {
+            sessions.ended.pop_front();
+        }
+        sessions.ended.push_back(Arc::clone(&session));
+        Some(session)
     }
 
     pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
@@ -207,7 +233,7 @@ impl Conn {
                     .as_ref()
                     .is_none_or(|session| session.id != header.session_id)
             {
-                session = self.session(header.session_id);
+                session = self.signer(header.session_id);
             }
             if !header.flags.contains(HeaderFlags::SIGNED) {
                 continue;

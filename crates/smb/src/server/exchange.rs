@@ -154,7 +154,7 @@ impl Exchange {
             header,
             addressing: self.related.addressing(&header),
             signer: if signed {
-                self.related.session.clone()
+                self.conn.signer(self.related.session_id())
             } else {
                 None
             },

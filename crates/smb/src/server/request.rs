@@ -24,7 +24,7 @@ use crate::wire::{Codec, Command, FileId, NtStatus, Reader, SessionId, TreeId, W
 /// What related requests of one frame take over from the one before (MS-SMB2 3.3.5.2.7.2).
 #[derive(Debug, Default)]
 pub(crate) struct Related {
-    pub(crate) session: Option<Arc<Session>>,
+    session: Option<Arc<Session>>,
     session_id: SessionId,
     tree: Option<Arc<Tree>>,
     tree_id: TreeId,
@@ -42,6 +42,10 @@ impl Related {
             tree_id: self.tree_id,
             async_id: None,
         }
+    }
+
+    pub(crate) fn session_id(&self) -> SessionId {
+        self.session_id
     }
 
     pub(crate) fn succeeded(&mut self) {

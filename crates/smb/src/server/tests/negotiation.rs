@@ -324,3 +324,16 @@ fn every_message_cut_short_is_survived() {
         }
     }
 }
+
+#[test]
+fn signs_what_it_refuses_to_a_session_that_ended() {
+    let world = World::new();
+    let mut client = world.connected();
+    assert_eq!(
+        client.ask(Command::Logoff, &Empty).status(),
+        NtStatus::SUCCESS
+    );
+    let refusal = client.ask(Command::Logoff, &Empty);
+    assert_eq!(refusal.status(), NtStatus::USER_SESSION_DELETED);
+    assert!(refusal.signed);
+}
