@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use strongroom_device::{DeviceError, EnvExt as _};
 use tokio::sync::oneshot;
 
-use crate::data::{Object, Published};
+use crate::data::{Object, Published, SealedLayers};
 use crate::engine::Engine;
 use crate::log::{LogCopy, Prepared, copy_failed};
 use crate::{ObjectId, Result, StoreError, Txg};
@@ -299,16 +299,16 @@ impl Engine {
     /// Brings all dirty data into segments and syncs those, without holding up commits on demand.
     fn flush_all(&self) -> Result<Vec<Arc<Object>>> {
         self.refresh_space();
-        let mut sealed = Vec::new();
+        let mut layers = SealedLayers::default();
         for chunk in self.objects.all().chunks(256) {
             let _flushing = self.flushing.lock();
-            sealed.extend(self.flush_objects(chunk)?);
+            let sealed = self.flush_objects(chunk)?;
+            layers.add(sealed);
         }
-        // A commit on demand may publish some of these meanwhile; it syncs what it publishes itself.
-        let segments = self.sealed_segments(&sealed);
-        self.sync_segments(&segments)?;
-        self.mark_synced(&sealed);
-        Ok(sealed)
+        // A commit on demand may seal or publish some of these meanwhile; it syncs what it publishes itself.
+        self.sync_segments(layers.segments())?;
+        layers.mark_synced();
+        Ok(layers.into_objects())
     }
 
     async fn leave_watermark(&self) {

@@ -39,6 +39,11 @@ impl Store {
         Ok(Self::start(open::open(env, pool, options)?))
     }
 
+    #[cfg(test)]
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
     fn start(engine: Arc<Engine>) -> Arc<Self> {
         let jobs = Arc::new(Jobs::new(Arc::clone(&engine)));
         let opened = engine.durable_txg();

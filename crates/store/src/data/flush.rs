@@ -10,6 +10,52 @@ use crate::engine::Engine;
 use crate::rows;
 use crate::{ObjectId, Result};
 
+/// Sealed layers whose bytes all lie in segments, as they were under the flush lock.
+#[derive(Debug, Default)]
+pub(crate) struct SealedLayers {
+    /// Each object with the serial of its layer.
+    layers: Vec<(Arc<Object>, u64)>,
+    segments: Vec<SegmentId>,
+}
+
+impl SealedLayers {
+    /// Takes note of the sealed layers of these objects. The caller still holds the flush lock under which they were
+    /// flushed.
+    pub(crate) fn add(&mut self, objects: Vec<Arc<Object>>) {
+        for object in objects {
+            let state = object.state.lock();
+            let Some(sealed) = &state.sealed else {
+                continue;
+            };
+            collect_segments(&sealed.layer, &mut self.segments);
+            let serial = sealed.serial;
+            drop(state);
+            self.layers.push((object, serial));
+        }
+        self.segments.sort_unstable();
+        self.segments.dedup();
+    }
+
+    pub(crate) fn segments(&self) -> &[SegmentId] {
+        &self.segments
+    }
+
+    /// Says that these segments are durable. A layer that was sealed anew since may name others, so it stays as it is.
+    pub(crate) fn mark_synced(&self) {
+        for (object, serial) in &self.layers {
+            if let Some(sealed) = &mut object.state.lock().sealed
+                && sealed.serial == *serial
+            {
+                sealed.synced = true;
+            }
+        }
+    }
+
+    pub(crate) fn into_objects(self) -> Vec<Arc<Object>> {
+        self.layers.into_iter().map(|(object, _)| object).collect()
+    }
+}
+
 /// Extents on their way into one stripe.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
@@ -216,11 +262,12 @@ impl Engine {
         } else {
             layer.iter().filter_map(frozen).collect()
         };
-        let (head, session) = (state.head, state.session);
+        state.seals += 1;
         state.sealed = Some(Sealed {
             layer,
-            head,
-            session,
+            head: state.head,
+            session: state.session,
+            serial: state.seals,
             synced: false,
         });
         state.changed = false;
@@ -257,28 +304,6 @@ impl Engine {
         }
         Ok(())
     }
-
-    /// The segments that the sealed layers of these objects name.
-    pub(crate) fn sealed_segments(&self, objects: &[Arc<Object>]) -> Vec<SegmentId> {
-        let mut segments = Vec::new();
-        for object in objects {
-            if let Some(sealed) = &object.state.lock().sealed {
-                collect_segments(&sealed.layer, &mut segments);
-            }
-        }
-        segments.sort_unstable();
-        segments.dedup();
-        segments
-    }
-
-    /// Says that the segments of these sealed layers are durable.
-    pub(crate) fn mark_synced(&self, objects: &[Arc<Object>]) {
-        for object in objects {
-            if let Some(sealed) = &mut object.state.lock().sealed {
-                sealed.synced = true;
-            }
-        }
-    }
 }
 
 fn to_index(offset: u64) -> usize {
@@ -294,3 +319,6 @@ pub(super) fn collect_segments(layer: &Layer, segments: &mut Vec<SegmentId>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+pub(crate) use flush::SealedLayers;
 pub(crate) use layer::{Entry, Layer, Piece};
 pub(crate) use publish::Published;
 pub(crate) use write::Change;
@@ -72,6 +73,8 @@ pub(crate) struct State {
     unlogged: bool,
     pending: Layer,
     sealed: Option<Sealed>,
+    /// Counts sealed layers.
+    seals: u64,
     /// The first group whose record carries bytes that no stripe has.
     logged_since: Option<Txg>,
     lane: Option<u8>,
@@ -85,6 +88,8 @@ struct Sealed {
     layer: Layer,
     head: DataHead,
     session: SessionId,
+    /// Tells this layer from those before and after it.
+    serial: u64,
     /// The segments of its extents were synced.
     synced: bool,
 }
