@@ -25,7 +25,7 @@ pub use error::{ErrorKind, PoolError, Result};
 pub use pool::Pool;
 pub use types::{
     Address, DiskId, DiskState, DiskStatus, EpochId, EpochInfo, ExtentTag, Home, Lane, Layout,
-    PoolId, PoolSpace, PoolStatus, SegmentId, SegmentInfo, StripeInfo, Txg,
+    PoolId, PoolSpace, PoolStatus, SegmentContents, SegmentId, SegmentInfo, StripeInfo, Txg,
 };
 
 /// Payload bytes of one stripe for each data shard.

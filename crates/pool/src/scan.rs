@@ -9,7 +9,7 @@ use crate::headers::HeaderKey;
 use crate::pool::Pool;
 use crate::read::{BadCopy, read_header};
 use crate::segment::{SEGMENT_DIR, Segment, Shard};
-use crate::{BLOCK, PoolError, Result, SegmentId, SegmentInfo, StripeInfo};
+use crate::{BLOCK, PoolError, Result, SegmentContents, SegmentId, SegmentInfo, StripeInfo};
 
 impl Pool {
     /// All segments, by id. Asks the disks for lengths that are not yet known.
@@ -64,12 +64,20 @@ impl Pool {
     /// The stripes of a segment in order, from whichever copy of each header is good. A stripe without a good header is
     /// left out and logged; so are bytes of epochs that the pool does not know.
     pub fn stripes(&self, segment: SegmentId) -> Result<Vec<StripeInfo>> {
+        Ok(self.contents(segment)?.stripes)
+    }
+
+    /// As [`Pool::stripes`], and whether that is all there is.
+    pub fn contents(&self, segment: SegmentId) -> Result<SegmentContents> {
         let found = self
             .segments
             .get(segment)
             .ok_or(PoolError::NoSegment { segment })?;
+        // Asked before the end: an append that seals the segment moves its end first.
+        let sealed = !found.is_open();
         let end = self.end_of(&found)?;
         let mut stripes = Vec::new();
+        let mut complete = true;
         let mut at = 0;
         let mut damage_from = None;
         while at < end {
@@ -80,13 +88,18 @@ impl Pool {
                     stripes.push(stripe);
                 }
                 None => {
+                    complete = false;
                     damage_from.get_or_insert(at);
                     at += 1;
                 }
             }
         }
         report_damage(segment, damage_from, end);
-        Ok(stripes)
+        Ok(SegmentContents {
+            stripes,
+            sealed,
+            complete,
+        })
     }
 
     fn stripe_at(&self, segment: &Arc<Segment>, stripe: u32) -> Option<StripeInfo> {

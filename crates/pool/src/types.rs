@@ -165,6 +165,17 @@ pub struct StripeInfo {
     pub extents: Vec<(ExtentTag, Address)>,
 }
 
+/// What a segment holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentContents {
+    /// In order. A stripe without a good header on any copy is left out.
+    pub stripes: Vec<StripeInfo>,
+    /// It took no more appends when the listing began, so that no stripe came after it.
+    pub sealed: bool,
+    /// Every block of it belongs to one of these stripes.
+    pub complete: bool,
+}
+
 /// Bytes of the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PoolSpace {

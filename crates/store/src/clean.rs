@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use strongroom_device::EnvExt as _;
-use strongroom_pool::{PoolError, SegmentId, SegmentInfo, StripeInfo};
+use strongroom_pool::{PoolError, SegmentId, StripeInfo};
 
 use crate::engine::Engine;
 use crate::feed::{self, Listed};
+use crate::rows;
 use crate::thin::{self, Budget, Schedule};
 use crate::{Result, Txg};
 
@@ -102,7 +103,7 @@ impl Engine {
         }
         let waiting = RefCell::new(BTreeSet::new());
         for (segment, stripes) in &segments {
-            self.punch(*segment, &|info| {
+            let seen = self.punch(*segment, &|info| {
                 let Some(freed) = stripes.get(&info.stripe) else {
                     return false;
                 };
@@ -112,6 +113,13 @@ impl Engine {
                 }
                 accounted
             })?;
+            if let Some(seen) = seen {
+                // One whose header cannot be read now keeps its place on the list.
+                let unseen = stripes.keys().filter(|stripe| !seen.contains(stripe));
+                waiting
+                    .borrow_mut()
+                    .extend(unseen.map(|stripe| (*segment, *stripe)));
+            }
         }
         let waiting = waiting.into_inner();
         let dead = listed.iter().map(|listed| listed.dead);
@@ -159,19 +167,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Punches the chosen stripes of a segment, and deletes it once nothing is left in it.
+    /// Punches the chosen stripes of a segment, and deletes it once nothing is left in it. Returns the stripes that were
+    /// seen, or None if the segment is gone.
     pub(crate) fn punch(
         &self,
         segment: SegmentId,
         chosen: &dyn Fn(&StripeInfo) -> bool,
-    ) -> Result<()> {
-        let stripes = match self.pool.stripes(segment) {
-            Ok(stripes) => stripes,
-            Err(PoolError::NoSegment { .. }) => return Ok(()),
+    ) -> Result<Option<BTreeSet<u32>>> {
+        let contents = match self.pool.contents(segment) {
+            Ok(contents) => contents,
+            Err(PoolError::NoSegment { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let mut alive = false;
-        for info in stripes.iter().filter(|info| !info.punched) {
+        for info in contents.stripes.iter().filter(|info| !info.punched) {
             if chosen(info) {
                 self.pool.punch_stripe(segment, info.stripe, info.blocks)?;
                 self.orphans.lock().forget(segment, info.stripe);
@@ -180,10 +189,34 @@ impl Engine {
                 alive = true;
             }
         }
-        let sealed = |info: &SegmentInfo| info.id == segment && !info.open;
-        if !alive && self.pool.segments()?.iter().any(sealed) {
-            self.pool.delete_segment(segment)?;
+        // What was appended after the listing, or whose header could not be read, may be alive.
+        if !alive && contents.sealed && contents.complete && !self.names_live(segment)? {
+            match self.pool.delete_segment(segment) {
+                // The sweep may have been here meanwhile.
+                Ok(()) | Err(PoolError::NoSegment { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(())
+        let seen = contents.stripes.iter().map(|info| info.stripe);
+        Ok(Some(seen.collect()))
+    }
+
+    /// Whether the index counts live bytes in a segment.
+    fn names_live(&self, segment: SegmentId) -> Result<bool> {
+        let (start, end) = (
+            rows::stripe_key(segment, 0),
+            rows::stripe_key(segment, u32::MAX),
+        );
+        let mut live = false;
+        self.index
+            .snapshot()
+            .scan(rows::STRIPES, &start, Some(&end), &mut |_, value| {
+                live = rows::StripeRow::decode(value)?.live > 0;
+                Ok(!live)
+            })?;
+        Ok(live)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,7 +88,8 @@ impl Engine {
             })?;
         self.punch(segment, &|info| {
             !live.contains(&info.stripe) && !listed.contains(&info.stripe)
-        })
+        })?;
+        Ok(())
     }
 }
 
