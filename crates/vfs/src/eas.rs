@@ -1,5 +1,7 @@
 //! Extended attributes (MS-FSCC 2.4.15): one row each, names without case.
 
+use std::collections::BTreeMap;
+
 use strongroom_store::{Aspect, Inode, Txn};
 
 use crate::names::fold;
@@ -20,14 +22,17 @@ const ILLEGAL: &[u8] = b"\"*+,/:;<=>?[\\]|";
 /// Checked attributes, to be written to a file that has none.
 #[derive(Debug)]
 pub(crate) struct EaRows {
-    eas: Vec<ExtendedAttribute>,
+    eas: ByName,
     size: u32,
 }
 
+/// By folded name.
+type ByName = BTreeMap<String, ExtendedAttribute>;
+
 impl EaRows {
-    /// Later ones win; empty values are no attributes.
+    /// Later ones win; empty values are no attributes. Needs no lock.
     pub(crate) fn of(given: &[ExtendedAttribute]) -> Result<Self> {
-        let mut eas = Vec::new();
+        let mut eas = ByName::new();
         merge(&mut eas, given)?;
         let size = total(&eas)?;
         Ok(Self { eas, size })
@@ -35,8 +40,8 @@ impl EaRows {
 
     /// Returns their size, as the attribute row keeps it.
     pub(crate) fn put(&self, txn: &mut Txn<'_>, inode: Inode) -> u32 {
-        for ea in &self.eas {
-            put_ea(txn, inode, ea);
+        for (folded, ea) in &self.eas {
+            put_ea(txn, inode, folded, ea);
         }
         if !self.eas.is_empty() {
             txn.note(inode, Aspect::ExtendedAttributes);
@@ -57,6 +62,7 @@ impl Vfs {
     pub async fn set_eas(&self, handle: &Handle, changes: &[ExtendedAttribute]) -> Result<()> {
         handle.require(AccessMask::WRITE_EA)?;
         handle.require_writable_share()?;
+        check_count(changes)?;
         self.store.throttle().await;
         self.replace_eas(handle, changes)
     }
@@ -65,20 +71,24 @@ impl Vfs {
         let inode = handle.node.inode;
         let mut state = handle.node.lock();
         let mut attr = state.attr.clone();
-        let before = self.read_eas(inode, &attr)?;
+        let before: ByName = self
+            .read_eas(inode, &attr)?
+            .into_iter()
+            .map(|ea| (fold(&ea.name), ea))
+            .collect();
         let mut after = before.clone();
         merge(&mut after, changes)?;
         attr.ea_size = total(&after)?;
         attr.changed = self.now();
         let mut txn = self.store.txn(handle.session());
-        for gone in before
-            .iter()
-            .filter(|old| !after.iter().any(|new| same(&new.name, &old.name)))
-        {
-            txn.delete(rows::EAS, ea_key(inode, &gone.name));
+        for folded in before.keys().filter(|old| !after.contains_key(*old)) {
+            txn.delete(rows::EAS, ea_key(inode, folded));
         }
-        for new in after.iter().filter(|new| !before.contains(new)) {
-            put_ea(&mut txn, inode, new);
+        for (folded, new) in after
+            .iter()
+            .filter(|(at, new)| before.get(*at) != Some(new))
+        {
+            put_ea(&mut txn, inode, folded, new);
         }
         put_attr(&mut txn, inode, &mut attr);
         txn.note(inode, Aspect::ExtendedAttributes);
@@ -110,23 +120,29 @@ impl Vfs {
 
     pub(crate) fn drop_eas(&self, txn: &mut Txn<'_>, inode: Inode, attr: &mut Attr) -> Result<()> {
         for ea in self.read_eas(inode, attr)? {
-            txn.delete(rows::EAS, ea_key(inode, &ea.name));
+            txn.delete(rows::EAS, ea_key(inode, &fold(&ea.name)));
         }
         attr.ea_size = 0;
         Ok(())
     }
 }
 
-fn same(a: &str, b: &str) -> bool {
-    a.len() == b.len() && fold(a) == fold(b)
+fn check_count(given: &[ExtendedAttribute]) -> Result<()> {
+    if given.len() > EAS_MAX {
+        return Err(VfsError::EaTooLarge);
+    }
+    Ok(())
 }
 
-fn merge(into: &mut Vec<ExtendedAttribute>, changes: &[ExtendedAttribute]) -> Result<()> {
+fn merge(into: &mut ByName, changes: &[ExtendedAttribute]) -> Result<()> {
+    check_count(changes)?;
     for change in changes {
         check_name(&change.name)?;
-        into.retain(|ea| !same(&ea.name, &change.name));
-        if !change.value.is_empty() {
-            into.push(change.clone());
+        let folded = fold(&change.name);
+        if change.value.is_empty() {
+            into.remove(&folded);
+        } else {
+            into.insert(folded, change.clone());
         }
     }
     Ok(())
@@ -140,12 +156,12 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn total(eas: &[ExtendedAttribute]) -> Result<u32> {
+fn total(eas: &ByName) -> Result<u32> {
     if eas.is_empty() {
         return Ok(0);
     }
     let bytes: usize = eas
-        .iter()
+        .values()
         .map(|ea| EA_OVERHEAD + ea.name.len() + ea.value.len())
         .sum();
     let bytes = bytes + LIST_OVERHEAD;
@@ -155,14 +171,14 @@ fn total(eas: &[ExtendedAttribute]) -> Result<u32> {
     u32::try_from(bytes).map_err(|_| VfsError::EaTooLarge)
 }
 
-fn ea_key(inode: Inode, name: &str) -> rows::Key {
-    rows::key_of(inode, fold(name).as_bytes())
+fn ea_key(inode: Inode, folded: &str) -> rows::Key {
+    rows::key_of(inode, folded.as_bytes())
 }
 
-fn put_ea(txn: &mut Txn<'_>, inode: Inode, ea: &ExtendedAttribute) {
+fn put_ea(txn: &mut Txn<'_>, inode: Inode, folded: &str, ea: &ExtendedAttribute) {
     let mut row = Writer::with_capacity(3 + ea.name.len() + ea.value.len());
     row.u8(ea.flags).long_text(&ea.name).bytes(&ea.value);
-    txn.put(rows::EAS, ea_key(inode, &ea.name), row.0);
+    txn.put(rows::EAS, ea_key(inode, folded), row.0);
 }
 
 fn decode_ea(row: &[u8]) -> Result<ExtendedAttribute> {

@@ -11,6 +11,8 @@ use crate::{AccessMask, CaseMode, DirCursor, DirEntry, FileKind, Handle, Result,
 
 /// Name rows read at once.
 const BATCH: usize = 512;
+/// Names looked at in one go. A pattern that matches few names goes on where it holds nobody else up.
+const LOOKED_AT_MAX: usize = 4_096;
 
 impl Vfs {
     /// The next entries that match, at most `max`: `.` and `..` first, then names in their folded order. An empty
@@ -31,9 +33,19 @@ impl Vfs {
         let pattern = Pattern::new(pattern, CaseMode::Insensitive)?;
         let mut entries = Vec::new();
         self.list_dots(handle, cursor, &pattern, max, &mut entries)?;
+        let inode = handle.node.inode;
+        let mut first = true;
         while entries.len() < max && cursor.position != CursorPosition::End {
-            let names =
-                self.next_names(handle.node.inode, cursor, &pattern, max - entries.len())?;
+            let wanted = max - entries.len();
+            let names = if std::mem::take(&mut first) {
+                self.next_names(inode, cursor, &pattern, wanted)?
+            } else {
+                let mut names = Ok(Vec::new());
+                self.env.block_in_place(&mut || {
+                    names = self.next_names(inode, cursor, &pattern, wanted);
+                });
+                names?
+            };
             self.add_stats(names, &mut entries)?;
         }
         cursor.matched |= !entries.is_empty();
@@ -83,7 +95,8 @@ impl Vfs {
         })
     }
 
-    /// Up to `max` further names, moving the cursor behind the last one looked at.
+    /// Up to `max` further names, moving the cursor behind the last one looked at; fewer, or none, when very many
+    /// were looked at.
     fn next_names(
         &self,
         directory: Inode,
@@ -101,13 +114,15 @@ impl Vfs {
         let mut start = rows::key_of(directory, folded.as_bytes());
         let end = rows::end_of(directory);
         let mut found = Vec::new();
-        while found.len() < max {
+        let mut looked_at = 0;
+        while found.len() < max && looked_at < LOOKED_AT_MAX {
             let batch = BATCH.min((max - found.len()).max(16));
             let page = self.store.scan(rows::NAMES, &start, &end, batch)?;
             if page.is_empty() {
                 cursor.position = CursorPosition::End;
                 return Ok(found);
             }
+            looked_at += page.len();
             for (key, row) in page {
                 let this = folded_of(&key)?;
                 for entry in NameRow::decode(&row)?.entries {

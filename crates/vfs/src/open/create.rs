@@ -58,6 +58,7 @@ impl Vfs {
         directory: &Arc<Node>,
         name: &str,
     ) -> Result<Option<Arc<Handle>>> {
+        let eas = EaRows::of(&opening.request.eas)?;
         let mut state = directory.lock();
         if state.gone {
             return Err(VfsError::PathNotFound);
@@ -81,7 +82,6 @@ impl Vfs {
             opening.credentials,
         )?;
         let granted = creator_rights(opening, &security.descriptor)?;
-        let eas = EaRows::of(&opening.request.eas)?;
 
         let inode = self.store.allocate_inode(directory.inode);
         let kind = if is_directory {

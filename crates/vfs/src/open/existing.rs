@@ -251,13 +251,14 @@ impl Vfs {
     }
 
     async fn replace_content(&self, opening: &Opening<'_, '_>, handle: &Handle) -> Result<()> {
+        // Before anything is cut off, so that attributes that are refused leave the file as it was.
+        let eas = crate::eas::EaRows::of(&opening.request.eas)?;
         let object = ObjectId::data(handle.node.inode);
         if self.store.head_if_exists(object)?.is_some() {
             self.store
                 .truncate(handle.session(), object, 0, Some(self.timestamp()))
                 .await?;
         }
-        let eas = crate::eas::EaRows::of(&opening.request.eas)?;
         let node = &handle.node;
         let mut state = node.lock();
         let mut attr = state.attr.clone();

@@ -194,6 +194,46 @@ fn extended_attributes_are_bounded_and_caseless() {
 }
 
 #[test]
+fn half_a_million_extended_attributes_hold_up_nobody() {
+    let world = World::new(28);
+    let ea = |n: u32| ExtendedAttribute {
+        flags: 0,
+        name: format!("n{n}"),
+        value: vec![7],
+    };
+    let many: Vec<_> = (0..500_000).map(ea).collect();
+    let begun = std::time::Instant::now();
+    let refused = world.open("f", |request| request.eas = many.clone());
+    assert_eq!(outcome(refused), "EaTooLarge");
+    assert!(!world.exists("f"));
+    let handle = world.file("f");
+    let set = |eas: &[ExtendedAttribute]| world.wait(world.vfs.set_eas(&handle, eas));
+    assert_eq!(outcome(set(&many)), "EaTooLarge");
+    set(&many[..4_096]).unwrap();
+    set(&many[..4_096]).unwrap();
+    assert_eq!(world.vfs.eas(&handle).unwrap().len(), 4_096);
+    assert_eq!(outcome(set(&many[4_096..4_097])), "EaTooLarge");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(2));
+}
+
+#[test]
+fn refused_attributes_leave_the_content_that_was_to_be_replaced() {
+    let world = World::new(28);
+    world.put("f", b"kept");
+    let bad = ExtendedAttribute {
+        flags: 0,
+        name: "a*b".into(),
+        value: vec![7],
+    };
+    let refused = world.open("f", |request| {
+        request.disposition = Disposition::OverwriteIf;
+        request.eas = vec![bad.clone()];
+    });
+    assert_eq!(outcome(refused), "InvalidEaName");
+    assert_eq!(world.get("f").unwrap(), b"kept");
+}
+
+#[test]
 fn times_are_kept_exactly_and_freeze() {
     let world = World::new(29);
     let handle = world.file("f");

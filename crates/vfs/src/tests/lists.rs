@@ -176,3 +176,18 @@ fn a_large_directory_costs_what_a_small_one_does() {
     // The bar is 1.5 on a quiet machine; there is room for noise, not for a cost that grows with the directory.
     assert!(ratio < 2.5, "{ratio:.2}: {small:?} {large:?}");
 }
+
+#[test]
+fn a_pattern_that_matches_little_is_looked_for_to_the_end_of_a_long_directory() {
+    let world = World::new(45);
+    for number in 0..4_200 {
+        world.close(&world.file(&format!("n{number}")));
+    }
+    world.close(&world.file("zz last"));
+    let mut cursor = DirCursor::default();
+    let list = |cursor: &mut DirCursor| world.vfs.list(&world.root(), cursor, "*last", 16).unwrap();
+    let found = list(&mut cursor);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].name, "zz last");
+    assert!(list(&mut cursor).is_empty());
+}

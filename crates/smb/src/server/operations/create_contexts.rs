@@ -58,8 +58,14 @@ impl Wanted {
     }
 }
 
+/// Larger buffers hold more than a file's attributes may take.
+const EA_BUFFER_MAX: usize = 64 << 10;
+
 /// Extended attributes as the file system takes them.
 pub(crate) fn eas_of(bytes: &[u8]) -> Result<Vec<ExtendedAttribute>, Failure> {
+    if bytes.len() > EA_BUFFER_MAX {
+        return Err(NtStatus::EA_TOO_LARGE.into());
+    }
     let list = FullEa::decode_list(bytes).map_err(|_| NtStatus::EA_LIST_INCONSISTENT)?;
     list.iter().map(ea_of).collect()
 }
@@ -117,4 +123,17 @@ fn maximal_access(
         Err(error) => (status_of(&error), 0),
     };
     Ok(ResponseContext::MaximalAccess { status, access })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_larger_than_all_attributes_of_a_file_is_not_even_decoded() {
+        let refused = eas_of(&vec![0xFF; EA_BUFFER_MAX + 1]).unwrap_err();
+        assert_eq!(refused.status, NtStatus::EA_TOO_LARGE);
+        let malformed = eas_of(&vec![0xFF; EA_BUFFER_MAX]).unwrap_err();
+        assert_eq!(malformed.status, NtStatus::EA_LIST_INCONSISTENT);
+    }
 }
