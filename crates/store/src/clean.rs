@@ -22,6 +22,13 @@ const THIN_ROWS: usize = 20_000;
 /// The past is thinned this often when there is no hurry.
 const THIN_EVERY: Duration = Duration::from_secs(60);
 
+/// Stripes found dead, and what was known when they were.
+struct Round {
+    /// The index held every group that this opening recovered.
+    recovered: bool,
+    listed: Vec<Listed>,
+}
+
 impl Engine {
     /// Cleans after the feeder, until the store stops.
     pub(crate) async fn run_cleaner(self: Arc<Self>) {
@@ -90,14 +97,26 @@ impl Engine {
 
     /// Gives back stripes in which nothing is alive and that no reader can see any more. True if there may be more.
     fn punch_dead(&self) -> Result<bool> {
-        let index = self.index.as_ref();
-        let reach = Txg(index.oldest_pinned().0.min(index.last_txg().0));
-        let listed = feed::dead_stripes(index, reach, PUNCH_MAX)?;
-        if listed.is_empty() || self.stopping() {
+        let round = self.list_dead()?;
+        if round.listed.is_empty() || self.stopping() {
             return Ok(false);
         }
+        self.punch_listed(&round)
+    }
+
+    fn list_dead(&self) -> Result<Round> {
+        let index = self.index.as_ref();
+        // Asked before the list is made, which may otherwise be older than what recovery fed.
+        let recovered = index.last_txg() >= self.opened_txg;
+        let reach = Txg(index.oldest_pinned().0.min(index.last_txg().0));
+        let listed = feed::dead_stripes(index, reach, PUNCH_MAX)?;
+        Ok(Round { recovered, listed })
+    }
+
+    fn punch_listed(&self, round: &Round) -> Result<bool> {
+        let Round { recovered, listed } = round;
         let mut segments: BTreeMap<SegmentId, BTreeMap<u32, u64>> = BTreeMap::new();
-        for Listed { dead, freed } in &listed {
+        for Listed { dead, freed } in listed {
             let stripes = segments.entry(dead.segment).or_default();
             stripes.insert(dead.stripe, *freed);
         }
@@ -107,7 +126,7 @@ impl Engine {
                 let Some(freed) = stripes.get(&info.stripe) else {
                     return false;
                 };
-                let accounted = self.accounted(*segment, info, *freed);
+                let accounted = self.accounted(*segment, info, *freed, *recovered);
                 if !accounted {
                     waiting.borrow_mut().insert((*segment, info.stripe));
                 }
@@ -130,16 +149,22 @@ impl Engine {
             return Ok(false);
         }
         let _feeding = self.feeding.lock();
-        feed::forget_dead_stripes(index, &gone)?;
+        feed::forget_dead_stripes(self.index.as_ref(), &gone)?;
         Ok(listed.len() == PUNCH_MAX)
     }
 
     /// True when everything in a stripe was named and freed, or dropped before it was named. Small files share stripes,
     /// and one of them may be deleted before its neighbour is even published.
-    fn accounted(&self, segment: SegmentId, info: &StripeInfo, freed: u64) -> bool {
+    fn accounted(
+        &self,
+        segment: SegmentId,
+        info: &StripeInfo,
+        freed: u64,
+        recovered: bool,
+    ) -> bool {
         // What an earlier opening left unnamed stays so, once the index holds all that was recovered.
         let earlier = segment.0 >> 32 < self.opened_sequence;
-        if earlier && self.index.last_txg() >= self.opened_txg {
+        if earlier && recovered {
             return true;
         }
         let orphans = self.orphans.lock();

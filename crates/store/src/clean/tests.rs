@@ -6,8 +6,9 @@ use std::sync::Arc;
 use strongroom_device::sim::{Fault, Injection, Operation};
 use strongroom_pool::{Address, ExtentTag, Lane};
 
+use crate::data::Published;
 use crate::engine::Engine;
-use crate::tests::{World, pattern};
+use crate::tests::{SESSION, World, object, pattern, read_all};
 
 const LEN: u32 = 100_000;
 
@@ -82,4 +83,46 @@ fn a_sealed_segment_without_live_stripes_goes() {
     engine.pool.seal(dead.segment).unwrap();
     engine.punch(dead.segment, &|_| true).unwrap();
     assert!(engine.pool.segments().unwrap().is_empty());
+}
+
+#[test]
+fn a_stripe_named_by_the_tail_of_the_log_stays_after_a_crash() {
+    let mut world = World::new(74, 1);
+    world.options.history = None;
+    let store = world.create();
+    let engine = Arc::clone(store.engine());
+    for inode in [1, 2] {
+        let bytes = pattern(inode, LEN as usize);
+        let written = store.write(SESSION, object(inode), 0, &bytes, None);
+        world.block_on(written).unwrap();
+    }
+    // Both lie in one stripe; the first dies before the second is named, and only the first reaches the index.
+    let sealed = engine.flush_objects(&engine.objects.all()).unwrap();
+    let publish = |number: usize| {
+        let mut published = Published::default();
+        let txg = engine.join();
+        engine
+            .publish(&sealed[number], *txg, &mut published)
+            .unwrap();
+        drop(txg);
+        engine.sync_segments(&published.segments).unwrap();
+    };
+    publish(0);
+    world.block_on(store.sync(&[])).unwrap();
+    let mut txn = store.txn(SESSION);
+    txn.delete_object(object(1));
+    txn.commit().unwrap();
+    world.block_on(store.sync(&[])).unwrap();
+    engine.feed(engine.feedable()).unwrap();
+    publish(1);
+    world.block_on(store.sync(&[])).unwrap();
+    drop((engine, sealed));
+    world.crash(store);
+    let store = world.open().unwrap();
+    let engine = Arc::clone(store.engine());
+    let round = engine.list_dead().unwrap();
+    assert_eq!(round.listed.len(), 1);
+    engine.feed(engine.feedable()).unwrap();
+    engine.punch_listed(&round).unwrap();
+    assert!(read_all(&store, object(2)).unwrap() == pattern(2, LEN as usize));
 }
