@@ -23,6 +23,13 @@ const TEMPLATES_MAX: usize = 64;
 /// Creations remembered with what they came to.
 const RECENT_MAX: usize = 8;
 const SHARDS: usize = 16;
+/// What the right to change the owner, the access list, and the audit list is needed for: the list itself, and whether
+/// it is protected from inheritance.
+const OWNER_PARTS: u32 = SecurityParts::OWNER.0 | SecurityParts::GROUP.0;
+const DACL_PARTS: u32 =
+    SecurityParts::DACL.0 | SecurityParts::PROTECTED_DACL.0 | SecurityParts::UNPROTECTED_DACL.0;
+const SACL_PARTS: u32 =
+    SecurityParts::SACL.0 | SecurityParts::PROTECTED_SACL.0 | SecurityParts::UNPROTECTED_SACL.0;
 /// Shared descriptors kept in memory, in each shard.
 const SHARD_MAX: usize = 512;
 
@@ -291,7 +298,8 @@ impl Vfs {
         Ok(security.only(parts))
     }
 
-    /// Replaces the given parts (MS-FSA 2.1.5.17). What children inherited is not touched: clients renew it themselves.
+    /// Replaces the given parts (MS-FSA 2.1.5.17); none changes nothing, as on Windows. What children inherited is not
+    /// touched: clients renew it themselves.
     pub async fn set_security(
         &self,
         handle: &Handle,
@@ -299,6 +307,9 @@ impl Vfs {
         descriptor: &SecurityDescriptor,
     ) -> Result<()> {
         check_set(handle, parts, descriptor)?;
+        if parts.0 & (OWNER_PARTS | DACL_PARTS | SACL_PARTS) == 0 {
+            return Ok(());
+        }
         self.store.throttle().await;
         self.replace_security(handle, None, |current| {
             let mut next = current.clone();
@@ -437,13 +448,13 @@ fn check_given(given: &SecurityDescriptor, creator: &Credentials) -> Result<()> 
 fn check_set(handle: &Handle, parts: SecurityParts, descriptor: &SecurityDescriptor) -> Result<()> {
     handle.check_open()?;
     handle.require_writable_share()?;
-    if parts.0 & (SecurityParts::OWNER.0 | SecurityParts::GROUP.0) != 0 {
+    if parts.0 & OWNER_PARTS != 0 {
         handle.require(AccessMask::WRITE_OWNER)?;
     }
-    if parts.contains(SecurityParts::DACL) {
+    if parts.0 & DACL_PARTS != 0 {
         handle.require(AccessMask::WRITE_DAC)?;
     }
-    if parts.contains(SecurityParts::SACL) {
+    if parts.0 & SACL_PARTS != 0 {
         handle.require(AccessMask::ACCESS_SYSTEM_SECURITY)?;
     }
     if parts.contains(SecurityParts::OWNER) {

@@ -422,3 +422,51 @@ fn chmod_and_back_through_a_handle() {
         "AccessDenied"
     );
 }
+
+#[test]
+fn protection_from_inheritance_needs_the_right_to_its_list() {
+    let world = World::new(86);
+    world.put("f", b"");
+    let sd = descriptor(user(1000).user, vec![]);
+    let set = |access: AccessMask, parts: SecurityParts| {
+        let who = admin();
+        let (handle, _) = world.open_as(&who, "f", |r| r.access = access).unwrap();
+        let done = world.wait(world.vfs.set_security(&handle, parts, &sd));
+        world.close(&handle);
+        outcome(done)
+    };
+    let read = AccessMask::READ_CONTROL;
+    let rules = [
+        (SecurityParts::PROTECTED_DACL, AccessMask::WRITE_DAC),
+        (SecurityParts::UNPROTECTED_DACL, AccessMask::WRITE_DAC),
+        (
+            SecurityParts::PROTECTED_SACL,
+            AccessMask::ACCESS_SYSTEM_SECURITY,
+        ),
+        (
+            SecurityParts::UNPROTECTED_SACL,
+            AccessMask::ACCESS_SYSTEM_SECURITY,
+        ),
+    ];
+    for (part, right) in rules {
+        assert_eq!(set(read, part), "AccessDenied", "{part:?}");
+        assert_eq!(set(right, part), "Ok", "{part:?}");
+    }
+}
+
+#[test]
+fn setting_no_part_changes_nothing() {
+    let world = World::new(87);
+    let handle = world.file("f");
+    let before = world.vfs.stat(&handle).unwrap();
+    let sd = descriptor(user(1000).user, vec![]);
+    for parts in [SecurityParts(0), SecurityParts::LABEL] {
+        let done = world.wait(world.vfs.set_security(&handle, parts, &sd));
+        assert_eq!(outcome(done), "Ok");
+    }
+    let after = world.vfs.stat(&handle).unwrap();
+    assert_eq!(
+        (before.changed, before.version),
+        (after.changed, after.version)
+    );
+}
