@@ -109,8 +109,15 @@ impl Table {
 }
 
 impl RangeLocks {
-    fn lock(&self, handle: &Handle, owner: LockOwner, ranges: &[LockRange]) -> Result<()> {
+    pub(crate) fn lock(
+        &self,
+        handle: &Handle,
+        owner: LockOwner,
+        ranges: &[LockRange],
+    ) -> Result<()> {
         let mut table = self.table.lock();
+        // Asked under the table's lock: who closes the handle marks it first and clears the table then.
+        handle.check_open()?;
         let before = table.held.len();
         for range in ranges {
             let wanted = Held {
@@ -188,12 +195,10 @@ impl Future for LockWait {
 
     /// Ready with `Closed` when the handle was closed meanwhile.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let closed = self
-            .handle
-            .upgrade()
-            .is_none_or(|handle| handle.is_closed());
+        let handle = self.handle.upgrade();
         let node = Arc::clone(&self.node);
         let mut table = node.locks.table.lock();
+        let closed = handle.as_ref().is_none_or(|handle| handle.is_closed());
         if let Some(ticket) = self.ticket.take() {
             table.waiting.retain(|(waiting, _)| *waiting != ticket);
         }

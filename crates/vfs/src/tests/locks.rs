@@ -157,3 +157,13 @@ fn streams_are_locked_apart() {
     let refused = world.vfs.lock(&directory, ME, &[range(0, 1, true)]);
     assert_eq!(outcome(refused), "InvalidParameter");
 }
+
+#[test]
+fn a_handle_that_closes_between_check_and_table_gets_no_lock() {
+    let world = World::new(48);
+    let (handle, other) = (world.file("f"), world.file("f"));
+    world.close(&handle);
+    let late = handle.node.locks.lock(&handle, ME, &[range(0, 10, true)]);
+    assert_eq!(outcome(late), "Closed");
+    world.vfs.lock(&other, ME, &[range(0, 10, true)]).unwrap();
+}
