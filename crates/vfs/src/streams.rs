@@ -150,7 +150,16 @@ impl Vfs {
         check_stream_name(new)?;
         let inode = handle.node.inode;
         let mut state = handle.node.lock();
-        let old = handle.stream_name();
+        // Every other open of the stream must have agreed to its deletion, as for files (MS-FSA 2.1.5.15.11).
+        let disagrees =
+            |open: &crate::node::OpenEntry| open.handle != handle.id && !open.share.delete;
+        if state.opens_of_stream(handle.stream).any(disagrees) {
+            return Err(VfsError::SharingViolation);
+        }
+        // What the handle was opened by may be another stream's name by now.
+        let named = self.stream_rows(inode)?;
+        let old = named.into_iter().find(|(id, _)| *id == handle.stream);
+        let (_, old) = old.ok_or(VfsError::Closed)?;
         let mut attr = state.attr.clone();
         let mut txn = self.store.txn(handle.session());
         if let Some((id, name)) = self.find_stream(inode, &attr, new)?

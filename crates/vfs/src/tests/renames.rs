@@ -181,3 +181,34 @@ fn a_link_keeps_its_security_when_its_first_directory_goes() {
     let world = world.reopen();
     assert_eq!(world.get("g").unwrap(), b"x");
 }
+
+#[test]
+fn a_stream_renamed_through_two_handles_takes_no_other_along() {
+    let world = World::new(78);
+    world.put("f:a", b"first");
+    let (one, two) = (world.file("f:a"), world.file("f:a"));
+    world.wait(world.vfs.rename(&one, ":b", false)).unwrap();
+    world.put("f:a", b"second");
+    world.wait(world.vfs.rename(&two, ":c", false)).unwrap();
+    world.close(&one);
+    world.close(&two);
+    assert_eq!(world.get("f:a").unwrap(), b"second");
+    assert_eq!(world.get("f:c").unwrap(), b"first");
+    assert!(!world.exists("f:b"));
+}
+
+#[test]
+fn a_stream_is_not_renamed_while_somebody_objects_to_its_deletion() {
+    let world = World::new(79);
+    world.put("f:a", b"first");
+    let objects = |request: &mut OpenRequest<'_>| {
+        request.access = AccessMask::READ_ATTRIBUTES;
+        request.share_access.delete = false;
+    };
+    let (other, _) = world.open("f:a", objects).unwrap();
+    let handle = world.file("f:a");
+    let refused = world.wait(world.vfs.rename(&handle, ":b", false));
+    assert_eq!(outcome(refused), "SharingViolation");
+    world.close(&other);
+    world.wait(world.vfs.rename(&handle, ":b", false)).unwrap();
+}
