@@ -29,7 +29,11 @@ impl Engine {
         })?;
         let promised = self.admit(self.write_cost(data.len()))?;
         let result = self.with_object(change.object, |state| {
-            self.place(change, state, offset, data)?;
+            let mut at = offset;
+            if let Err(error) = self.place(change, state, &mut at, data) {
+                self.take_back(change, state, offset..at);
+                return Err(error);
+            }
             state.head.size = state.head.size.max(end);
             self.touch(change, state);
             self.flush_if_large(change, state)
@@ -37,6 +41,19 @@ impl Engine {
         drop(promised);
         self.mark_dirty();
         result
+    }
+
+    /// Of a write that failed after `placed` nothing stays beyond the end of the file, or it would come to light when
+    /// the file grows.
+    fn take_back(&self, change: Change, state: &mut State, placed: std::ops::Range<u64>) {
+        if placed.is_empty() {
+            return;
+        }
+        if placed.end > state.head.size {
+            self.hole(change, state, state.head.size, u64::MAX);
+        }
+        let mtime = None;
+        self.touch(Change { mtime, ..change }, state);
     }
 
     /// What a write may take at most: padding, parity, header and rows.
@@ -54,25 +71,37 @@ impl Engine {
         }
     }
 
-    /// Long runs go to the segment as they come; what is short is gathered.
+    /// Long runs go to the segment as they come; what is short is gathered. Moves `offset` on as it goes.
     fn place(
         &self,
         change: Change,
         state: &mut State,
-        mut offset: u64,
+        offset: &mut u64,
         mut data: &[u8],
     ) -> Result<()> {
         while !data.is_empty() {
-            let gathered = state.pending.buffer_ending_at(offset, change.session);
+            let gathered = state.pending.buffer_ending_at(*offset, change.session);
             let before = gathered.map_or(0, |(_, len)| len);
             let room = EXTENT_MAX - before.min(EXTENT_MAX);
             let (now, later) = data.split_at(data.len().min(room));
             if now.len() >= DIRECT_MIN || (before > 0 && before + now.len() >= EXTENT_MAX) {
-                self.append_stream(change, state, gathered.map(|(start, _)| start), offset, now)?;
+                self.append_stream(
+                    change,
+                    state,
+                    gathered.map(|(start, _)| start),
+                    *offset,
+                    now,
+                )?;
             } else {
-                self.gather(change, state, gathered.map(|(start, _)| start), offset, now);
+                self.gather(
+                    change,
+                    state,
+                    gathered.map(|(start, _)| start),
+                    *offset,
+                    now,
+                );
             }
-            offset += now.len() as u64;
+            *offset += now.len() as u64;
             data = later;
         }
         Ok(())

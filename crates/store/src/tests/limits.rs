@@ -287,3 +287,70 @@ fn a_full_pool_gives_history_away_before_it_refuses() {
     assert!(refused < 20, "{refused} of 200 writes refused");
     assert!(store.status().offline.is_none());
 }
+
+/// Lets one write to a segment fail once `skip` of them have passed.
+fn fill_segments(disk: &SimDevice, skip: u64) {
+    disk.inject(Injection {
+        operation: Operation::Write,
+        path: "segments/".into(),
+        skip,
+        times: 1,
+        fault: Fault::NoSpace,
+    });
+}
+
+#[test]
+fn nothing_of_a_write_that_failed_midway_comes_to_light_when_the_file_grows() {
+    let mut world = World::new(51, 1);
+    let store = world.create();
+    let id = object(9);
+    let begun = pattern(1, 5000);
+    let written = store.write(SESSION, id, 0, &begun, None);
+    world.block_on(written).unwrap();
+    fill_segments(&world.disks[0], 1);
+    let long = pattern(2, 3 << 20);
+    let written = store.write(SESSION, id, 4000, &long, None);
+    let error = world.block_on(written).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoSpace);
+    assert_eq!(store.head(id).unwrap().size, 5000);
+    world.block_on(store.sync_all()).unwrap();
+    world
+        .block_on(store.truncate(SESSION, id, 4 << 20, None))
+        .unwrap();
+    let check = |store: &crate::Store| {
+        let read = read_all(store, id).unwrap();
+        assert_eq!(read.len(), 4 << 20);
+        assert!(read[..4000] == begun[..4000]);
+        assert!(read[5000..].iter().all(|byte| *byte == 0));
+    };
+    check(&store);
+    world.block_on(store.sync_all()).unwrap();
+    check(&store);
+    world.crash(store);
+    check(&world.open().unwrap());
+}
+
+#[test]
+fn a_write_that_failed_midway_does_not_uncover_what_was_cut_off() {
+    let world = World::new(52, 1);
+    let store = world.create();
+    let id = object(9);
+    let write = |offset, bytes: &[u8]| {
+        let written = store.write(SESSION, id, offset, bytes, None);
+        world.block_on(written)
+    };
+    write(0, &pattern(1, 4 << 20)).unwrap();
+    world.block_on(store.sync_all()).unwrap();
+    let truncate = |size| {
+        let cut = store.truncate(SESSION, id, size, None);
+        world.block_on(cut).unwrap();
+    };
+    truncate(100_000);
+    fill_segments(&world.disks[0], 1);
+    assert!(write(200_000, &pattern(2, 3 << 20)).is_err());
+    truncate(4 << 20);
+    world.block_on(store.sync_all()).unwrap();
+    let read = read_all(&store, id).unwrap();
+    assert!(read[..100_000] == pattern(1, 4 << 20)[..100_000]);
+    assert!(read[100_000..].iter().all(|byte| *byte == 0));
+}
