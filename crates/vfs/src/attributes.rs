@@ -106,7 +106,7 @@ impl Vfs {
         change: impl FnOnce(&mut Attr) -> Result<()>,
     ) -> Result<()> {
         let node = &handle.node;
-        let mut state = node.lock();
+        let mut state = handle.lock_open()?;
         let mut attr = state.attr.clone();
         change(&mut attr)?;
         let mut txn = self.store.txn(handle.session());

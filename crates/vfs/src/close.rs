@@ -32,7 +32,7 @@ impl Vfs {
     }
 
     pub(crate) fn close_now(&self, handle: &Handle) -> Result<()> {
-        if handle.closed.swap(true, Ordering::AcqRel) {
+        if !handle.mark_closed() {
             return Ok(());
         }
         let node = &handle.node;

@@ -1,6 +1,9 @@
 //! Reading and writing through handles.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
 use strongroom_device::Timestamp;
 use strongroom_store::{Aspect, ObjectId};
@@ -106,10 +109,32 @@ impl Vfs {
         }
         self.charge_growth(handle, end)?;
         let mtime = self.write_time(handle);
-        self.store
-            .write(handle.session(), handle.object(), offset, data, mtime)
-            .await?;
-        self.wrote(handle, true)
+        let (session, object) = (handle.session(), handle.object());
+        let work = self.store.write(session, object, offset, data, mtime);
+        self.change_data(handle, true, work).await
+    }
+
+    /// Waits for a change of the data. Each of its steps finds the handle open, and closing waits for the step, so that
+    /// nothing is written to a file that has gone.
+    async fn change_data(
+        &self,
+        handle: &Handle,
+        resized: bool,
+        work: impl Future<Output = strongroom_store::Result<()>>,
+    ) -> Result<()> {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            let _open = handle.at_work.read();
+            if handle.is_closed() {
+                return Poll::Ready(Err(VfsError::Closed));
+            }
+            let done = work.as_mut().poll(context);
+            done.map(|done| {
+                done.map_err(VfsError::from)
+                    .and_then(|()| self.wrote(handle, resized))
+            })
+        })
+        .await
     }
 
     /// The time that a write leaves; None where the handle keeps it as it is.
@@ -143,7 +168,7 @@ impl Vfs {
     }
 
     async fn flush_data(&self, handle: &Handle) -> Result<()> {
-        self.settle(handle, &mut handle.node.lock())?;
+        self.settle(handle, &mut *handle.lock_open()?)?;
         Ok(self.store.sync(&[handle.object()]).await?)
     }
 
@@ -171,10 +196,8 @@ impl Vfs {
             return Ok(());
         }
         let mtime = self.write_time(handle);
-        self.store
-            .truncate(handle.session(), object, size, mtime)
-            .await?;
-        self.wrote(handle, true)
+        let work = self.store.truncate(handle.session(), object, size, mtime);
+        self.change_data(handle, true, work).await
     }
 
     /// FileAllocationInformation: cuts a file that is longer; growing only checks that there is room.
@@ -219,10 +242,10 @@ impl Vfs {
             return Ok(());
         }
         let mtime = self.write_time(handle);
-        self.store
-            .zero(handle.session(), object, offset, len, mtime)
-            .await?;
-        self.wrote(handle, false)
+        let work = self
+            .store
+            .zero(handle.session(), object, offset, len, mtime);
+        self.change_data(handle, false, work).await
     }
 
     /// FSCTL_QUERY_ALLOCATED_RANGES: (offset, length) of what holds data, in order. A file that is not sparse is all data.
@@ -260,7 +283,7 @@ impl Vfs {
             AccessMask::WRITE_DATA | AccessMask::APPEND_DATA | AccessMask::WRITE_ATTRIBUTES,
         )?;
         handle.require_writable_share()?;
-        let mut state = handle.node.lock();
+        let mut state = handle.lock_open()?;
         let mut attr = state.attr.clone();
         attr.dos = if sparse {
             attr.dos.union(DosAttributes::SPARSE_FILE)

@@ -69,7 +69,7 @@ impl Vfs {
 
     fn replace_eas(&self, handle: &Handle, changes: &[ExtendedAttribute]) -> Result<()> {
         let inode = handle.node.inode;
-        let mut state = handle.node.lock();
+        let mut state = handle.lock_open()?;
         let mut attr = state.attr.clone();
         let before: ByName = self
             .read_eas(inode, &attr)?

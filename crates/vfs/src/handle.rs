@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use strongroom_store::{Inode, ObjectId, SessionId};
 
 use crate::grants::{Grant, GrantKey};
-use crate::node::{LinkRef, Node};
+use crate::node::{LinkRef, Node, State};
 use crate::{
     AccessMask, CreateOptions, Credentials, FileKind, Result, ShareId, TimeFlags, Vfs, VfsError,
 };
@@ -32,6 +32,9 @@ pub struct Handle {
     pub(crate) read_only: bool,
     pub(crate) delete_on_close: AtomicBool,
     pub(crate) closed: AtomicBool,
+    /// Shared by changes of the data while they are at work; closing waits for them here, so that none of them comes
+    /// after the file is gone.
+    pub(crate) at_work: RwLock<()>,
     /// Wrote data, so closing tells watchers.
     pub(crate) wrote: AtomicBool,
     /// Changed the size.
@@ -142,6 +145,25 @@ impl Handle {
         } else {
             Ok(())
         }
+    }
+
+    /// The node's state, locked, with this open still in it. Who waited since the rights were checked must ask again:
+    /// what is written for a file that is gone stays for good.
+    pub(crate) fn lock_open(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.node.lock();
+        match state.open_of(self.id) {
+            Some(_) => Ok(state),
+            None => Err(VfsError::Closed),
+        }
+    }
+
+    /// Marks the handle closed and waits for changes of the data that found it open. False if it was closed before.
+    pub(crate) fn mark_closed(&self) -> bool {
+        let first = !self.closed.swap(true, Ordering::AcqRel);
+        if first {
+            drop(self.at_work.write());
+        }
+        first
     }
 
     /// Today's name of what was opened.

@@ -301,7 +301,7 @@ impl Vfs {
             return Ok(());
         }
         let node = &handle.node;
-        let mut state = node.lock();
+        let mut state = handle.lock_open()?;
         let size = self.store.head(handle.object())?.size;
         let growth = end.saturating_sub(size);
         if growth == 0 {

@@ -77,7 +77,7 @@ impl Vfs {
 
     fn change_reparse(&self, handle: &Handle, tag: u32, row: Option<Vec<u8>>) -> Result<()> {
         let node = &handle.node;
-        let mut state = node.lock();
+        let mut state = handle.lock_open()?;
         if node.is_directory() && tag != 0 && !self.is_empty(node.inode)? {
             return Err(VfsError::NotEmpty);
         }

@@ -348,7 +348,7 @@ impl Vfs {
         change: impl FnOnce(&SecurityDescriptor) -> SecurityDescriptor,
     ) -> Result<()> {
         let node = &handle.node;
-        let mut state = node.lock();
+        let mut state = handle.lock_open()?;
         let current = self.security_of(node, &mut state)?;
         let next = change(&current);
         if next.encoded_len() > MAX_DESCRIPTOR_LEN {

@@ -149,7 +149,7 @@ impl Vfs {
         }
         check_stream_name(new)?;
         let inode = handle.node.inode;
-        let mut state = handle.node.lock();
+        let mut state = handle.lock_open()?;
         // Every other open of the stream must have agreed to its deletion, as for files (MS-FSA 2.1.5.15.11).
         let disagrees =
             |open: &crate::node::OpenEntry| open.handle != handle.id && !open.share.delete;

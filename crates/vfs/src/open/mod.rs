@@ -8,9 +8,9 @@ mod streams;
 pub(crate) use create::{restore_times, times_of};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::grants::Grant;
 use crate::names::ParsedPath;
@@ -248,6 +248,7 @@ impl Vfs {
             read_only: request.share.read_only,
             delete_on_close: AtomicBool::new(request.options.delete_on_close),
             closed: AtomicBool::new(false),
+            at_work: RwLock::new(()),
             wrote: AtomicBool::new(false),
             resized: AtomicBool::new(false),
             frozen: Mutex::new(TimeFlags::default()),
@@ -257,7 +258,7 @@ impl Vfs {
 
     /// Takes back an open that failed after it was registered; nothing else happens.
     fn retract(handle: &Handle) {
-        handle.closed.store(true, Ordering::Release);
+        handle.mark_closed();
         if let Some(grant) = &handle.grant {
             handle.node.grants.release(grant);
         }

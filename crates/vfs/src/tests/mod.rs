@@ -7,6 +7,7 @@ mod held;
 mod lists;
 mod locks;
 mod model;
+mod outlived;
 mod quotas;
 mod renames;
 mod secured;
@@ -34,7 +35,7 @@ pub(crate) struct World {
     pub(crate) share: Arc<Share>,
 }
 
-fn options() -> StoreOptions {
+pub(crate) fn options() -> StoreOptions {
     StoreOptions {
         index_cache: 8 << 20,
         index_readers: 0,
@@ -80,12 +81,16 @@ pub(crate) fn all(share: &Share) -> OpenRequest<'_> {
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::with(seed, options())
+    }
+
+    pub(crate) fn with(seed: u64, options: StoreOptions) -> Self {
         let env = SimEnv::new(seed);
         let disk = SimDevice::new(&env, "disk0", 0);
         let as_env = || Arc::clone(&env) as Arc<dyn Env>;
         let devices = vec![Arc::clone(&disk) as Arc<dyn Device>];
         let pool = Pool::create(as_env(), devices, Layout::SINGLE).unwrap();
-        let store = Store::create(as_env(), pool, options()).unwrap();
+        let store = Store::create(as_env(), pool, options).unwrap();
         let vfs = Vfs::create(store, as_env()).unwrap();
         let share = vfs
             .add_share(NewShare {
