@@ -37,6 +37,8 @@ pub(crate) struct Overlay {
 pub(crate) struct Shard {
     tables: Vec<(Table, BTreeMap<Key, Chain>)>,
     open: OpenPart,
+    /// Counts publications of file data, each of which changes several rows at once.
+    published: u64,
 }
 
 /// What a shard gathered for the open group.
@@ -103,6 +105,12 @@ impl Overlay {
             overlay: self,
             shard: self.shard(inode).write(),
         }
+    }
+
+    /// Counts publications in the shard of an inode: rows that were looked up one after the other belong together if it
+    /// is the same before and after.
+    pub(crate) fn published(&self, inode: Inode) -> u64 {
+        self.shard(inode).read().published
     }
 
     pub(crate) fn get(&self, table: Table, key: &[u8]) -> Found {
@@ -298,6 +306,11 @@ impl ShardGuard<'_> {
                 self.overlay.bytes.fetch_add(added, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Says that the rows of an object's data change under this guard.
+    pub(crate) fn publish(&mut self) {
+        self.shard.published += 1;
     }
 
     pub(crate) fn change(&mut self, change: Change) {

@@ -16,6 +16,7 @@ pub struct Txn<'a> {
     dead: Vec<ObjectId>,
     /// Bytes that rows grow by at most.
     needs: u64,
+    on_reserve: bool,
 }
 
 impl<'a> Txn<'a> {
@@ -28,7 +29,14 @@ impl<'a> Txn<'a> {
             changes,
             dead,
             needs: 0,
+            on_reserve: false,
         }
+    }
+
+    /// Lets it draw on the reserve, as removals do: for the few small rows without which nobody could log on to a full
+    /// pool, close files there, and delete some.
+    pub fn draw_on_reserve(&mut self) {
+        self.on_reserve = true;
     }
 
     /// Sets a row. The key begins with the 8-byte big-endian id of the inode that owns it.
@@ -64,13 +72,13 @@ impl<'a> Txn<'a> {
     ///
     /// # Errors
     /// `NoSpace` when it needs room and there is none; one that removes rows or objects may put others and draws on the
-    /// reserve. `Offline` or `Closed` when nothing may be written any more.
+    /// reserve, as one does that was told so. `Offline` or `Closed` when nothing may be written any more.
     pub fn commit(self) -> Result<Txg> {
         let engine = self.engine;
         engine.writable()?;
         let removes =
             !self.dead.is_empty() || self.rows.iter().any(|(_, _, value)| value.is_none());
-        if self.needs > 0 && !removes {
+        if self.needs > 0 && !removes && !self.on_reserve {
             drop(engine.admit(self.needs)?);
         }
         Ok(self.join())

@@ -173,6 +173,7 @@ impl Engine {
         (changes, head): (Vec<RowChange>, HeadRow),
     ) {
         let mut shard = self.overlay.lock(id.inode);
+        shard.publish();
         for change in changes {
             shard.put(txg, change.session, change.table, change.key, change.value);
         }

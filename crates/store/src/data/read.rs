@@ -161,13 +161,32 @@ impl Engine {
             self.release_if_clean(&object, &mut state);
             return result;
         }
-        let Some(row) = self.head_row(id)? else {
-            return Ok(0);
-        };
-        let len = clamp(row.head.size, offset, buffer.len());
-        let mut read = Read::new(offset, &mut buffer[..len]);
-        self.read_rows(id, &row, &mut read)?;
-        Ok(len)
+        self.read_published(id, offset, buffer, &|| {})
+    }
+
+    /// Reads an object that has no state in memory. `between` runs between its look-ups, where another thread may
+    /// publish the object.
+    fn read_published(
+        &self,
+        id: ObjectId,
+        offset: u64,
+        buffer: &mut [u8],
+        between: &dyn Fn(),
+    ) -> Result<usize> {
+        loop {
+            let seen = self.overlay.published(id.inode);
+            let Some(row) = self.head_row(id)? else {
+                return Ok(0);
+            };
+            between();
+            let len = clamp(row.head.size, offset, buffer.len());
+            let mut read = Read::new(offset, &mut buffer[..len]);
+            let _pin = self.find_rows(id, &row, &mut read)?;
+            if self.overlay.published(id.inode) == seen {
+                read.fetch(self)?;
+                return Ok(len);
+            }
+        }
     }
 
     fn read_changed(
@@ -183,16 +202,21 @@ impl Engine {
         if let Some(sealed) = &state.sealed {
             read.take(&sealed.layer);
         }
+        let _pin = self.find_rows(id, &state.published, &mut read)?;
         read.fetch(self)?;
-        self.read_rows(id, &state.published, &mut read)?;
         Ok(len)
     }
 
-    /// What the layers did not have.
-    fn read_rows(&self, id: ObjectId, head: &HeadRow, read: &mut Read<'_>) -> Result<()> {
+    /// What the layers did not have. What the rows name stays in place while the snapshot is held.
+    fn find_rows(
+        &self,
+        id: ObjectId,
+        head: &HeadRow,
+        read: &mut Read<'_>,
+    ) -> Result<Option<Arc<dyn Snapshot>>> {
         read.missing.retain(|(start, end)| start < end);
         let (Some(first), Some(last)) = (read.missing.first(), read.missing.last()) else {
-            return Ok(());
+            return Ok(None);
         };
         let (start, end) = (first.0, last.1);
         if head.inline {
@@ -200,12 +224,11 @@ impl Engine {
                 .get(rows::INLINE, &rows::object_key(id))?
                 .unwrap_or_default();
             read.take_inline(&content);
-            return Ok(());
+            return Ok(None);
         }
-        // The snapshot stays until the bytes are read: what it names stays in place.
-        let (rows, _pin) = self.extent_rows(id, start, end)?;
+        let (rows, pin) = self.extent_rows(id, start, end)?;
         read.take_rows(&rows);
-        read.fetch(self)
+        Ok(Some(pin))
     }
 
     /// The rows that overlap `start..end`, in order, and the snapshot that keeps what they name in place.
@@ -361,3 +384,6 @@ fn rounded(head: DataHead) -> DataHead {
         ..head
     }
 }
+
+#[cfg(test)]
+mod tests;

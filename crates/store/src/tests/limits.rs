@@ -46,6 +46,10 @@ fn a_full_pool_refuses_writers_serves_readers_and_gives_space_back() {
     let mut txn = store.txn(SESSION);
     txn.put(ROWS, key(5, "full"), vec![0; 1 << 20]);
     assert_eq!(txn.commit().unwrap_err().kind(), ErrorKind::NoSpace);
+    let mut txn = store.txn(SESSION);
+    txn.put(ROWS, key(6, "needed"), vec![0; 100]);
+    txn.draw_on_reserve();
+    txn.commit().unwrap();
     for id in &written[..written.len() / 2] {
         let mut txn = store.txn(SESSION);
         txn.delete_object(*id);
