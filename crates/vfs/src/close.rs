@@ -102,6 +102,8 @@ impl Vfs {
         }
         if attr != state.attr {
             let mut txn = self.store.txn(handle.session());
+            // What was written has its place; a close must not fail for want of more.
+            txn.draw_on_reserve();
             put_attr(&mut txn, node.inode, &mut attr);
             txn.commit()?;
             state.attr = attr;

@@ -364,6 +364,7 @@ impl Vfs {
         let change = signed(taken).saturating_sub(signed(attr.charged));
         attr.charged = taken;
         let mut txn = self.store.txn(SessionId::SYSTEM);
+        txn.draw_on_reserve();
         put_attr(&mut txn, node.inode, &mut attr);
         if state.charging {
             txn.delete(rows::CHARGING, rows::list_key(node.inode.0));

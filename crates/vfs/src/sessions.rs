@@ -42,6 +42,8 @@ impl Vfs {
         let mut ids = self.sessions.ids.lock();
         let id = SessionId(ids.next);
         let mut txn = self.store.txn(SessionId::SYSTEM);
+        // Who cannot log on to a full pool cannot make room there either.
+        txn.draw_on_reserve();
         let mut taken = ids.taken;
         if ids.next >= taken {
             taken = ids.next + IDS_AT_ONCE;
@@ -72,6 +74,7 @@ impl Vfs {
         };
         record.ended = Some(self.now());
         let mut txn = self.store.txn(SessionId::SYSTEM);
+        txn.draw_on_reserve();
         txn.put(rows::SESSIONS, session_key(session), encode(&record));
         txn.commit()?;
         Ok(())

@@ -97,3 +97,33 @@ fn a_newer_format_is_refused() {
     let opened = Vfs::open_store(store, env);
     assert!(opened.unwrap_err().to_string().contains("version 99"));
 }
+
+#[test]
+fn on_a_full_pool_files_close_and_people_log_on_to_delete_some() {
+    let world = World::new(95);
+    world.disk.set_capacity(96 << 20);
+    let info = || SessionInfo {
+        user: user(1001).user,
+        user_name: "anna".into(),
+        address: "192.0.2.7".into(),
+        protocol: "SMB 3.1.1".into(),
+    };
+    let session = world.vfs.begin_session(&info()).unwrap();
+    let handle = world.file("big");
+    let mut end = 0;
+    for len in [1 << 20, 64 << 10, 4 << 10, 256] {
+        let data = vec![7; len];
+        while world.wait(world.vfs.write(&handle, end, &data)).is_ok() {
+            end += data.len() as u64;
+            assert!(end < 200 << 20, "a bounded disk fills up");
+        }
+        world.wait(world.vfs.store().sync_all()).unwrap();
+    }
+    let made = world.open("new", |_| {});
+    assert_eq!(outcome(made), "NoSpace");
+    world.close(&handle);
+    world.vfs.end_session(session).unwrap();
+    let again = world.vfs.begin_session(&info()).unwrap();
+    world.remove("big").unwrap();
+    world.vfs.end_session(again).unwrap();
+}
