@@ -55,8 +55,8 @@ struct Closing {
     watermark_only: bool,
 }
 
-/// Objects that could not be published, with the reason.
-type Failures = HashMap<ObjectId, StoreError>;
+/// Objects that could not be stored or published, with the reason.
+pub(crate) type Failures = HashMap<ObjectId, StoreError>;
 
 impl Engine {
     /// Asks the committer and waits for its answer.
@@ -129,7 +129,7 @@ impl Engine {
         let mut published = Published::default();
         if work.publishes() {
             let _flushing = self.flushing.lock();
-            self.publish_all(work, &mut published, &mut failures)?;
+            self.publish_all(work, &mut published, &mut failures);
         }
         published.segments.sort_unstable();
         published.segments.dedup();
@@ -157,19 +157,14 @@ impl Engine {
         Ok((closing, failures))
     }
 
-    fn publish_all(
-        &self,
-        work: &Work,
-        published: &mut Published,
-        failures: &mut Failures,
-    ) -> Result<()> {
+    fn publish_all(&self, work: &Work, published: &mut Published, failures: &mut Failures) {
         let mut objects = work.sealed.clone();
         let wanted = if work.everything {
             self.objects.all()
         } else {
             self.cannot_ride(&work.objects, failures)
         };
-        objects.extend(self.flush_objects(&wanted)?);
+        objects.extend(self.flush_objects(&wanted, failures));
         for object in objects {
             let txg = self.join();
             if let Err(error) = self.publish(&object, *txg, published) {
@@ -177,7 +172,6 @@ impl Engine {
                 failures.insert(object.id, error);
             }
         }
-        Ok(())
     }
 
     /// Lets small payload ride in the record; returns the objects that must go to segments.
@@ -282,12 +276,10 @@ impl Engine {
 
     async fn tick(self: &Arc<Self>) {
         let engine = Arc::clone(self);
-        let sealed = self.env.run_blocking(move || engine.flush_all()).await;
-        let result = match sealed {
-            Ok(sealed) => self.request(Wanted::Sealed(sealed)).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = result {
+        let (sealed, flushed) = self.env.run_blocking(move || engine.flush_all()).await;
+        // The rows, and what could be stored, do not wait for what could not.
+        let committed = self.request(Wanted::Sealed(sealed)).await;
+        if let Err(error) = flushed.and(committed) {
             tracing::warn!(%error, "the periodic commit failed");
             if self.failure().is_none() {
                 // What could not be stored waits for the next interval.
@@ -296,19 +288,28 @@ impl Engine {
         }
     }
 
-    /// Brings all dirty data into segments and syncs those, without holding up commits on demand.
-    fn flush_all(&self) -> Result<Vec<Arc<Object>>> {
+    /// Brings all dirty data into segments and syncs those, without holding up commits on demand. Returns what may be
+    /// published, and what went wrong with the rest.
+    fn flush_all(&self) -> (Vec<Arc<Object>>, Result<()>) {
         self.refresh_space();
         let mut layers = SealedLayers::default();
+        let mut failures = Failures::new();
         for chunk in self.objects.all().chunks(256) {
             let _flushing = self.flushing.lock();
-            let sealed = self.flush_objects(chunk)?;
+            let sealed = self.flush_objects(chunk, &mut failures);
             layers.add(sealed);
         }
         // A commit on demand may seal or publish some of these meanwhile; it syncs what it publishes itself.
-        self.sync_segments(layers.segments())?;
+        if let Err(error) = self.sync_segments(layers.segments()) {
+            return (Vec::new(), Err(error));
+        }
         layers.mark_synced();
-        Ok(layers.into_objects())
+        let failed = failures.len();
+        let failure = failures.into_values().next().map_or(Ok(()), |error| {
+            tracing::error!(failed, %error, "file data cannot be stored");
+            Err(error)
+        });
+        (layers.into_objects(), failure)
     }
 
     async fn leave_watermark(&self) {

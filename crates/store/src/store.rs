@@ -72,9 +72,11 @@ impl Store {
     }
 
     async fn finish(&self) -> Result<()> {
-        self.engine.request(Wanted::Everything).await?;
-        self.engine.feed_up_to(self.engine.feedable()).await?;
-        self.engine.request(Wanted::Watermark).await
+        // What cannot be stored keeps nothing else from being as durable as it can be.
+        let committed = self.engine.request(Wanted::Everything).await;
+        let fed = self.engine.feed_up_to(self.engine.feedable()).await;
+        let marked = self.engine.request(Wanted::Watermark).await;
+        committed.and(fed).and(marked)
     }
 
     async fn stopped(&self) {

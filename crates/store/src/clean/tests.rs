@@ -8,7 +8,7 @@ use strongroom_pool::{Address, ExtentTag, Lane};
 
 use crate::data::Published;
 use crate::engine::Engine;
-use crate::tests::{SESSION, World, object, pattern, read_all};
+use crate::tests::{SESSION, World, flush, object, pattern, read_all};
 
 const LEN: u32 = 100_000;
 
@@ -97,7 +97,7 @@ fn a_stripe_named_by_the_tail_of_the_log_stays_after_a_crash() {
         world.block_on(written).unwrap();
     }
     // Both lie in one stripe; the first dies before the second is named, and only the first reaches the index.
-    let sealed = engine.flush_objects(&engine.objects.all()).unwrap();
+    let sealed = flush(&engine, &engine.objects.all());
     let publish = |number: usize| {
         let mut published = Published::default();
         let txg = engine.join();

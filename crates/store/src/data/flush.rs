@@ -6,6 +6,7 @@ use bytes::Bytes;
 use strongroom_pool::{ExtentTag, Lane, MAX_STRIPE_PAYLOAD, SegmentId};
 
 use super::{EXTENT_MAX, Entry, Layer, Object, Piece, Sealed, State};
+use crate::commit::Failures;
 use crate::engine::Engine;
 use crate::rows;
 use crate::{ObjectId, Result};
@@ -109,18 +110,17 @@ impl<'a> Batch<'a> {
         self.items.is_empty()
     }
 
-    /// Writes the stripes and empties the batch.
-    pub(super) fn append(&mut self, lane: Lane) -> Result<Vec<Placed>> {
+    /// Writes the stripes and empties the batch. What was placed before an error is in `placed`, too.
+    pub(super) fn append(&mut self, lane: Lane, placed: &mut Vec<Placed>) -> Result<()> {
         let items = std::mem::take(&mut self.items);
         self.used = 0;
-        let mut placed = Vec::with_capacity(items.len());
         let mut rest = items.as_slice();
         while !rest.is_empty() {
             let (now, later) = rest.split_at(self.fitting(rest));
             placed.extend(self.append_stripe(lane, now)?);
             rest = later;
         }
-        Ok(placed)
+        Ok(())
     }
 
     fn fitting(&self, items: &[Item]) -> usize {
@@ -171,55 +171,78 @@ impl<'a> Batch<'a> {
 }
 
 impl Engine {
-    /// Seals these objects and brings their bytes into segments. Returns those that wait to be published.
-    /// The caller holds the flush lock.
-    pub(crate) fn flush_objects(&self, objects: &[Arc<Object>]) -> Result<Vec<Arc<Object>>> {
+    /// Seals these objects and brings their bytes into segments. Returns those that wait to be published; those that
+    /// cannot be stored are failures and keep what they have. The caller holds the flush lock.
+    pub(crate) fn flush_objects(
+        &self,
+        objects: &[Arc<Object>],
+        failures: &mut Failures,
+    ) -> Vec<Arc<Object>> {
         let mut sealed = Vec::with_capacity(objects.len());
         let mut batch = Batch::new(self);
         let mut waiting: Vec<Arc<Object>> = Vec::new();
         for object in objects {
-            if let Some(pieces) = self.seal(object)? {
-                for (start, bytes) in pieces {
-                    if !batch.fits(bytes.len()) {
-                        self.flush_batch(&mut batch, &waiting)?;
-                        waiting.clear();
-                    }
-                    batch.add(object.id, start, bytes);
-                    waiting.push(Arc::clone(object));
+            let pieces = match self.seal(object) {
+                Ok(Some(pieces)) => pieces,
+                Ok(None) => continue,
+                Err(error) => {
+                    failures.insert(object.id, error);
+                    continue;
                 }
-                sealed.push(Arc::clone(object));
+            };
+            for (start, bytes) in pieces {
+                if !batch.fits(bytes.len()) {
+                    self.flush_batch(&mut batch, &mut waiting, failures);
+                }
+                batch.add(object.id, start, bytes);
+                waiting.push(Arc::clone(object));
             }
+            sealed.push(Arc::clone(object));
         }
         if !batch.is_empty() {
-            self.flush_batch(&mut batch, &waiting)?;
+            self.flush_batch(&mut batch, &mut waiting, failures);
         }
-        Ok(sealed)
+        sealed.retain(|object| !failures.contains_key(&object.id));
+        sealed
     }
 
-    fn flush_batch(&self, batch: &mut Batch<'_>, objects: &[Arc<Object>]) -> Result<()> {
+    /// Stores a batch whose extents belong to `objects`, and empties both.
+    fn flush_batch(
+        &self,
+        batch: &mut Batch<'_>,
+        objects: &mut Vec<Arc<Object>>,
+        failures: &mut Failures,
+    ) {
         // What is nearly a stripe by itself does not belong among the small ones.
         let lane = if batch.items.len() == 1 && batch.used >= EXTENT_MAX / 2 {
             Lane::Stream(0)
         } else {
             Lane::Small
         };
-        let placed = batch.append(lane)?;
-        assert_eq!(
-            placed.len(),
-            objects.len(),
+        let mut placed = Vec::with_capacity(objects.len());
+        let appended = batch.append(lane, &mut placed);
+        assert!(
+            placed.len() == objects.len() || appended.is_err(),
             "every extent of a batch has its object"
         );
-        for (placed, object) in placed.into_iter().zip(objects) {
-            let mut state = object.state.lock();
-            if let Some(sealed) = &mut state.sealed {
-                sealed.layer.replace(placed.start, placed.piece);
-            } else {
-                // The object died while its bytes were on their way.
-                self.orphan_piece(&placed.piece, placed.len);
-            }
-            self.settle(&mut state);
+        let mut objects = objects.drain(..);
+        for (placed, object) in placed.into_iter().zip(&mut objects) {
+            self.put_placed(&object, placed);
         }
-        Ok(())
+        if let Err(error) = appended {
+            failures.extend(objects.map(|object| (object.id, error.clone())));
+        }
+    }
+
+    fn put_placed(&self, object: &Object, placed: Placed) {
+        let mut state = object.state.lock();
+        if let Some(sealed) = &mut state.sealed {
+            sealed.layer.replace(placed.start, placed.piece);
+        } else {
+            // The object died while its bytes were on their way.
+            self.orphan_piece(&placed.piece, placed.len);
+        }
+        self.settle(&mut state);
     }
 
     /// Moves the pending layer over to the sealed one. Returns the bytes that need a segment, or None if nothing
@@ -268,6 +291,7 @@ impl Engine {
             head: state.head,
             session: state.session,
             serial: state.seals,
+            filled: filled.is_ok(),
             synced: false,
         });
         state.changed = false;

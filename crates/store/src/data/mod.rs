@@ -90,6 +90,8 @@ struct Sealed {
     session: SessionId,
     /// Tells this layer from those before and after it.
     serial: u64,
+    /// It has all that the inline row held and that moves to a segment with it.
+    filled: bool,
     /// The segments of its extents were synced.
     synced: bool,
 }

@@ -133,7 +133,7 @@ impl Engine {
                 value: None,
             });
         }
-        if sealed.layer.buffered() > 0 {
+        if sealed.layer.buffered() > 0 || !sealed.filled {
             return Err(StoreError::Offline {
                 why: "file data could not be stored".into(),
             });

@@ -224,10 +224,12 @@ impl Engine {
                 batch.add(id, *start, bytes);
             }
         }
-        for placed in batch.append(lane)? {
+        let mut placed = Vec::with_capacity(starts.len());
+        let appended = batch.append(lane, &mut placed);
+        for placed in placed {
             state.pending.replace(placed.start, placed.piece);
         }
-        Ok(())
+        appended
     }
 
     /// Sets the size. Cutting hides what lay beyond, for ever.

@@ -292,13 +292,13 @@ fn a_full_pool_gives_history_away_before_it_refuses() {
     assert!(store.status().offline.is_none());
 }
 
-/// Lets one write to a segment fail once `skip` of them have passed.
-fn fill_segments(disk: &SimDevice, skip: u64) {
+/// Lets `times` writes to segments fail once `skip` of them have passed.
+fn fill_segments(disk: &SimDevice, skip: u64, times: u64) {
     disk.inject(Injection {
         operation: Operation::Write,
         path: "segments/".into(),
         skip,
-        times: 1,
+        times,
         fault: Fault::NoSpace,
     });
 }
@@ -311,7 +311,7 @@ fn nothing_of_a_write_that_failed_midway_comes_to_light_when_the_file_grows() {
     let begun = pattern(1, 5000);
     let written = store.write(SESSION, id, 0, &begun, None);
     world.block_on(written).unwrap();
-    fill_segments(&world.disks[0], 1);
+    fill_segments(&world.disks[0], 1, 1);
     let long = pattern(2, 3 << 20);
     let written = store.write(SESSION, id, 4000, &long, None);
     let error = world.block_on(written).unwrap_err();
@@ -350,11 +350,76 @@ fn a_write_that_failed_midway_does_not_uncover_what_was_cut_off() {
         world.block_on(cut).unwrap();
     };
     truncate(100_000);
-    fill_segments(&world.disks[0], 1);
+    fill_segments(&world.disks[0], 1, 1);
     assert!(write(200_000, &pattern(2, 3 << 20)).is_err());
     truncate(4 << 20);
     world.block_on(store.sync_all()).unwrap();
     let read = read_all(&store, id).unwrap();
     assert!(read[..100_000] == pattern(1, 4 << 20)[..100_000]);
     assert!(read[100_000..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn rows_are_committed_while_file_data_cannot_be_stored() {
+    let mut world = World::new(53, 1);
+    let store = world.create();
+    fill_segments(&world.disks[0], 0, u64::MAX);
+    world.write(&store, 9, 0, &pattern(1, 100_000));
+    world.put(&store, &key(5, "a"), b"one");
+    world.env.advance(Duration::from_secs(5));
+    assert_eq!(
+        store.durable_txg().0 + 1,
+        store.last_txg().0,
+        "nothing but file data waits"
+    );
+    assert!(store.status().offline.is_none());
+    world.crash(store);
+    let store = world.open().unwrap();
+    assert!(store.get(ROWS, &key(5, "a")).unwrap().is_some());
+}
+
+#[test]
+fn one_object_that_cannot_be_stored_holds_up_no_other() {
+    let mut world = World::new(54, 1);
+    let store = world.create();
+    // Each fills a stripe, so that they share none.
+    let bytes = pattern(1, 600_000);
+    for inode in 9..13 {
+        world.write(&store, inode, 0, &bytes[..200_000]);
+        let written = store.write(
+            SESSION,
+            object(inode),
+            200_000,
+            &bytes[200_000..400_000],
+            None,
+        );
+        world.block_on(written).unwrap();
+        world.write(&store, inode, 400_000, &bytes[400_000..]);
+    }
+    fill_segments(&world.disks[0], 1, 1);
+    world.env.advance(Duration::from_millis(1100));
+    assert_ne!(store.status().dirty_bytes, 0, "one of them waits");
+    world.env.advance(Duration::from_secs(2));
+    assert_eq!(store.status().dirty_bytes, 0, "its turn came again");
+    world.crash(store);
+    let store = world.open().unwrap();
+    for inode in 9..13 {
+        assert!(read_all(&store, object(inode)).unwrap() == bytes);
+    }
+}
+
+#[test]
+fn closing_keeps_the_rows_when_file_data_cannot_be_stored() {
+    let world = World::new(55, 1);
+    let store = world.create();
+    fill_segments(&world.disks[0], 0, u64::MAX);
+    world.write(&store, 9, 0, &pattern(1, 100_000));
+    world.put(&store, &key(5, "a"), b"one");
+    let error = world.block_on(store.close()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoSpace);
+    let status = store.status();
+    assert_eq!(status.indexed_txg, status.durable_txg);
+    drop(store);
+    let store = world.open().unwrap();
+    assert!(store.get(ROWS, &key(5, "a")).unwrap().is_some());
 }

@@ -11,12 +11,15 @@ mod model;
 mod power;
 mod rot;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use strongroom_device::sim::{Rng, SimDevice, SimEnv};
 use strongroom_device::{Device, Env};
 use strongroom_pool::{Layout, Pool};
 
+use crate::data::Object;
+use crate::engine::Engine;
 use crate::{Inode, ObjectId, Result, SessionId, Store, StoreOptions, Table};
 
 pub(crate) const ROWS: Table = Table(1);
@@ -104,6 +107,11 @@ impl World {
         self.env.block_on(future)
     }
 
+    pub(crate) fn write(&self, store: &Store, inode: u64, offset: u64, bytes: &[u8]) {
+        let written = store.write(SESSION, object(inode), offset, bytes, None);
+        self.block_on(written).unwrap();
+    }
+
     pub(crate) fn put(&self, store: &Store, key: &[u8], value: &[u8]) {
         let mut txn = store.txn(SESSION);
         txn.put(ROWS, key, value.to_vec());
@@ -127,6 +135,14 @@ pub(crate) fn pattern(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     Rng::new(seed).fill(&mut bytes);
     bytes
+}
+
+/// Seals these objects and brings all of their bytes into segments.
+pub(crate) fn flush(engine: &Engine, objects: &[Arc<Object>]) -> Vec<Arc<Object>> {
+    let mut failures = HashMap::new();
+    let sealed = engine.flush_objects(objects, &mut failures);
+    assert!(failures.is_empty(), "{failures:?}");
+    sealed
 }
 
 pub(crate) fn read_all(store: &Store, object: ObjectId) -> Result<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use super::SealedLayers;
 use crate::data::Published;
-use crate::tests::{SESSION, World, object, pattern};
+use crate::tests::{SESSION, World, flush, object, pattern};
 
 /// More than rides in a record, less than goes to a segment as it comes.
 const LEN: usize = 100_000;
@@ -21,11 +21,11 @@ fn a_layer_sealed_anew_while_the_old_one_was_synced_is_not_taken_for_synced() {
     write(1, 0);
     let objects = engine.objects.all();
     let mut periodic = SealedLayers::default();
-    periodic.add(engine.flush_objects(&objects).unwrap());
+    periodic.add(flush(engine, &objects));
     engine.sync_segments(periodic.segments()).unwrap();
     // Before the periodic commit says so, a commit on demand seals the object anew and appends to the segment.
     write(2, LEN as u64);
-    let sealed = engine.flush_objects(&objects).unwrap();
+    let sealed = flush(engine, &objects);
     periodic.mark_synced();
     let mut published = Published::default();
     let txg = engine.join();
@@ -46,7 +46,7 @@ fn a_layer_that_stayed_as_it_was_synced_is_not_synced_again() {
     let written = store.write(SESSION, object(9), 0, &bytes, None);
     world.block_on(written).unwrap();
     let mut periodic = SealedLayers::default();
-    periodic.add(engine.flush_objects(&engine.objects.all()).unwrap());
+    periodic.add(flush(engine, &engine.objects.all()));
     engine.sync_segments(periodic.segments()).unwrap();
     periodic.mark_synced();
     let mut published = Published::default();
