@@ -204,6 +204,11 @@ impl Vfs {
             creator,
         };
         let descriptor = Arc::new(acl::inherit(&creation));
+        // What is inherited can be longer than what the parent has, and a row that cannot be read again would take the
+        // whole directory with it.
+        if !descriptor.fits() {
+            return Err(VfsError::InvalidSecurity);
+        }
         let repeats = (creator.user, creator.primary_group, is_directory);
         self.place_for(
             directory.inode,
@@ -351,7 +356,7 @@ impl Vfs {
         let mut state = handle.lock_open()?;
         let current = self.security_of(node, &mut state)?;
         let next = change(&current);
-        if next.encoded_len() > MAX_DESCRIPTOR_LEN {
+        if !next.fits() {
             return Err(VfsError::InvalidSecurity);
         }
         let mut attr = state.attr.clone();

@@ -93,6 +93,16 @@ impl SecurityDescriptor {
         out
     }
 
+    /// Whether it can be stored and read again: all of it within [`MAX_DESCRIPTOR_LEN`], and each list within what its
+    /// own length field can say.
+    pub(crate) fn fits(&self) -> bool {
+        let list = |slot: &AclSlot| slot.acl().map_or(0, Acl::encoded_len);
+        let lists_max = usize::from(u16::MAX);
+        list(&self.dacl) <= lists_max
+            && list(&self.sacl) <= lists_max
+            && self.encoded_len() <= MAX_DESCRIPTOR_LEN
+    }
+
     /// Bytes of the self-relative form.
     pub fn encoded_len(&self) -> usize {
         self.to_bytes().len()

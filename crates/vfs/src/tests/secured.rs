@@ -470,3 +470,37 @@ fn setting_no_part_changes_nothing() {
         (after.changed, after.version)
     );
 }
+
+#[test]
+fn what_children_would_inherit_beyond_the_format_refuses_them_and_harms_nothing() {
+    let world = World::new(88);
+    // An entry for CREATOR OWNER becomes two in each directory below.
+    let entries = |count: usize| {
+        let mut aces = vec![Ace::allow(Sid::EVERYONE, AccessMask::FILE_ALL, CI)];
+        aces.extend((0..count).map(|_| Ace::allow(Sid::CREATOR_OWNER, READ, CI)));
+        aces
+    };
+    let own = |request: &mut OpenRequest<'_>| {
+        request.options.directory = true;
+        request.access = AccessMask::FILE_ALL;
+    };
+    let (directory, _) = world.open("d", own).unwrap();
+    set(&world, &directory, entries(2_500)).unwrap();
+    let made = world.open("d\\below", |request| request.options.directory = true);
+    assert_eq!(outcome(made), "InvalidSecurity");
+    set(&world, &directory, entries(10)).unwrap();
+    world.close(&directory);
+    let world = world.reopen();
+    world.close(&world.directory("d\\below"));
+    world.put("d\\f", b"x");
+}
+
+#[test]
+fn a_list_longer_than_its_length_can_say_is_not_stored() {
+    let world = World::new(89);
+    let handle = with_dac(&world, "f");
+    let one = Ace::allow(Sid::EVERYONE, READ, NONE);
+    let refused = set(&world, &handle, vec![one; 65_536 / 20]);
+    assert_eq!(outcome(refused), "InvalidSecurity");
+    assert!(world.vfs.security(&handle, SecurityParts::DACL).is_ok());
+}
