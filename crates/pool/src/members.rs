@@ -8,7 +8,9 @@ use crate::disk::Disk;
 use crate::epoch::{Chain, EPOCH_FILES, EpochKind, EpochRecord};
 use crate::label::{Label, read_label, write_copy};
 use crate::pool::{Current, Pool};
-use crate::{DiskId, DiskState, EpochId, EpochInfo, Home, PoolError, Result, SegmentId, Txg};
+use crate::{
+    DiskId, DiskState, EpochId, EpochInfo, ErrorKind, Home, PoolError, Result, SegmentId, Txg,
+};
 
 impl Pool {
     /// Records and syncs a new epoch on all members: the last accepted transaction group, and for each of `live_ends` how
@@ -65,10 +67,17 @@ impl Pool {
             return Ok(());
         };
         let last_txg = newest.info.last_txg;
-        self.write_epoch(chain, EpochKind::Membership, last_txg, &[])
+        match self.write_epoch(chain, EpochKind::Membership, last_txg, &[]) {
+            // The disks left do not say that the other one missed what follows.
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                Err(self.stop(&format!("{error}, and a disk was set aside")))
+            }
+            other => other,
+        }
     }
 
-    /// Writes one epoch to all members; those that fail are left out and it is tried again with the others.
+    /// Writes one epoch to all members; those that fail are left out and it is tried again with the others. A full disk
+    /// has not failed: nothing is begun then.
     fn write_epoch(
         &self,
         chain: &mut Chain,
@@ -83,15 +92,13 @@ impl Pool {
                 epoch: record.info.id,
                 sequence: record.info.sequence,
             };
-            let extended = chain.extended(self.id, record);
-            if self.write_chain(&extended)? {
-                *chain = extended;
+            // The record may come to be on some disks only; the next one follows it, so that no two lines come to be.
+            *chain = chain.extended(self.id, record);
+            if self.write_chain(chain)? {
                 *self.current.write() = current;
                 tracing::info!(epoch = %current.epoch, sequence = current.sequence, "epoch begun");
                 return Ok(());
             }
-            // The record may be on some disks; the next one follows it, so that no two lines come to be.
-            *chain = extended;
         }
     }
 
@@ -103,6 +110,9 @@ impl Pool {
                 let Err(error) = chain.write_copy(&**device, path) else {
                     continue;
                 };
+                if matches!(error, DeviceError::NoSpace { .. }) {
+                    return Err(error.into());
+                }
                 disk.errors.fetch_add(1, Ordering::Relaxed);
                 if !self.can_lose_another() {
                     return Err(self.stop(&format!("{error}, and no other copy is left")));

@@ -193,6 +193,10 @@ impl Pool {
             };
             match delete_durably(&**device, &shard.path(segment)) {
                 Ok(()) | Err(DeviceError::NotFound { .. }) => {}
+                // Found again at the next opening, when nothing names it.
+                Err(error @ DeviceError::NoSpace { .. }) => {
+                    tracing::warn!(%error, %segment, "could not delete a shard");
+                }
                 Err(error) => self.set_aside(&self.disks[shard.disk].name(), &error)?,
             }
         }

@@ -75,6 +75,7 @@ impl Engine {
 
     /// Serves requests until the store stops.
     pub(crate) async fn run_committer(self: Arc<Self>) {
+        let mut unwritten = None;
         loop {
             let requests = self.take_requests();
             if requests.is_empty() {
@@ -84,7 +85,7 @@ impl Engine {
                 self.wake.committer.notified().await;
                 continue;
             }
-            let (result, failures) = self.commit(&requests).await;
+            let (result, failures) = self.commit(&requests, &mut unwritten).await;
             for request in requests {
                 let answer = result
                     .clone()
@@ -102,7 +103,16 @@ impl Engine {
         std::mem::take(&mut requests.waiting)
     }
 
-    async fn commit(self: &Arc<Self>, requests: &[Request]) -> (Result<()>, Failures) {
+    /// Commits what is requested. A group that found no space in the log is `unwritten` afterwards, and comes first the
+    /// next time.
+    async fn commit(
+        self: &Arc<Self>,
+        requests: &[Request],
+        unwritten: &mut Option<Closing>,
+    ) -> (Result<()>, Failures) {
+        if let Err(error) = self.write_first(unwritten).await {
+            return (Err(error), Failures::new());
+        }
         let work = Work::of(requests);
         let engine = Arc::clone(self);
         let closing = self
@@ -112,8 +122,23 @@ impl Engine {
         match closing {
             Err(error) => (Err(error), Failures::new()),
             Ok((None, failures)) => (self.writable_still(), failures),
-            Ok((Some(closing), failures)) => (self.write_log(closing).await, failures),
+            Ok((Some(closing), failures)) => {
+                *unwritten = Some(closing);
+                (self.write_first(unwritten).await, failures)
+            }
         }
+    }
+
+    /// Writes the group that waits to be written, if there is one.
+    async fn write_first(self: &Arc<Self>, unwritten: &mut Option<Closing>) -> Result<()> {
+        let Some(closing) = unwritten else {
+            return Ok(());
+        };
+        let written = self.write_log(closing).await;
+        if !matches!(written, Err(StoreError::NoSpace)) {
+            *unwritten = None;
+        }
+        written
     }
 
     /// Nothing to write says nothing about what could not be written before.
@@ -208,7 +233,10 @@ impl Engine {
     }
 
     /// Writes the frames to every copy side by side.
-    async fn write_log(self: &Arc<Self>, closing: Closing) -> Result<()> {
+    ///
+    /// # Errors
+    /// `NoSpace` when a copy's disk is full: the same frames are to be written again, before any others.
+    async fn write_log(self: &Arc<Self>, closing: &Closing) -> Result<()> {
         let skip_sync = self.options.planted.skip_log_sync;
         let copies = self.log.copies();
         let mut writes = Vec::with_capacity(copies.len());
@@ -220,14 +248,22 @@ impl Engine {
             );
         }
         let mut failed = Vec::new();
-        let mut written = 0;
+        let (mut written, mut full) = (0, 0);
         for (write, copy) in writes.into_iter().zip(copies) {
             match write.await {
                 Ok(()) => written += 1,
+                Err(error @ DeviceError::NoSpace { .. }) => {
+                    tracing::warn!(%error, "a log copy cannot grow");
+                    full += 1;
+                }
                 Err(error) => failed.push((copy, error)),
             }
         }
         self.copies_failed(&failed)?;
+        if full > 0 {
+            self.wake.cleaner.notify_one();
+            return Err(StoreError::NoSpace);
+        }
         if written == 0 {
             return Err(self.fail("no copy of the log can be written".into()));
         }

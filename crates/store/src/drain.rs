@@ -10,7 +10,7 @@ use strongroom_device::EnvExt as _;
 use crate::engine::{Engine, Group};
 use crate::feed::{self, FeedOptions, RowChain, Run, TxgInfo};
 use crate::overlay::OwnedChain;
-use crate::{Result, Txg};
+use crate::{ErrorKind, Result, Txg};
 
 /// The load has ended when no group was closed for so long.
 const QUIET: Duration = Duration::from_millis(1200);
@@ -38,7 +38,12 @@ impl Engine {
                 Next::Wait => self.nap(POLL, &self.wake.feeder).await,
                 Next::Feed(up_to) => {
                     let result = self.feed_up_to(up_to).await;
-                    failures = if result.is_ok() { 0 } else { failures + 1 };
+                    failures = match &result {
+                        Ok(()) => 0,
+                        // Room may be made; until then the log keeps what the index lacks.
+                        Err(error) if error.kind() == ErrorKind::NoSpace => failures.max(1),
+                        Err(_) => failures + 1,
+                    };
                     if failures == FAILURES_MAX {
                         // The log would grow without end, and the next opening would take as long.
                         self.fail(

@@ -71,6 +71,9 @@ pub(crate) struct Engine {
     pub(crate) feeding: Mutex<()>,
 }
 
+/// Waits of 25 ms that a change takes at most while the disks are full.
+const FULL_ROUNDS: u32 = 40;
+
 /// A row's key and value.
 pub(crate) type RowPair = (Bytes, Bytes);
 
@@ -533,10 +536,13 @@ impl Engine {
 
     /// Waits while memory or the log are too full, the longer the fuller.
     pub(crate) async fn throttle(&self) {
-        loop {
-            let level = self.level();
-            // Who waits for room in memory while the disks are full would wait for ever.
-            if level < 500 || self.writable().is_err() || self.space.available(0) < 0 {
+        for round in 0_u32.. {
+            // Who waits for room for file data while the disks are full would wait for ever. Rows find room in the log
+            // and the index even then; if they do not, only a change that deletes may help, so it gets through in time.
+            let full = self.space.available(0) < 0;
+            let level = if full { self.row_level() } else { self.level() };
+            let patience_over = full && round >= FULL_ROUNDS;
+            if level < 500 || patience_over || self.writable().is_err() {
                 return;
             }
             self.wake.feeder.notify_one();
@@ -553,27 +559,31 @@ impl Engine {
 
     /// How full the fullest of overlay, memory and log is, in thousandths.
     pub(crate) fn level(&self) -> u64 {
-        let share = |now: u64, max: u64| now.saturating_mul(1000) / max.max(1);
-        let (log, log_max) = self.log.usage();
-        [
-            share(
-                self.overlay.rows() as u64,
-                self.options.overlay_rows_max as u64,
-            ),
-            share(
-                self.overlay.bytes() as u64,
-                self.options.overlay_bytes_max as u64,
-            ),
-            share(
-                self.memory.dirty() as u64,
-                self.options.dirty_bytes_max as u64,
-            ),
-            share(log, log_max),
-        ]
-        .into_iter()
-        .max()
-        .unwrap_or(0)
+        let dirty = share(
+            self.memory.dirty() as u64,
+            self.options.dirty_bytes_max as u64,
+        );
+        dirty.max(self.row_level())
     }
+
+    /// How full the fuller of overlay and log is, in thousandths.
+    fn row_level(&self) -> u64 {
+        let (log, log_max) = self.log.usage();
+        let rows = share(
+            self.overlay.rows() as u64,
+            self.options.overlay_rows_max as u64,
+        );
+        let bytes = share(
+            self.overlay.bytes() as u64,
+            self.options.overlay_bytes_max as u64,
+        );
+        rows.max(bytes).max(share(log, log_max))
+    }
+}
+
+/// A part of the whole, in thousandths.
+fn share(now: u64, max: u64) -> u64 {
+    now.saturating_mul(1000) / max.max(1)
 }
 
 fn indexed(snapshot: &dyn Snapshot, table: Table, key: &[u8]) -> Result<Option<Bytes>> {

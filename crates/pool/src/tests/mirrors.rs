@@ -176,3 +176,49 @@ fn a_missing_shard_is_read_from_the_other_copy() {
     pool.begin_epoch(Txg(1), &[]).unwrap();
     assert_eq!(read(&pool, address, bytes.len()).unwrap(), bytes);
 }
+
+fn fill(disk: &SimDevice, path: &str, times: u64) {
+    disk.inject(Injection {
+        operation: Operation::Write,
+        path: path.to_owned(),
+        skip: 0,
+        times,
+        fault: Fault::NoSpace,
+    });
+}
+
+#[test]
+fn an_epoch_that_finds_no_space_is_not_begun_and_no_disk_leaves() {
+    let env = SimEnv::new(3);
+    let all = disks(&env, 2);
+    drop(new_pool(&env, &all, Layout::MIRROR));
+    let pool = open(&env, &all).unwrap();
+    fill(&all[1], "epochs.1", 1);
+    let error = pool.begin_epoch(Txg(1), &[]).unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::NoSpace);
+    let members = |pool: &Pool| {
+        let status = pool.status();
+        let member = |disk: &&crate::DiskStatus| disk.state == DiskState::Member;
+        status.disks.iter().filter(member).count()
+    };
+    assert_eq!(members(&pool), 2);
+    pool.begin_epoch(Txg(1), &[]).unwrap();
+    append_synced(&pool, 1, &pattern(1, 5000)).unwrap();
+    drop(pool);
+    let pool = open(&env, &all).unwrap();
+    pool.begin_epoch(Txg(1), &[]).unwrap();
+    assert_eq!(members(&pool), 2);
+}
+
+#[test]
+fn writing_stops_when_a_full_disk_cannot_say_that_another_failed() {
+    let env = SimEnv::new(4);
+    let all = disks(&env, 3);
+    let pool = new_pool(&env, &all, THREE_WAY);
+    fill(&all[1], "epochs", u64::MAX);
+    all[0].set_broken(true);
+    let error = append_synced(&pool, 1, &pattern(1, 5000)).unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::Offline, "{error}");
+    assert!(!pool.status().writable);
+    assert_eq!(pool.status().disks[1].state, DiskState::Member);
+}

@@ -6,7 +6,7 @@
 pub(crate) mod frame;
 pub(crate) mod recover;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ use crate::{Result, StoreError};
 pub(crate) struct LogCopy {
     pub(crate) home: Home,
     files: Mutex<BTreeMap<u32, Arc<dyn DeviceFile>>>,
+    /// Slots known to be there for good with all their space.
+    ready: Mutex<BTreeSet<u32>>,
 }
 
 impl LogCopy {
@@ -29,6 +31,7 @@ impl LogCopy {
         Self {
             home,
             files: Mutex::default(),
+            ready: Mutex::default(),
         }
     }
 
@@ -56,22 +59,35 @@ impl LogCopy {
         Ok(file)
     }
 
-    /// Opens the file, or makes it with its space, durably.
+    /// Opens the file, or makes it, with its space, durably.
     pub(crate) fn file_or_create(
         &self,
         slot: u32,
         len: u64,
     ) -> Result<Arc<dyn DeviceFile>, DeviceError> {
-        match self.file(slot) {
-            Err(DeviceError::NotFound { .. }) => {}
-            found => return found,
+        let file = match self.file(slot) {
+            Err(DeviceError::NotFound { .. }) => {
+                let file = self.home.device.create(&self.path(slot), len)?;
+                self.files.lock().insert(slot, Arc::clone(&file));
+                file
+            }
+            found => found?,
+        };
+        if !self.ready.lock().contains(&slot) {
+            self.make_ready(&*file, len)?;
+            self.ready.lock().insert(slot);
         }
-        let file = self.home.device.create(&self.path(slot), len)?;
-        file.set_len(len)?;
-        file.sync()?;
-        self.home.device.sync_dir(&self.home.dir)?;
-        self.files.lock().insert(slot, Arc::clone(&file));
         Ok(file)
+    }
+
+    /// Making the file may have been cut off, now or before a crash.
+    fn make_ready(&self, file: &dyn DeviceFile, len: u64) -> Result<(), DeviceError> {
+        if file.len()? < len {
+            file.preallocate(0, len)?;
+            file.set_len(len)?;
+            file.sync()?;
+        }
+        self.home.device.sync_dir(&self.home.dir)
     }
 }
 
@@ -342,8 +358,11 @@ impl<'a> Cutter<'a> {
     }
 }
 
-/// Sets the device aside that failed; an error if nothing is left to write on.
+/// Sets the device aside that failed; an error if nothing is left to write on, or if the device is only full.
 pub(crate) fn copy_failed(pool: &Pool, copy: &LogCopy, error: &DeviceError) -> Result<()> {
+    if let DeviceError::NoSpace { .. } = error {
+        return Err(error.clone().into());
+    }
     tracing::error!(device = copy.device().name(), %error, "a log copy failed");
     pool.set_aside(copy.device().name(), error)
         .map_err(|lost| StoreError::Offline {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use strongroom_device::sim::{Fault, Injection, Operation, SimDevice};
+use strongroom_pool::DiskState;
 
 use super::{ROWS, SESSION, World, key, object, pattern, read_all};
 use crate::{ErrorKind, JobState, StoreError, StoreOptions, Table};
@@ -292,15 +293,20 @@ fn a_full_pool_gives_history_away_before_it_refuses() {
     assert!(store.status().offline.is_none());
 }
 
-/// Lets `times` writes to segments fail once `skip` of them have passed.
-fn fill_segments(disk: &SimDevice, skip: u64, times: u64) {
+/// Lets `times` operations on files under `path` find no space once `skip` of them have passed.
+fn fill(disk: &SimDevice, operation: Operation, path: &str, skip: u64, times: u64) {
     disk.inject(Injection {
-        operation: Operation::Write,
-        path: "segments/".into(),
+        operation,
+        path: path.into(),
         skip,
         times,
         fault: Fault::NoSpace,
     });
+}
+
+/// Lets `times` writes to segments fail once `skip` of them have passed.
+fn fill_segments(disk: &SimDevice, skip: u64, times: u64) {
+    fill(disk, Operation::Write, "segments/", skip, times);
 }
 
 #[test]
@@ -422,4 +428,83 @@ fn closing_keeps_the_rows_when_file_data_cannot_be_stored() {
     drop(store);
     let store = world.open().unwrap();
     assert!(store.get(ROWS, &key(5, "a")).unwrap().is_some());
+}
+
+/// Rows of more than one log file.
+fn put_rows(world: &World, store: &crate::Store) {
+    for n in 0..10 {
+        world.put(store, &key(2000 + n, "a"), &pattern(n, 200_000));
+    }
+}
+
+fn assert_all_members(store: &crate::Store) {
+    let status = store.engine().pool.status();
+    for disk in &status.disks {
+        assert_eq!(disk.state, DiskState::Member, "{}", disk.name);
+    }
+    assert!(store.status().offline.is_none());
+}
+
+#[test]
+fn a_disk_that_is_full_for_the_log_stays_and_its_group_is_written_later() {
+    for disks in [1, 2] {
+        let mut world = World::new(56, disks);
+        let store = world.create();
+        fill(&world.disks[0], Operation::Create, "log/", 0, 3);
+        put_rows(&world, &store);
+        let error = world.block_on(store.sync(&[])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+        assert_all_members(&store);
+        world.put(&store, &key(5, "a"), b"one");
+        world.env.advance(Duration::from_secs(5));
+        world.block_on(store.sync(&[])).unwrap();
+        assert_all_members(&store);
+        world.crash(store);
+        let store = world.open().unwrap();
+        assert_eq!(store.status().log_repairs, 0, "both copies have all of it");
+        assert!(store.get(ROWS, &key(5, "a")).unwrap().is_some());
+        assert!(store.get(ROWS, &key(2009, "a")).unwrap().is_some());
+    }
+}
+
+#[test]
+fn an_index_that_finds_no_space_for_long_is_fed_once_there_is_some() {
+    let world = World::new(57, 2);
+    let store = world.create();
+    world.env.advance(Duration::from_secs(5));
+    fill(&world.disks[1], Operation::Write, "index/", 0, 40);
+    put_rows(&world, &store);
+    world.env.advance(Duration::from_secs(15));
+    assert_ne!(store.status().overlay_rows, 0);
+    assert_all_members(&store);
+    world.env.advance(Duration::from_secs(60));
+    assert_eq!(store.status().overlay_rows, 0);
+    assert_all_members(&store);
+}
+
+#[test]
+fn rows_are_held_back_on_a_full_pool_too() {
+    let mut world = World::new(58, 1);
+    world.options.overlay_rows_max = 2000;
+    world.options.feed_rows_max = 500;
+    world.options.history = None;
+    world.disks[0].set_capacity(CAPACITY);
+    let store = world.create();
+    let bytes = pattern(1, 1 << 20);
+    for inode in 5000..5020 {
+        world.write(&store, inode, 0, &bytes);
+    }
+    world.block_on(store.sync_all()).unwrap();
+    world.disks[0].set_capacity(23 << 20);
+    store.engine().refresh_space();
+    for n in 0..8000 {
+        assert!(store.engine().space.available(0) < 0);
+        world.block_on(store.throttle());
+        let mut txn = store.txn(SESSION);
+        txn.delete(ROWS, key(n, "name"));
+        txn.commit().unwrap();
+        let rows = store.status().overlay_rows;
+        assert!(rows <= 2001, "{rows} rows");
+    }
+    assert_all_members(&store);
 }

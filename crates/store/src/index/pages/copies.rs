@@ -172,6 +172,7 @@ impl PageStore {
             }
             match PageCopy::open(home, number) {
                 Ok(copy) => copies.push(copy),
+                Err(full @ DeviceError::NoSpace { .. }) => return Err(full.into()),
                 Err(error) => {
                     health.out.fetch_or(1 << (number % 32), Ordering::SeqCst);
                     if !failed(home.device.name(), &error) {

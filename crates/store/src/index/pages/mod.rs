@@ -201,14 +201,18 @@ impl PageStore {
         for copy in self.copies.iter().filter(|copy| self.in_service(copy)) {
             match operation(copy) {
                 Ok(()) => done += 1,
-                Err(full @ DeviceError::NoSpace { .. }) => return Err(full.into()),
                 Err(error) => last = self.lose_copy(copy, error)?,
             }
         }
         if done == 0 { Err(last) } else { Ok(()) }
     }
 
+    /// # Errors
+    /// Writing must stop, or the disk is not lost but full.
     fn lose_copy(&self, copy: &PageCopy, error: DeviceError) -> Result<StoreError> {
+        if matches!(error, DeviceError::NoSpace { .. }) {
+            return Err(error.into());
+        }
         tracing::error!(copy = %copy, %error, "a copy of the index is out of service");
         self.health.out.fetch_or(copy.bit(), Ordering::SeqCst);
         if (self.failed)(copy.device_name(), &error) {
