@@ -91,10 +91,14 @@ impl Vfs {
 
     /// Writes what writing left behind in memory: the change time, the archive attribute, the charge.
     pub(crate) fn settle(&self, handle: &Handle, state: &mut State) -> Result<()> {
+        let node = &handle.node;
+        if !state.dirty && state.charging && state.opens.is_empty() {
+            // Charged ahead for a write that failed.
+            return self.settle_charge(node, state);
+        }
         if !state.dirty {
             return Ok(());
         }
-        let node = &handle.node;
         let mut attr = state.attr.clone();
         attr.dos = attr.dos.union(DosAttributes::ARCHIVE);
         if !handle.frozen.lock().changed {

@@ -96,7 +96,7 @@ impl Vfs {
         data: &[u8],
     ) -> Result<()> {
         let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        let end = offset
+        offset
             .checked_add(len)
             .filter(|end| *end <= FILE_MAX)
             .ok_or(VfsError::InvalidRange)?;
@@ -107,7 +107,7 @@ impl Vfs {
         if data.is_empty() {
             return Ok(());
         }
-        self.charge_growth(handle, end)?;
+        self.charge_growth(handle, offset, len)?;
         let mtime = self.write_time(handle);
         let (session, object) = (handle.session(), handle.object());
         let work = self.store.write(session, object, offset, data, mtime);
@@ -195,6 +195,7 @@ impl Vfs {
         if before == size {
             return Ok(());
         }
+        self.charge_growth(handle, size, 0)?;
         let mtime = self.write_time(handle);
         let work = self.store.truncate(handle.session(), object, size, mtime);
         self.change_data(handle, true, work).await
@@ -290,12 +291,15 @@ impl Vfs {
         } else {
             attr.dos.without(DosAttributes::SPARSE_FILE)
         };
+        self.charge_for(&handle.node, &mut state, &attr)?;
+        attr.charged = state.attr.charged;
+        attr.version = state.attr.version;
         let mut txn = self.store.txn(handle.session());
         put_attr(&mut txn, handle.node.inode, &mut attr);
         txn.note(handle.node.inode, Aspect::Attributes);
         txn.commit()?;
         state.attr = attr;
-        Ok(())
+        self.settle_charge(&handle.node, &mut state)
     }
 
     /// The data of a file, for those that keep no handle (`flush` of many at once).

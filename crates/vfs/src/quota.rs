@@ -295,15 +295,20 @@ impl Vfs {
         self.settle_charge(&node, &mut state)
     }
 
-    /// Charges ahead for a write that ends at `end`. The limits are enforced here.
-    pub(crate) fn charge_growth(&self, handle: &Handle, end: u64) -> Result<()> {
+    /// Charges ahead for a write of `len` bytes, or a new size where `len` is 0. The limits are enforced here.
+    pub(crate) fn charge_growth(&self, handle: &Handle, offset: u64, len: u64) -> Result<()> {
         if !self.quotas.is_counting() {
             return Ok(());
         }
         let node = &handle.node;
         let mut state = handle.lock_open()?;
         let size = self.store.head(handle.object())?.size;
-        let growth = end.saturating_sub(size);
+        let growth = if state.attr.dos.contains(crate::DosAttributes::SPARSE_FILE) {
+            // What it takes grows wherever nothing was before, which it does not pay to look for.
+            len
+        } else {
+            offset.saturating_add(len).saturating_sub(size)
+        };
         if growth == 0 {
             return Ok(());
         }
@@ -333,6 +338,18 @@ impl Vfs {
         state.attr = attr;
         state.charging = true;
         Ok(())
+    }
+
+    /// Charges for what a file takes once its attributes are `next`. Its state is locked.
+    pub(crate) fn charge_for(&self, node: &Node, state: &mut State, next: &Attr) -> Result<()> {
+        if !self.quotas.is_counting() {
+            return Ok(());
+        }
+        let needed = self.taken(node, next)?.saturating_sub(state.attr.charged);
+        if needed == 0 {
+            return Ok(());
+        }
+        self.charge(node, state, needed)
     }
 
     /// Bytes that all streams of a file take.

@@ -431,10 +431,13 @@ fn recent(state: &State, is_directory: bool, creator: &Credentials) -> Option<In
         .cloned()
 }
 
-/// Whether a creator or setter may name this owner (MS-FSA 2.1.5.17: itself, or a group of its; restorers any).
+/// Whether a creator or setter may name this owner (MS-FSA 2.1.5.17): itself; administrators, who may restore what
+/// others own, any. A group that users are members of owns nothing, or they could charge each other with their files.
 fn check_owner(owner: Option<Sid>, credentials: &Credentials) -> Result<()> {
     match owner {
-        Some(owner) if !credentials.admin && !credentials.is(&owner) => Err(VfsError::InvalidOwner),
+        Some(owner) if !credentials.admin && credentials.user != owner => {
+            Err(VfsError::InvalidOwner)
+        }
         _ => Ok(()),
     }
 }

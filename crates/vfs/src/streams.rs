@@ -98,7 +98,7 @@ impl Vfs {
         txn.note(inode, Aspect::Stream);
         txn.commit()?;
         state.attr = attr;
-        Ok(())
+        self.settle_charge(&handle.node, state)
     }
 
     /// The streams of a file (MS-FSCC 2.4.43); the data stream first, with an empty name; directories have none.
@@ -181,6 +181,8 @@ impl Vfs {
         txn.commit()?;
         state.attr = attr;
         *handle.stream_name.lock() = new.into();
+        // A stream that had the name is gone.
+        self.settle_charge(&handle.node, &mut state)?;
         drop(state);
         self.tell_stream(handle, WatchAction::ModifiedStream)
     }

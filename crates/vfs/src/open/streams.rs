@@ -47,6 +47,7 @@ impl Vfs {
             Self::retract(handle);
             return Err(error.into());
         }
+        self.settle_charge(&handle.node, &mut handle.node.lock())?;
         self.tell_stream(handle, WatchAction::ModifiedStream)
     }
 

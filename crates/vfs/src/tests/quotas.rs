@@ -102,3 +102,84 @@ fn what_is_used_is_exact_after_a_crash() {
     let world = world.reopen();
     assert_eq!(used(&world, of), 0);
 }
+
+/// A user with a limit of 500 KiB.
+fn limited(seed: u64) -> (World, Credentials, QuotaOf) {
+    let (world, anna) = (World::new(seed), user(1001));
+    let of = QuotaOf::User(anna.user);
+    world.vfs.set_quota(of, Some(500 * KIB)).unwrap();
+    (world, anna, of)
+}
+
+#[test]
+fn a_size_that_is_set_is_charged_like_one_that_is_written() {
+    let (world, anna, of) = limited(64);
+    let (handle, _) = world.open_as(&anna, "f", |_| {}).unwrap();
+    let grown = world.wait(world.vfs.set_size(&handle, 600 * KIB));
+    assert_eq!(outcome(grown), "QuotaExceeded");
+    world.wait(world.vfs.set_size(&handle, 400 * KIB)).unwrap();
+    assert!(used(&world, of) >= 400 * KIB);
+    world.wait(world.vfs.set_size(&handle, 100 * KIB)).unwrap();
+    world.close(&handle);
+    assert_eq!(used(&world, of), 100 * KIB);
+}
+
+#[test]
+fn what_fills_the_holes_of_a_sparse_file_is_charged() {
+    let (world, anna, of) = limited(65);
+    let (handle, _) = world.open_as(&anna, "f", |_| {}).unwrap();
+    world.vfs.set_sparse(&handle, true).unwrap();
+    world.wait(world.vfs.set_size(&handle, 1 << 30)).unwrap();
+    let data = vec![7; 256 << 10];
+    world.wait(world.vfs.write(&handle, 0, &data)).unwrap();
+    let more = world.wait(world.vfs.write(&handle, 512 * KIB, &data));
+    assert_eq!(outcome(more), "QuotaExceeded");
+    let dense = world.vfs.set_sparse(&handle, false);
+    assert_eq!(outcome(dense), "QuotaExceeded");
+    world.close(&handle);
+    assert_eq!(used(&world, of), 256 * KIB);
+}
+
+#[test]
+fn streams_that_go_or_are_emptied_give_their_charge_back() {
+    let (world, anna, of) = limited(66);
+    write(&world, &anna, "f", 4 * KIB).unwrap();
+    write(&world, &anna, "f:gone", 64 * KIB).unwrap();
+    write(&world, &anna, "f:emptied", 64 * KIB).unwrap();
+    write(&world, &anna, "f:replaced", 64 * KIB).unwrap();
+    assert_eq!(used(&world, of), 196 * KIB);
+    world.remove("f:gone").unwrap();
+    assert_eq!(used(&world, of), 132 * KIB);
+    let overwrite = |request: &mut OpenRequest<'_>| request.disposition = Disposition::Overwrite;
+    let (emptied, _) = world.open_as(&anna, "f:emptied", overwrite).unwrap();
+    assert_eq!(used(&world, of), 68 * KIB);
+    world
+        .wait(world.vfs.rename(&emptied, ":replaced", true))
+        .unwrap();
+    assert_eq!(used(&world, of), 4 * KIB);
+}
+
+#[test]
+fn nobody_makes_a_group_the_owner_to_be_charged_for_nothing() {
+    let (world, anna, of) = limited(67);
+    let takes = |request: &mut OpenRequest<'_>| {
+        request.access = AccessMask::FILE_ALL;
+    };
+    let (handle, _) = world.open_as(&anna, "f", takes).unwrap();
+    world
+        .wait(world.vfs.write(&handle, 0, &[7; 8 << 10]))
+        .unwrap();
+    for group in [crate::Sid::EVERYONE, crate::Sid::USERS] {
+        let sd = crate::acl::SecurityDescriptor {
+            owner: Some(group),
+            ..Default::default()
+        };
+        let parts = crate::acl::SecurityParts::OWNER;
+        let set = world.wait(world.vfs.set_security(&handle, parts, &sd));
+        assert_eq!(outcome(set), "InvalidOwner");
+        let made = world.open_as(&anna, "g", |request| request.security = Some(sd.clone()));
+        assert_eq!(outcome(made), "InvalidOwner");
+    }
+    world.close(&handle);
+    assert_eq!(used(&world, of), 8 * KIB);
+}
