@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Buf, BytesMut};
@@ -21,7 +21,7 @@ use super::{ConnectionStatus, Disconnect, Server, outbox};
 use crate::crypto::{Sender, TransformHeader};
 use crate::wire::compound::Compound;
 use crate::wire::header::{
-    COMPRESSION_MAGIC, HeaderFlags, SMB1_MAGIC, SMB2_MAGIC, TRANSFORM_MAGIC,
+    COMPRESSION_MAGIC, Header, HeaderFlags, SMB1_MAGIC, SMB2_MAGIC, TRANSFORM_MAGIC,
 };
 use crate::wire::{Command, SessionId};
 
@@ -38,6 +38,31 @@ pub(crate) struct Conn {
     pub(crate) waiters: Waiters,
     sessions: Mutex<Sessions>,
     requests: AtomicU64,
+    /// Bytes of frames whose requests wait in tasks.
+    waiting_bytes: AtomicUsize,
+}
+
+/// Bytes of frames with waiting requests beyond which a connection's reader stops. What waits here waits for memory or
+/// for disks, so nothing that this client could still send would help it on.
+const WAITING_BYTES_MAX: usize = 32 << 20;
+
+/// A frame's bytes among those that wait, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct WaitingBytes {
+    conn: Arc<Conn>,
+    bytes: usize,
+}
+
+impl Drop for WaitingBytes {
+    fn drop(&mut self) {
+        let before = self
+            .conn
+            .waiting_bytes
+            .fetch_sub(self.bytes, Ordering::AcqRel);
+        if before > WAITING_BYTES_MAX {
+            self.conn.outbox.nudge();
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +96,7 @@ impl Conn {
             waiters: Waiters::new(limits.waiting_per_connection),
             sessions: Mutex::default(),
             requests: AtomicU64::new(0),
+            waiting_bytes: AtomicUsize::new(0),
             server: Arc::clone(server),
         }
     }
@@ -110,6 +136,17 @@ impl Conn {
 
     pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
         self.sessions.lock().by_id.values().cloned().collect()
+    }
+
+    /// Notes that a frame waits.
+    pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> WaitingBytes {
+        self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let conn = Arc::clone(self);
+        WaitingBytes { conn, bytes }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting_bytes.load(Ordering::Acquire) > WAITING_BYTES_MAX
     }
 
     pub(crate) fn requests(&self) -> u64 {
@@ -193,7 +230,8 @@ impl Conn {
                 return Err(Disconnect::TooManyRequests);
             }
             let end = start + message.raw.len();
-            elements.push(Element::new(message.header, start..end));
+            let charge = self.charge_of(&message.header);
+            elements.push(Element::new(message.header, charge, start..end));
             start = end;
         }
         Ok(elements)
@@ -205,21 +243,25 @@ impl Conn {
         if header.is_response() {
             return Err(Disconnect::Malformed);
         }
-        let negotiated = self.negotiated.get();
-        if negotiated.is_none() && header.command != Command::Negotiate {
+        if self.negotiated.get().is_none() && header.command != Command::Negotiate {
             return Err(Disconnect::Negotiation);
         }
         if header.command == Command::Cancel {
             return Ok(());
         }
-        let many = negotiated.is_some_and(|negotiated| negotiated.large_mtu());
-        let charge = if many { header.charge() } else { 1 };
-        let granted = self.window.lock().consume(header.message_id.0, charge);
+        let (charge, id) = (element.charge, header.message_id.0);
+        let granted = self.window.lock().consume(id, charge);
         if granted {
             Ok(())
         } else {
             Err(Disconnect::Sequence)
         }
+    }
+
+    /// The message ids that a request uses up.
+    fn charge_of(&self, header: &Header) -> u16 {
+        let many = self.negotiated.get().is_some_and(Negotiated::large_mtu);
+        if many { header.charge() } else { 1 }
     }
 
     /// MS-SMB2 3.3.5.2.4. What a wrong signature leads to is decided when the request's turn comes.

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use strongroom_device::BoxFuture;
 
 use super::answer::{Answer, Body, Step};
-use super::connection::Conn;
+use super::connection::{Conn, WaitingBytes};
 use super::dispatch::dispatch;
 use super::reply::{Addressing, Begun, Reply, may_sign_interim};
 use super::request::{Related, Request};
@@ -23,17 +23,22 @@ use super::session::Session;
 use super::status::Failure;
 use super::waiting::Waiter;
 use crate::wire::header::Header;
+use crate::wire::transport::TRANSPORT_MAX;
 use crate::wire::{Command, NtStatus, SessionId};
 
 /// A request that works longer than this gets an interim response, so that its client does not give up.
 const SLOW: Duration = Duration::from_secs(2);
 /// A guess of what an answer takes, headers included.
 const ANSWER_BYTES: usize = 512;
+/// An answer is at most this much longer than what its request's credits pay for.
+const ANSWER_SLACK: usize = 64 << 10;
 
 /// One request of a frame.
 #[derive(Debug)]
 pub(crate) struct Element {
     pub(crate) header: Header,
+    /// The message ids that it uses up.
+    pub(crate) charge: u16,
     /// Header, body and padding in the frame.
     pub(crate) range: Range<usize>,
     pub(crate) signature: Signature,
@@ -49,9 +54,10 @@ pub(crate) enum Signature {
 }
 
 impl Element {
-    pub(crate) fn new(header: Header, range: Range<usize>) -> Self {
+    pub(crate) fn new(header: Header, charge: u16, range: Range<usize>) -> Self {
         Self {
             header,
+            charge,
             range,
             signature: Signature::None,
         }
@@ -67,6 +73,8 @@ pub(crate) struct Exchange {
     encrypted: Option<Arc<Session>>,
     reply: Reply,
     related: Related,
+    /// Once it is in a task.
+    waiting: Option<WaitingBytes>,
 }
 
 /// A request under way: what its answer needs.
@@ -75,7 +83,7 @@ struct Current {
     header: Header,
     addressing: Addressing,
     signer: Option<Arc<Session>>,
-    credits: u16,
+    charge: u16,
     last: bool,
 }
 
@@ -95,6 +103,7 @@ impl Exchange {
             encrypted,
             reply,
             related: Related::default(),
+            waiting: None,
         }
     }
 
@@ -158,24 +167,41 @@ impl Exchange {
             } else {
                 None
             },
-            credits: self.conn.window.lock().grant(header.credits),
+            charge: element.charge,
             last,
         };
         let request = match admitted {
             Ok(request) => request,
             Err(failure) => return (current, Step::Answer(Err(failure))),
         };
-        let begun = self
-            .reply
-            .begin(&current.addressing.header(&header, current.credits));
+        if !self.has_room_for(&current) {
+            let failure = NtStatus::INSUFFICIENT_RESOURCES.into();
+            return (current, Step::Answer(Err(failure)));
+        }
+        let begun = self.reply.begin(&current.addressing.header(&header, 0));
         let step = dispatch(request, self.reply.body());
         if let Step::Now(status) = step {
             self.related.succeeded();
-            self.reply.head(begun).set_status(status);
+            let credits = self.credits(&current);
+            let mut head = self.reply.head(begun);
+            head.set_status(status);
+            head.set_credits(credits);
             self.reply.complete(begun, current.signer.clone());
             return (current, step);
         }
         (current, step)
+    }
+
+    /// Whether the answer is sure to fit behind those before it into what the transport can carry.
+    fn has_room_for(&self, current: &Current) -> bool {
+        let paid = usize::from(current.charge.max(1)) << 16;
+        self.reply.len() == 0 || self.reply.len() + paid + ANSWER_SLACK <= TRANSPORT_MAX
+    }
+
+    /// The credits that go back with the first answer to a request.
+    fn credits(&self, current: &Current) -> u16 {
+        let mut window = self.conn.window.lock();
+        window.answer(current.charge, current.header.credits)
     }
 
     /// Lays out the answer of a request that did not write its own.
@@ -190,7 +216,7 @@ impl Exchange {
         let credits = if addressing.async_id.is_some() {
             0
         } else {
-            current.credits
+            self.credits(current)
         };
         let begun = self
             .reply
@@ -225,7 +251,8 @@ impl Exchange {
     /// Sends what is complete and STATUS_PENDING for the current request (MS-SMB2 3.3.4.2).
     fn send_interim(&mut self, current: &mut Current, async_id: u64) {
         current.addressing.async_id = Some(async_id);
-        let header = current.addressing.header(&current.header, current.credits);
+        let credits = self.credits(current);
+        let header = current.addressing.header(&current.header, credits);
         let begun = self.reply.begin(&header);
         self.reply.head(begun).set_status(NtStatus::PENDING);
         Failure::from(NtStatus::PENDING).encode(false, self.reply.body());
@@ -242,6 +269,8 @@ impl Exchange {
     /// Goes asynchronous at once: nobody knows how long a lock or a change takes.
     fn wait(mut self, mut current: Current, waiter: Arc<Waiter>, work: BoxFuture<Answer>) {
         self.send_interim(&mut current, waiter.async_id);
+        // It was the frame's last request, and what may wait for days must not hold the buffer that it came in.
+        self.frame = Bytes::new();
         let conn = Arc::clone(&self.conn);
         let task = async move {
             let answer = work.await;
@@ -254,6 +283,9 @@ impl Exchange {
 
     /// Goes on in a task; asynchronous on the wire only if it takes long.
     fn work_later(mut self, mut current: Current, work: BoxFuture<Answer>) {
+        if self.waiting.is_none() {
+            self.waiting = Some(self.conn.hold(self.frame.len()));
+        }
         let conn = Arc::clone(&self.conn);
         let task = async move {
             let answer = match self.until_slow(work).await {

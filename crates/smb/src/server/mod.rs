@@ -241,6 +241,12 @@ impl Connection {
         self.conn.receive(frame)
     }
 
+    /// So much of this client waits to be carried out that no more frames should be read for now. The outbox becomes
+    /// ready when this may have changed.
+    pub fn is_full(&self) -> bool {
+        self.conn.is_full()
+    }
+
     /// Cancels what waits, closes every handle and ends the sessions, in a task of its own. Dropping does the same.
     pub fn closed(self) {}
 }

@@ -85,6 +85,11 @@ impl Shared {
         }
     }
 
+    /// Has the sender look again.
+    pub(crate) fn nudge(&self) {
+        self.wake.notify_one();
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.queue.lock().closed
     }

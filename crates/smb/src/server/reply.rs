@@ -59,6 +59,11 @@ impl Reply {
         Begun { start }
     }
 
+    /// Bytes of the complete messages.
+    pub(crate) fn len(&self) -> usize {
+        self.done - HEAD_ROOM
+    }
+
     /// Where the body is appended to.
     pub(crate) fn body(&mut self) -> &mut Vec<u8> {
         &mut self.out

@@ -10,6 +10,7 @@ use std::task::Poll;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::open::Open;
 use crate::wire::Route;
 use crate::wire::header::Header;
 
@@ -163,7 +164,12 @@ struct Waits {
 }
 
 impl OpenWaits {
-    pub(crate) fn enter(&self, waiter: &Arc<Waiter>) {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().waiters.len()
+    }
+
+    fn enter(&self, waiter: &Arc<Waiter>) {
         let mut waits = self.0.lock();
         if waits.closed {
             waiter.end(Ended::Closed);
@@ -171,7 +177,7 @@ impl OpenWaits {
         waits.waiters.push(Arc::clone(waiter));
     }
 
-    pub(crate) fn leave(&self, waiter: &Waiter) {
+    fn leave(&self, waiter: &Waiter) {
         self.0
             .lock()
             .waiters
@@ -185,5 +191,25 @@ impl OpenWaits {
             .waiters
             .iter()
             .for_each(|waiter| waiter.end(Ended::Closed));
+    }
+}
+
+/// A request's wait on an open. It leaves when it is dropped, however the request ends.
+#[derive(Debug)]
+pub(crate) struct OpenWait {
+    pub(crate) open: Arc<Open>,
+    pub(crate) waiter: Arc<Waiter>,
+}
+
+impl OpenWait {
+    pub(crate) fn enter(open: Arc<Open>, waiter: Arc<Waiter>) -> Self {
+        open.waits.enter(&waiter);
+        Self { open, waiter }
+    }
+}
+
+impl Drop for OpenWait {
+    fn drop(&mut self) {
+        self.open.waits.leave(&self.waiter);
     }
 }

@@ -10,6 +10,8 @@ pub(crate) struct Window {
     used: Vec<u64>,
     /// Ids granted and not used yet.
     outstanding: u64,
+    /// Ids used by requests that were not answered yet: what they hold is paid for until they are.
+    unanswered: u64,
     credits_max: u64,
 }
 
@@ -25,6 +27,7 @@ impl Window {
             high: 1,
             used: vec![0; words],
             outstanding: 1,
+            unanswered: 0,
             credits_max,
         }
     }
@@ -63,6 +66,7 @@ impl Window {
             self.set_used(id, true);
         }
         self.outstanding = self.outstanding.saturating_sub(charge);
+        self.unanswered += charge;
         while self.low < self.high && self.is_used(self.low) {
             let low = self.low;
             self.set_used(low, false);
@@ -71,9 +75,13 @@ impl Window {
         true
     }
 
-    /// Grants what was asked for as far as the bounds allow, and always enough that the client can go on.
-    pub(crate) fn grant(&mut self, requested: u16) -> u16 {
-        let room = self.credits_max.saturating_sub(self.outstanding);
+    /// A request that used `charge` ids is answered. Grants what it asked for as far as the bounds allow, and always
+    /// enough that the client can go on.
+    pub(crate) fn answer(&mut self, charge: u16, requested: u16) -> u16 {
+        let charge = u64::from(charge.max(1));
+        self.unanswered = self.unanswered.saturating_sub(charge);
+        let held = self.outstanding + self.unanswered;
+        let room = self.credits_max.saturating_sub(held);
         let reach = (self.low + self.capacity()).saturating_sub(self.high);
         let granted = u64::from(requested.max(1)).min(room).min(reach);
         self.high += granted;
@@ -92,7 +100,7 @@ mod tests {
         assert!(window.consume(0, 1));
         assert!(!window.consume(0, 1));
         assert!(!window.consume(1, 1));
-        assert_eq!(window.grant(3), 3);
+        assert_eq!(window.answer(1, 3), 3);
         assert!(window.consume(3, 1));
         assert!(!window.consume(3, 1));
         assert!(window.consume(1, 2));
@@ -102,24 +110,41 @@ mod tests {
     #[test]
     fn never_grants_beyond_the_limit() {
         let mut window = Window::new(64);
-        assert_eq!(window.grant(u16::MAX), 63);
-        assert_eq!(window.grant(1), 0);
-        assert!(window.consume(0, 10));
-        assert_eq!(window.grant(100), 10);
+        assert!(window.consume(0, 1));
+        assert_eq!(window.answer(1, u16::MAX), 64);
+        assert!(window.consume(1, 10));
+        assert_eq!(window.answer(10, 100), 10);
+    }
+
+    #[test]
+    fn requests_without_an_answer_hold_their_credits() {
+        let mut window = Window::new(64);
+        assert!(window.consume(0, 1));
+        assert_eq!(window.answer(1, u16::MAX), 64);
+        for id in 1..65 {
+            assert!(window.consume(id, 1));
+        }
+        assert!(!window.consume(65, 1));
+        // Each answer gives back what its request held and no more.
+        assert_eq!(window.answer(1, 100), 1);
+        assert_eq!(window.answer(1, 100), 1);
+        assert!(window.consume(65, 2));
+        assert!(!window.consume(67, 1));
     }
 
     #[test]
     fn an_id_left_out_stops_the_window_in_the_end() {
         let mut window = Window::new(64);
-        window.grant(63);
-        let mut next = 1;
+        assert!(window.consume(0, 1));
+        assert_eq!(window.answer(1, 64), 64);
+        let mut next = 2;
         while window.consume(next, 1) {
-            window.grant(1);
+            window.answer(1, 1);
             next += 1;
         }
-        assert_eq!(next, 128);
-        assert!(window.consume(0, 1));
-        assert_eq!(window.grant(1000), 64);
+        assert_eq!(next, 129);
+        assert!(window.consume(1, 1));
+        assert_eq!(window.answer(1, 1000), 64);
     }
 
     #[test]

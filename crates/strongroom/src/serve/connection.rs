@@ -2,7 +2,8 @@
 //!
 //! A frame is 4 bytes of transport header (MS-SMB2 2.1: a zero byte and the length, 24 bits, big-endian) and that many
 //! bytes. One read takes as many frames as have arrived; one write sends all answers that are ready. While a client
-//! does not take its answers, its requests are not read either, so that it cannot make the server hold many.
+//! does not take its answers, or much of what it asked for waits, its requests are not taken up either, so that it
+//! cannot make the server hold many.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -123,6 +124,9 @@ impl Pump<'_> {
             if let Some(end) = self.send_ready() {
                 return end;
             }
+            if self.has_frame() && self.may_take() {
+                continue;
+            }
             if let Some(end) = self.wait().await {
                 return end;
             }
@@ -135,9 +139,19 @@ impl Pump<'_> {
         end_of_read(read)
     }
 
-    /// Gives every whole frame in the input to the server.
+    /// Whether the client may be heard: it takes its answers, and not too much of what it asked for waits.
+    fn may_take(&self) -> bool {
+        self.output.bytes < UNSENT_MAX && !self.connection.is_full()
+    }
+
+    fn has_frame(&self) -> bool {
+        frame_length(&self.input).is_some_and(|length| self.input.len() >= HEADER + length)
+    }
+
+    /// Gives the whole frames in the input to the server, as long as the client may be heard. Each frame's answers
+    /// count before the next is looked at, as one small frame can ask for megabytes.
     fn take_frames(&mut self) -> Option<End> {
-        loop {
+        while self.may_take() {
             let length = match frame_length(&self.input) {
                 Some(length) if length > self.frame_max => return Some(End::FrameTooLarge(length)),
                 Some(length) if self.input.len() >= HEADER + length => length,
@@ -148,7 +162,9 @@ impl Pump<'_> {
             if let Err(reason) = self.connection.receive(frame) {
                 return Some(End::Protocol(reason));
             }
+            self.output.fill(self.outbox);
         }
+        None
     }
 
     /// Writes what is ready, as far as the socket takes it now.
@@ -169,7 +185,7 @@ impl Pump<'_> {
 
     /// Until there is something to read, room to write, or another answer.
     async fn wait(&mut self) -> Option<End> {
-        let may_read = self.output.bytes < UNSENT_MAX;
+        let may_read = self.may_take();
         if may_read {
             self.make_room();
         }

@@ -9,7 +9,7 @@ use crate::server::answer::{Answer, Body, Step};
 use crate::server::open::{Notices, Open};
 use crate::server::request::{Request, file_of};
 use crate::server::status::Failure;
-use crate::server::waiting::{Ended, Waiter};
+use crate::server::waiting::{Ended, OpenWait};
 use crate::wire::NtStatus;
 use crate::wire::fscc::list::ListWriter;
 use crate::wire::fscc::notify::{NotifyAction, NotifyEntry};
@@ -26,9 +26,9 @@ fn notify(request: Request) -> Result<Step, Failure> {
     let notices = watch(&request, &open, &wanted)?;
     let waiter = request.conn.waiters.enter(request.header.message_id.0);
     let waiter = waiter.ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
-    open.waits.enter(&waiter);
+    let wait = OpenWait::enter(open, Arc::clone(&waiter));
     let room = usize::try_from(wanted.output_buffer_length).unwrap_or(0);
-    let work = next_change(open, notices, Arc::clone(&waiter), room);
+    let work = next_change(wait, notices, room);
     Ok(Step::Wait(waiter, Box::pin(work)))
 }
 
@@ -67,17 +67,10 @@ fn watch(
     Ok(Arc::clone(slot.insert(notices)))
 }
 
-async fn next_change(
-    open: Arc<Open>,
-    notices: Arc<Notices>,
-    waiter: Arc<Waiter>,
-    room: usize,
-) -> Answer {
+async fn next_change(wait: OpenWait, notices: Arc<Notices>, room: usize) -> Answer {
     // Requests on one open are answered in their order.
     let next = async { notices.lock().await.next().await };
-    let outcome = waiter.until(next).await;
-    open.waits.leave(&waiter);
-    match outcome {
+    match wait.waiter.until(next).await {
         Ok(WatchOutcome::Events(events)) => Ok(encode(events, room)),
         Ok(WatchOutcome::Overflow) => Ok(Body::Buffer(NtStatus::NOTIFY_ENUM_DIR, Vec::new())),
         Ok(WatchOutcome::Deleted) => Err(NtStatus::DELETE_PENDING.into()),

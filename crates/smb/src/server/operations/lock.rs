@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use strongroom_vfs::{LockOwner, LockRange, VfsError};
 
+use crate::server::Server;
 use crate::server::answer::{Answer, Body, Step};
 use crate::server::open::Open;
 use crate::server::request::{Request, file_of};
 use crate::server::status::Failure;
-use crate::server::waiting::{Ended, Waiter};
+use crate::server::waiting::{Ended, OpenWait};
 use crate::wire::NtStatus;
 use crate::wire::lock::{LockElement, LockFlags, LockRequest};
 
@@ -37,7 +38,7 @@ fn lock_or_unlock(request: Request) -> Result<Step, Failure> {
     if first.flags.contains(LockFlags::UNLOCK) {
         return unlock(&request, &open, &wanted.locks);
     }
-    lock(request, open, &wanted.locks)
+    lock(&request, open, &wanted.locks)
 }
 
 /// MS-SMB2 3.3.5.14.1. What was unlocked before an element that fails stays unlocked.
@@ -58,7 +59,7 @@ fn unlock(request: &Request, open: &Open, elements: &[LockElement]) -> Result<St
 }
 
 /// MS-SMB2 3.3.5.14.2. Several locks are taken all or none, and must not wait.
-fn lock(request: Request, open: Arc<Open>, elements: &[LockElement]) -> Result<Step, Failure> {
+fn lock(request: &Request, open: Arc<Open>, elements: &[LockElement]) -> Result<Step, Failure> {
     let ranges = elements
         .iter()
         .map(range_of)
@@ -101,31 +102,22 @@ fn range_of(element: &LockElement) -> Result<LockRange, Failure> {
     })
 }
 
-fn wait(request: Request, open: Arc<Open>, range: LockRange) -> Result<Step, Failure> {
+fn wait(request: &Request, open: Arc<Open>, range: LockRange) -> Result<Step, Failure> {
     let waiter = request.conn.waiters.enter(request.header.message_id.0);
     let waiter = waiter.ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
-    open.waits.enter(&waiter);
-    let work = granted(request, open, range, Arc::clone(&waiter));
+    let wait = OpenWait::enter(open, Arc::clone(&waiter));
+    // The request itself is not taken along: it holds the buffer that it came in.
+    let work = granted(Arc::clone(&request.conn.server), wait, range);
     Ok(Step::Wait(waiter, Box::pin(work)))
 }
 
-async fn granted(
-    request: Request,
-    open: Arc<Open>,
-    range: LockRange,
-    waiter: Arc<Waiter>,
-) -> Answer {
-    let handle = &file_of(&open)?.handle;
-    let result = match request
-        .conn
-        .server
-        .vfs
-        .lock_wait(handle, LockOwner::default(), range)
-    {
-        Ok(wait) => waiter.until(wait).await,
+async fn granted(server: Arc<Server>, wait: OpenWait, range: LockRange) -> Answer {
+    let handle = &file_of(&wait.open)?.handle;
+    let owner = LockOwner::default();
+    let result = match server.vfs.lock_wait(handle, owner, range) {
+        Ok(lock) => wait.waiter.until(lock).await,
         Err(error) => Ok(Err(error)),
     };
-    open.waits.leave(&waiter);
     match result {
         Ok(Ok(())) => Ok(Body::Empty),
         Err(Ended::Cancelled) => Err(NtStatus::CANCELLED.into()),

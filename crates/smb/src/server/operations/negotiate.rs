@@ -230,7 +230,7 @@ fn settle_202(conn: &Conn) -> Result<(), Disconnect> {
 
 fn answer_multi_protocol(conn: &Conn, dialect: Dialect) {
     let mut reply = Reply::new(&conn.outbox, 512);
-    let credits = conn.window.lock().grant(1);
+    let credits = conn.window.lock().answer(1, 1);
     let header = Header::request(Command::Negotiate, MessageId(0));
     let begun = reply.begin(&header.response(NtStatus::SUCCESS, credits));
     let token = initial_token();

@@ -176,6 +176,11 @@ impl Client {
         self.deliver(&frame)
     }
 
+    /// Whether no more frames should be given to the server for now.
+    pub(super) fn is_full(&self) -> bool {
+        self.connection.is_full()
+    }
+
     fn collect(&mut self) {
         let mut frames = Vec::new();
         self.outbox.drain(&mut frames);

@@ -8,6 +8,7 @@
 mod client;
 mod compounds;
 mod files;
+mod held;
 mod limits;
 mod negotiation;
 mod waits;

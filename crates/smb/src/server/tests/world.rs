@@ -27,6 +27,19 @@ impl World {
     }
 
     pub(super) fn with(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::on(StoreOptions::default(), change)
+    }
+
+    /// A server whose store has room for a page of changes, so that nearly everybody waits.
+    pub(super) fn busy() -> Self {
+        let options = StoreOptions {
+            dirty_bytes_max: 4096,
+            ..StoreOptions::default()
+        };
+        Self::on(options, |_| {})
+    }
+
+    fn on(options: StoreOptions, change: impl FnOnce(&mut ServerConfig)) -> Self {
         let env = SimEnv::new(1);
         let any: Arc<dyn Env> = Arc::clone(&env) as Arc<dyn Env>;
         let disk: Arc<dyn Device> = SimDevice::new(&env, "disk", 0);
@@ -37,7 +50,7 @@ impl World {
             index_readers: 0,
             log_file: 1 << 20,
             log_files_max: 8,
-            ..StoreOptions::default()
+            ..options
         };
         let store = Store::create(Arc::clone(&any), pool, options).unwrap();
         let vfs = Vfs::create(Arc::clone(&store), Arc::clone(&any)).unwrap();
