@@ -24,8 +24,9 @@ mod types;
 pub use error::{ErrorKind, PoolError, Result};
 pub use pool::Pool;
 pub use types::{
-    Address, DiskId, DiskState, DiskStatus, EpochId, EpochInfo, ExtentTag, Home, Lane, Layout,
-    PoolId, PoolSpace, PoolStatus, SegmentContents, SegmentId, SegmentInfo, StripeInfo, Txg,
+    Address, DiskId, DiskState, DiskStatus, EpochId, EpochInfo, EpochTerm, ExtentTag, Home, Lane,
+    Layout, PoolId, PoolSpace, PoolStatus, SegmentContents, SegmentId, SegmentInfo, StripeInfo,
+    Txg,
 };
 
 /// Payload bytes of one stripe for each data shard.

@@ -8,12 +8,14 @@ use strongroom_device::{Device, Env};
 
 use crate::append::LaneState;
 use crate::disk::Disk;
-use crate::epoch::{Chain, EPOCH_FILES};
+use crate::epoch::{Chain, EPOCH_FILES, EpochKind, EpochRecord};
 use crate::headers::HeaderCache;
 use crate::label::{LABEL_FILES, Label, MAX_DISKS, read_label, write_copy};
 use crate::open::survey;
 use crate::segment::{Handles, SEGMENT_DIR, SegmentTable, find_segments};
-use crate::{DiskId, EpochId, EpochInfo, Lane, Layout, OpenOptions, PoolError, PoolId, Result};
+use crate::{
+    DiskId, EpochId, EpochInfo, EpochTerm, Lane, Layout, OpenOptions, PoolError, PoolId, Result,
+};
 
 /// An open pool. Everything is a plain call from any thread; what may wait for a disk does so inside
 /// [`Env::block_in_place`].
@@ -175,6 +177,26 @@ impl Pool {
     /// The newest epoch recorded; None only before the first one.
     pub fn last_epoch(&self) -> Option<EpochInfo> {
         self.chain.lock().newest().map(|record| record.info.clone())
+    }
+
+    /// All epochs, oldest first, each with how far what was written under it counts.
+    pub fn epoch_terms(&self) -> Vec<EpochTerm> {
+        let chain = self.chain.lock();
+        let mut last_txg = None;
+        let term = |record: &EpochRecord| {
+            let term = EpochTerm {
+                id: record.info.id,
+                sequence: record.info.sequence,
+                last_txg,
+            };
+            if record.kind == EpochKind::Opening {
+                last_txg = Some(record.info.last_txg);
+            }
+            term
+        };
+        let mut terms: Vec<EpochTerm> = chain.line.iter().rev().map(term).collect();
+        terms.reverse();
+        terms
     }
 
     /// The epoch that appends are made under.

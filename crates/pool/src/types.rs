@@ -141,6 +141,16 @@ pub struct EpochInfo {
     pub segment_ends: Vec<(SegmentId, u32)>,
 }
 
+/// How far what was written under an epoch counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochTerm {
+    pub id: EpochId,
+    /// Counts from 1 along the chain.
+    pub sequence: u32,
+    /// The last group that the next opening accepted; later ones are void. None until there was one.
+    pub last_txg: Option<Txg>,
+}
+
 /// One segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentInfo {

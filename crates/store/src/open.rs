@@ -115,7 +115,8 @@ pub(crate) fn open(
     let known = held.max(epoch.last_txg);
     let copies = log_copies(&pool);
     let planted = options.planted.cut_below_watermark;
-    let recovered = recover(&copies, options.log_file, held, known, planted)?;
+    let terms = pool.epoch_terms();
+    let recovered = recover(&copies, &terms, options.log_file, held, known, planted)?;
     let Recovered {
         records,
         last_txg,

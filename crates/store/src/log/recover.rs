@@ -1,12 +1,12 @@
 //! Reads the log after a crash: the good copy frame by frame, the bad one repaired, a torn tail cut only where no
 //! watermark says that it was acknowledged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use strongroom_device::DeviceError;
-use strongroom_pool::Txg;
+use strongroom_pool::{EpochId, EpochTerm, Txg};
 
 use crate::log::frame::{ALIGNMENT, HEADER_LEN, Header, NoFrame, Position, VERSION};
 use crate::log::{LogCopy, Tail, UsedFile};
@@ -36,6 +36,8 @@ struct Frame {
 
 struct Reader<'a> {
     copies: &'a [Arc<LogCopy>],
+    /// Each epoch's number in the chain, and the last group that counts of it.
+    epochs: HashMap<EpochId, (u32, Txg)>,
     /// Sequence → slot.
     files: BTreeMap<u64, Found>,
     slots: BTreeSet<u32>,
@@ -47,12 +49,15 @@ struct Reader<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Found {
     slot: u32,
+    /// Number of the epoch that began the file.
+    epoch: u32,
     first: Option<(Txg, u32)>,
 }
 
 /// Reads what comes after `held`. `known` is the last group that an epoch or the index vouches for.
 pub(crate) fn recover(
     copies: &[Arc<LogCopy>],
+    terms: &[EpochTerm],
     file_len: u64,
     held: Txg,
     known: Txg,
@@ -60,6 +65,7 @@ pub(crate) fn recover(
 ) -> Result<Recovered> {
     let mut reader = Reader {
         copies,
+        epochs: terms.iter().map(reach).collect(),
         files: BTreeMap::new(),
         slots: BTreeSet::new(),
         file_len,
@@ -84,6 +90,11 @@ pub(crate) fn recover(
     }
     reader.restore(&walk)?;
     Ok(reader.finish(walk, held))
+}
+
+fn reach(term: &EpochTerm) -> (EpochId, (u32, Txg)) {
+    let last = term.last_txg.unwrap_or(Txg(u64::MAX));
+    (term.id, (term.sequence, last))
 }
 
 fn gap(reader: &Reader<'_>, walk: &Walk, held: Txg) -> StoreError {
@@ -133,28 +144,69 @@ impl Reader<'_> {
             }
         }
         for slot in self.slots.clone() {
-            let mut found = None;
-            for copy in self.copies {
-                found = found.or(read_frame(copy, slot, 0)?);
-            }
-            if let Some(frame) = found
-                && frame.header.position.offset == 0
-            {
-                let first = Some((frame.header.txg, frame.header.number));
-                self.files
-                    .insert(frame.header.position.sequence, Found { slot, first });
-            } else if let Some(sequence) = self.sequence_inside(slot)? {
-                self.files.insert(sequence, Found { slot, first: None });
+            let Some((sequence, found)) = self.find_file(slot)? else {
+                continue;
+            };
+            // What an opening cut off may have the sequence that the next one gave to another slot.
+            let known = self.files.get(&sequence);
+            if known.is_none_or(|known| known.epoch < found.epoch) {
+                self.files.insert(sequence, found);
             }
         }
         Ok(())
     }
 
-    /// The sequence of a file whose first frame is damaged on all copies: any later frame tells.
-    fn sequence_inside(&self, slot: u32) -> Result<Option<u64>> {
+    /// What a slot holds, by the copy that knows the newest use of it: another one may have lost the write.
+    fn find_file(&self, slot: u32) -> Result<Option<(u64, Found)>> {
+        let mut newest: Option<((u64, u32), Header)> = None;
+        for copy in self.copies {
+            let frame = self.read_frame(copy, slot, 0)?;
+            let header = frame.map(|frame| frame.header);
+            if let Some(header) = header.filter(|header| header.position.offset == 0) {
+                let age = self.age(&header);
+                if newest.is_none_or(|(known, _)| known < age) {
+                    newest = Some((age, header));
+                }
+            }
+        }
+        if let Some(((sequence, epoch), header)) = newest {
+            let first = Some((header.txg, header.number));
+            return Ok(Some((sequence, Found { slot, epoch, first })));
+        }
+        let first = None;
+        let inside = self.age_inside(slot)?;
+        Ok(inside.map(|(sequence, epoch)| (sequence, Found { slot, epoch, first })))
+    }
+
+    /// Orders the uses of a slot.
+    fn age(&self, header: &Header) -> (u64, u32) {
+        (header.position.sequence, self.epoch_of(header))
+    }
+
+    fn epoch_of(&self, header: &Header) -> u32 {
+        self.epochs
+            .get(&header.epoch)
+            .map_or(0, |(sequence, _)| *sequence)
+    }
+
+    /// An opening voids what it did not accept, whether it saw it or not.
+    fn counts(&self, header: &Header) -> bool {
+        self.epochs
+            .get(&header.epoch)
+            .is_some_and(|(_, last)| header.txg <= *last)
+    }
+
+    /// Reads one frame of one copy; None if there is no whole one, or it is void.
+    fn read_frame(&self, copy: &LogCopy, slot: u32, offset: u64) -> Result<Option<Frame>> {
+        let frame = read_frame(copy, slot, offset)?;
+        Ok(frame.filter(|frame| self.counts(&frame.header)))
+    }
+
+    /// The age of a file whose first frame is damaged on all copies: any later frame tells.
+    fn age_inside(&self, slot: u32) -> Result<Option<(u64, u32)>> {
         let mut highest = None;
         self.scan(slot, 0, &mut |frame| {
-            highest = highest.max(Some(frame.position.sequence));
+            highest = highest.max(Some(self.age(frame)));
         })?;
         Ok(highest)
     }
@@ -209,21 +261,25 @@ impl Reader<'_> {
         let Some(found) = self.files.get(&at.sequence).copied() else {
             return Ok(None);
         };
-        let mut good: Option<Frame> = None;
-        let mut bad = Vec::new();
+        let mut read = Vec::with_capacity(self.copies.len());
         for copy in self.copies {
-            match read_frame(copy, found.slot, at.offset)? {
-                Some(frame) if frame.header.position == at && fits(&frame) => {
-                    good.get_or_insert(frame);
-                }
-                _ => bad.push(copy),
+            let frame = self.read_frame(copy, found.slot, at.offset)?;
+            let fitting = frame.filter(|frame| frame.header.position == at && fits(frame));
+            read.push((copy, fitting));
+        }
+        let frames = read.iter().filter_map(|(_, frame)| frame.as_ref());
+        let Some(good) = frames
+            .max_by_key(|frame| self.epoch_of(&frame.header))
+            .cloned()
+        else {
+            return Ok(None);
+        };
+        for (copy, frame) in read {
+            if frame.is_none_or(|frame| frame.hash != good.hash) {
+                self.repair(copy, found.slot, at, &good);
             }
         }
-        let Some(frame) = good else { return Ok(None) };
-        for copy in bad {
-            self.repair(copy, found.slot, at, &frame);
-        }
-        Ok(Some(frame))
+        Ok(Some(good))
     }
 
     fn repair(&mut self, copy: &Arc<LogCopy>, slot: u32, at: Position, frame: &Frame) {
@@ -290,8 +346,13 @@ impl Reader<'_> {
 
     /// Visits every whole frame of a slot from `from` on, in any copy, wherever it belongs.
     fn scan(&self, slot: u32, from: u64, visit: &mut dyn FnMut(&Header)) -> Result<()> {
+        let mut visit = |header: &Header| {
+            if self.counts(header) {
+                visit(header);
+            }
+        };
         for copy in self.copies {
-            scan_copy(copy, slot, from, visit)?;
+            scan_copy(copy, slot, from, &mut visit)?;
         }
         Ok(())
     }
@@ -558,3 +619,6 @@ fn scan_copy(copy: &LogCopy, slot: u32, from: u64, visit: &mut dyn FnMut(&Header
         offset += CHUNK as u64;
     }
 }
+
+#[cfg(test)]
+mod tests;
