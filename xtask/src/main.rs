@@ -78,6 +78,12 @@ enum Bench {
         #[arg(long)]
         only: Option<String>,
     },
+    /// What keeping the past costs, to target/bench/history.json
+    History {
+        /// Turns of every row; the median counts
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=99))]
+        turns: u8,
+    },
 }
 
 #[tokio::main]
@@ -100,6 +106,17 @@ async fn main() -> Result<()> {
                 turns: turns.into(),
                 peer_only,
                 only,
+            })
+            .await
+        }
+        Command::Bench {
+            what: Bench::History { turns },
+        } => {
+            bench::history(&Options {
+                scale: FULL,
+                turns: turns.into(),
+                peer_only: false,
+                only: None,
             })
             .await
         }

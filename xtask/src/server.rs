@@ -38,11 +38,23 @@ impl Server {
             .flat_map(|disk| ["--disk".into(), disk.into_os_string()])
             .collect();
         let server = Server::start_with(&data, free_address()?, arguments)?;
-        server.admin_with_input(
-            &["user", "add", USER, "--password-stdin", "--admin"],
-            PASSWORD,
-        )?;
+        server.add_user()?;
         Ok(server)
+    }
+
+    /// As [`Server::create`] on one disk, keeping no past.
+    pub fn create_without_history(directory: &Path) -> Result<Server> {
+        let disk = directory.join("disk-0");
+        let arguments = vec!["--no-history".into(), "--disk".into(), disk.into()];
+        let server = Server::start_with(&directory.join("data"), free_address()?, arguments)?;
+        server.add_user()?;
+        Ok(server)
+    }
+
+    fn add_user(&self) -> Result<()> {
+        let words = ["user", "add", USER, "--password-stdin", "--admin"];
+        self.admin_with_input(&words, PASSWORD)?;
+        Ok(())
     }
 
     /// As [`Server::create`] on one disk, on the standard port of a loopback address of its own, for clients that cannot
@@ -52,10 +64,7 @@ impl Server {
         let address = SocketAddr::from(([127, 77, number[2], number[3]], 445));
         let arguments = vec!["--disk".into(), directory.join("disk-0").into_os_string()];
         let server = Server::start_with(&directory.join("data"), address, arguments)?;
-        server.admin_with_input(
-            &["user", "add", USER, "--password-stdin", "--admin"],
-            PASSWORD,
-        )?;
+        server.add_user()?;
         Ok(server)
     }
 

@@ -19,6 +19,10 @@ use clap::Parser;
 use cli::{Arguments, Command};
 use failure::Result;
 
+/// Rows and pages are made by one thread and freed by another; the C library's allocator kept more than it gave back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     logging::start(&arguments.logging);

@@ -1,4 +1,5 @@
-//! `cargo xtask bench smb`: Strongroom and Samba on one disk, driven turn by turn by one client.
+//! `cargo xtask bench smb`: Strongroom and Samba on one disk, driven turn by turn by one client. `bench history`:
+//! Strongroom that keeps the past and one that does not.
 //!
 //! Every row is run on each server in turn, in an order that rotates, and the median of the turns counts. CPU time is
 //! the server's own, from the row's start until all dirty data is on disk and every server is idle.
@@ -9,16 +10,17 @@ mod report;
 mod subject;
 mod work;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use tempfile::TempDir;
 
 use crate::samba::{Samba, Setup};
 use crate::server::target_directory;
 use report::{Report, Samples};
 use subject::Subject;
 pub use work::Scale;
-use work::{Row, prepare, rows};
+use work::{Row, history_rows, prepare, smb_rows};
 
 /// How much to run.
 #[derive(Debug, Clone)]
@@ -33,20 +35,66 @@ pub struct Options {
 
 /// Runs the whole benchmark and writes `target/bench/smb.json`.
 pub async fn smb(options: &Options) -> Result<()> {
-    let directory = target_directory().join("bench");
-    std::fs::create_dir_all(&directory)?;
-    let place = tempfile::Builder::new()
-        .prefix("smb-")
-        .tempdir_in(&directory)?;
-    let mut subjects = start(place.path(), options).await?;
     println!("Samba: {}", Samba::version()?);
+    let place = Place::new("smb")?;
+    let subjects = start(place.path(), options).await?;
+    compare(subjects, &smb_rows(&options.scale), options, &place).await
+}
+
+/// What the past costs, to `target/bench/history.json`.
+pub async fn history(options: &Options) -> Result<()> {
+    let place = Place::new("history")?;
+    let subjects = vec![
+        Subject::strongroom(&place.path().join("with")).await?,
+        Subject::without_history(&place.path().join("without")).await?,
+    ];
+    compare(subjects, &history_rows(&options.scale), options, &place).await
+}
+
+/// Where the servers keep their data, and the report comes.
+#[derive(Debug)]
+struct Place {
+    directory: PathBuf,
+    name: &'static str,
+    servers: TempDir,
+}
+
+impl Place {
+    fn new(name: &'static str) -> Result<Place> {
+        let directory = target_directory().join("bench");
+        std::fs::create_dir_all(&directory)?;
+        let servers = tempfile::Builder::new()
+            .prefix(&format!("{name}-"))
+            .tempdir_in(&directory)?;
+        Ok(Place {
+            directory,
+            name,
+            servers,
+        })
+    }
+
+    fn path(&self) -> &Path {
+        self.servers.path()
+    }
+
+    fn report(&self) -> PathBuf {
+        self.directory.join(self.name).with_extension("json")
+    }
+}
+
+async fn compare(
+    mut subjects: Vec<Subject>,
+    rows: &[Row],
+    options: &Options,
+    place: &Place,
+) -> Result<()> {
     for subject in &subjects {
         println!("{:<20} {}", subject.name(), subject.agreed());
     }
-    let samples = run(&mut subjects, options, place.path()).await?;
+    let samples = run(&mut subjects, rows, options, place.path()).await?;
     let report = Report::new(&samples, options);
     print!("{report}");
-    report.write(&directory.join("smb.json"))
+    report.write(&place.report())
 }
 
 async fn start(place: &Path, options: &Options) -> Result<Vec<Subject>> {
@@ -62,14 +110,19 @@ async fn start(place: &Path, options: &Options) -> Result<Vec<Subject>> {
     Ok(subjects)
 }
 
-async fn run(subjects: &mut [Subject], options: &Options, disk: &Path) -> Result<Samples> {
+async fn run(
+    subjects: &mut [Subject],
+    rows: &[Row],
+    options: &Options,
+    disk: &Path,
+) -> Result<Samples> {
     let mut samples = Samples::default();
     for turn in 0..options.turns {
         for subject in subjects.iter_mut() {
             prepare(subject, turn).await?;
         }
-        for row in rows(&options.scale) {
-            one_row(subjects, &row, turn, disk, options, &mut samples).await?;
+        for row in rows {
+            one_row(subjects, row, turn, disk, options, &mut samples).await?;
         }
         println!("turn {} of {} done", turn + 1, options.turns);
     }

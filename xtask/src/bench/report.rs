@@ -126,11 +126,10 @@ fn cpu(samples: &Samples, row: &Row) -> Line {
     let deferred = |s: &Sample| per(s.deferred, s);
     line.ours_foreground = samples.median(row, Kind::Strongroom, foreground);
     line.ours_deferred = samples.median(row, Kind::Strongroom, deferred);
-    let peer = if line.peer_setup == Some(TUNED) {
-        Kind::SambaTuned
-    } else {
-        Kind::SambaAsItComes
-    };
+    let peer = PEERS
+        .iter()
+        .find(|(_, setup)| line.peer_setup == Some(setup));
+    let peer = peer.map_or(Kind::SambaAsItComes, |(kind, _)| *kind);
     line.peer_foreground = samples.median(row, peer, foreground);
     line.peer_deferred = samples.median(row, peer, deferred);
     line
@@ -144,8 +143,12 @@ fn cpu_scale(row: &Row) -> (&'static str, f64) {
     }
 }
 
-const TUNED: &str = "tuned";
-const AS_IT_COMES: &str = "as it comes";
+/// Of those that were measured the better one counts.
+const PEERS: [(Kind, &str); 3] = [
+    (Kind::SambaAsItComes, "Samba as it comes"),
+    (Kind::SambaTuned, "Samba tuned"),
+    (Kind::WithoutHistory, "without history"),
+];
 
 fn line(
     samples: &Samples,
@@ -178,17 +181,17 @@ fn better_peer(
     better: &str,
     measure: &dyn Fn(&Sample) -> f64,
 ) -> Option<(f64, &'static str)> {
-    let plain = samples.median(row, Kind::SambaAsItComes, measure)?;
-    let tuned = samples.median(row, Kind::SambaTuned, measure)?;
-    let tuned_wins = if better == "higher" {
-        tuned > plain
-    } else {
-        tuned < plain
-    };
-    Some(if tuned_wins {
-        (tuned, TUNED)
-    } else {
-        (plain, AS_IT_COMES)
+    let measured = PEERS.iter().filter_map(|(kind, setup)| {
+        let value = samples.median(row, *kind, measure)?;
+        Some((value, *setup))
+    });
+    measured.reduce(|best, next| {
+        let next_wins = if better == "higher" {
+            next.0 > best.0
+        } else {
+            next.0 < best.0
+        };
+        if next_wins { next } else { best }
     })
 }
 
@@ -201,7 +204,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             out,
-            "| row | unit | Strongroom | Samba | times better | bare echo |"
+            "| row | unit | Strongroom | peer | times better | bare echo |"
         )?;
         writeln!(out, "|---|---|---|---|---|---|")?;
         self.lines

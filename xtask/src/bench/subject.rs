@@ -15,6 +15,7 @@ use crate::server::Server;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Strongroom,
+    WithoutHistory,
     SambaAsItComes,
     SambaTuned,
     Floor,
@@ -41,11 +42,20 @@ pub(crate) struct Subject {
 
 impl Subject {
     pub(crate) async fn strongroom(directory: &Path) -> Result<Subject> {
-        let server = Server::create(directory, 1)?;
+        Subject::ours(Kind::Strongroom, Server::create(directory, 1)?).await
+    }
+
+    /// Ours again, keeping no past.
+    pub(crate) async fn without_history(directory: &Path) -> Result<Subject> {
+        let server = Server::create_without_history(directory)?;
+        Subject::ours(Kind::WithoutHistory, server).await
+    }
+
+    async fn ours(kind: Kind, server: Server) -> Result<Subject> {
         let clients = connect(&server.target()).await?;
         let running = Running::Strongroom(server);
         Ok(Subject {
-            kind: Kind::Strongroom,
+            kind,
             running,
             clients,
             floor: None,
@@ -93,6 +103,7 @@ impl Subject {
     pub(crate) fn name(&self) -> &'static str {
         match self.kind {
             Kind::Strongroom => "Strongroom",
+            Kind::WithoutHistory => "without history",
             Kind::SambaAsItComes => "Samba as it comes",
             Kind::SambaTuned => "Samba tuned",
             Kind::Floor => "bare echo",

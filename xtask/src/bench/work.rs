@@ -23,6 +23,8 @@ pub(crate) enum Operation {
     Stat,
     List,
     Delete,
+    /// Empties a file and writes it anew.
+    Overwrite,
 }
 
 impl Operation {
@@ -39,6 +41,7 @@ impl Operation {
             Operation::Stat => "stat",
             Operation::List => "list",
             Operation::Delete => "delete",
+            Operation::Overwrite => "overwrite",
         }
     }
 
@@ -48,7 +51,9 @@ impl Operation {
         match self {
             Operation::SequentialWrite => vec![(112 + (1 << 20), 80)],
             Operation::SequentialRead => vec![(113, 80 + (1 << 20))],
-            Operation::Create => vec![create, (112 + FILE_BYTES, 80), close],
+            Operation::Create | Operation::Overwrite => {
+                vec![create, (112 + FILE_BYTES, 80), close]
+            }
             Operation::Read => vec![create, (113, 80 + FILE_BYTES), close],
             Operation::Stat => vec![create, (104, 128), close],
             Operation::List => vec![(98, 72 + 65536)],
@@ -80,7 +85,7 @@ const LISTINGS: usize = 8;
 const ENTRIES_AN_ANSWER: usize = 65536 / 128;
 
 /// In the order in which they build on each other.
-pub(crate) fn rows(scale: &Scale) -> Vec<Row> {
+pub(crate) fn smb_rows(scale: &Scale) -> Vec<Row> {
     let sequential = [Operation::SequentialWrite, Operation::SequentialRead].map(|operation| Row {
         operation,
         connections: 1,
@@ -93,15 +98,28 @@ pub(crate) fn rows(scale: &Scale) -> Vec<Row> {
         Operation::List,
         Operation::Delete,
     ];
+    sequential
+        .into_iter()
+        .chain(small_rows(scale, &small))
+        .collect()
+}
+
+/// What history can make dearer: what begins and what ends rows.
+pub(crate) fn history_rows(scale: &Scale) -> Vec<Row> {
+    let changes = [Operation::Create, Operation::Overwrite, Operation::Delete];
+    small_rows(scale, &changes)
+}
+
+fn small_rows(scale: &Scale, operations: &[Operation]) -> Vec<Row> {
     let amount = scale.files as u64;
-    let small = [1, CONNECTIONS].into_iter().flat_map(|connections| {
-        small.map(|operation| Row {
+    let with = |connections| {
+        operations.iter().map(move |&operation| Row {
             operation,
             connections,
             amount,
         })
-    });
-    sequential.into_iter().chain(small).collect()
+    };
+    [1, CONNECTIONS].into_iter().flat_map(with).collect()
 }
 
 /// Makes the directories of one turn.
@@ -132,9 +150,11 @@ pub(crate) async fn run(subject: &mut Subject, row: &Row, turn: usize) -> Result
         Operation::SequentialWrite => sequential_write(subject.requests(0)?, row, turn).await?,
         Operation::SequentialRead => sequential_read(subject.requests(0)?, row, turn).await?,
         Operation::List => return list(subject, row, turn, count).await,
-        Operation::Create | Operation::Read | Operation::Stat | Operation::Delete => {
-            small(subject, row, turn, count).await?;
-        }
+        Operation::Create
+        | Operation::Read
+        | Operation::Stat
+        | Operation::Delete
+        | Operation::Overwrite => small(subject, row, turn, count).await?,
     }
     Ok(row.amount as f64)
 }
@@ -149,9 +169,11 @@ fn floor_amount(row: &Row, count: usize) -> (usize, f64) {
             let answers = count.div_ceil(ENTRIES_AN_ANSWER) * LISTINGS * row.connections;
             (answers, (count * LISTINGS * row.connections) as f64)
         }
-        Operation::Create | Operation::Read | Operation::Stat | Operation::Delete => {
-            (count, row.amount as f64)
-        }
+        Operation::Create
+        | Operation::Read
+        | Operation::Stat
+        | Operation::Delete
+        | Operation::Overwrite => (count, row.amount as f64),
     }
 }
 
@@ -295,6 +317,11 @@ async fn one_file(
         }
         Operation::Stat => requests.stat(path).await,
         Operation::Delete => requests.delete(path).await,
+        Operation::Overwrite => {
+            let file = requests.overwrite_file(path).await?;
+            requests.write(file, 0, content).await?;
+            requests.close(file).await
+        }
         Operation::SequentialWrite | Operation::SequentialRead | Operation::List => {
             anyhow::bail!("{operation:?} is not a row of small files")
         }

@@ -42,7 +42,7 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     let disks = pool::Disks::find(data, options)?;
     let data = DataDirectory::lock(data)?;
     let listener = listen::bind(options.smb).await?;
-    let floors = Floors::open(&env, &data, &disks).await?;
+    let floors = Floors::open(&env, &data, &disks, store_options(options)).await?;
     let smb = floors.smb(&env);
     let state = floors.state(&smb, listener.address());
     let control = control::start(data.path(), state)?;
@@ -65,6 +65,14 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     Ok(())
 }
 
+fn store_options(options: &ServeOptions) -> StoreOptions {
+    let default = StoreOptions::default();
+    StoreOptions {
+        history: default.history.filter(|_| !options.no_history),
+        ..default
+    }
+}
+
 /// The floors of one open pool.
 #[derive(Debug)]
 struct Floors {
@@ -77,10 +85,14 @@ struct Floors {
 }
 
 impl Floors {
-    async fn open(env: &Arc<dyn Env>, data: &DataDirectory, disks: &pool::Disks) -> Result<Floors> {
+    async fn open(
+        env: &Arc<dyn Env>,
+        data: &DataDirectory,
+        disks: &pool::Disks,
+        options: StoreOptions,
+    ) -> Result<Floors> {
         let started = Instant::now();
         let (pool, is_new) = disks.open(env, data)?;
-        let options = StoreOptions::default();
         let (env_store, env_vfs) = (Arc::clone(env), Arc::clone(env));
         let (store, vfs);
         if is_new {
