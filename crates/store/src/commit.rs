@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::data::{Object, Published, SealedLayers};
 use crate::engine::Engine;
-use crate::log::{LogCopy, Prepared, copy_failed};
+use crate::log::{LogCopy, Prepared};
 use crate::{ObjectId, Result, StoreError, Txg};
 
 /// Payload that may ride in one record.
@@ -54,6 +54,9 @@ struct Closing {
     prepared: Arc<Prepared>,
     watermark_only: bool,
 }
+
+/// What became of a write to one copy of the log.
+type Outcome = (Result<(), DeviceError>, Arc<LogCopy>);
 
 /// Objects that could not be stored or published, with the reason.
 pub(crate) type Failures = HashMap<ObjectId, StoreError>;
@@ -150,6 +153,7 @@ impl Engine {
     /// Publishes, syncs segments, closes the group and cuts its frames.
     fn close_with(&self, work: &Work) -> Result<(Option<Closing>, Failures)> {
         self.writable_still()?;
+        self.follow_members()?;
         let mut failures = Failures::new();
         let mut published = Published::default();
         if work.publishes() {
@@ -225,9 +229,10 @@ impl Engine {
         let Some(closing) = closing else {
             return Ok(());
         };
-        for copy in self.log.copies() {
-            closing.prepared.write(&copy, false)?;
-        }
+        let write = |copy: Arc<LogCopy>| (closing.prepared.write(&copy, false), copy);
+        let outcomes = self.log.copies().into_iter().map(write).collect();
+        self.log_written(outcomes)?;
+        self.follow_members()?;
         self.now_durable(closing.txg);
         Ok(())
     }
@@ -247,25 +252,16 @@ impl Engine {
                     .run_blocking(move || prepared.write(&copy, skip_sync)),
             );
         }
-        let mut failed = Vec::new();
-        let (mut written, mut full) = (0, 0);
+        let mut outcomes = Vec::with_capacity(copies.len());
         for (write, copy) in writes.into_iter().zip(copies) {
-            match write.await {
-                Ok(()) => written += 1,
-                Err(error @ DeviceError::NoSpace { .. }) => {
-                    tracing::warn!(%error, "a log copy cannot grow");
-                    full += 1;
-                }
-                Err(error) => failed.push((copy, error)),
-            }
+            outcomes.push((write.await, copy));
         }
-        self.copies_failed(&failed)?;
-        if full > 0 {
-            self.wake.cleaner.notify_one();
-            return Err(StoreError::NoSpace);
-        }
-        if written == 0 {
-            return Err(self.fail("no copy of the log can be written".into()));
+        self.log_written(outcomes)?;
+        if self.log.epoch() != self.pool.epoch() {
+            let engine = Arc::clone(self);
+            self.env
+                .run_blocking(move || engine.follow_members())
+                .await?;
         }
         if !closing.watermark_only {
             self.now_durable(closing.txg);
@@ -273,14 +269,25 @@ impl Engine {
         Ok(())
     }
 
-    fn copies_failed(&self, failed: &[(Arc<LogCopy>, DeviceError)]) -> Result<()> {
-        for (copy, error) in failed {
-            if let Err(lost) = copy_failed(&self.pool, copy, error) {
-                return Err(self.fail(lost.to_string()));
+    /// Judges what became of a write to every copy. Copies that failed are set aside with their disks.
+    fn log_written(&self, outcomes: Vec<Outcome>) -> Result<()> {
+        let (mut written, mut full) = (0, 0);
+        for (outcome, copy) in outcomes {
+            match outcome {
+                Ok(()) => written += 1,
+                Err(error @ DeviceError::NoSpace { .. }) => {
+                    tracing::warn!(%error, "a log copy cannot grow");
+                    full += 1;
+                }
+                Err(error) => self.log_copy_failed(&copy, &error)?,
             }
         }
-        if !failed.is_empty() {
-            self.log.rehome(self.pool.homes("log"));
+        if full > 0 {
+            self.wake.cleaner.notify_one();
+            return Err(StoreError::NoSpace);
+        }
+        if written == 0 {
+            return Err(self.fail("no copy of the log can be written".into()));
         }
         Ok(())
     }

@@ -87,6 +87,7 @@ pub(crate) struct Wake {
     pub(crate) committer: Notify,
     pub(crate) feeder: Notify,
     pub(crate) cleaner: Notify,
+    pub(crate) keeper: Notify,
     /// The index took a run.
     pub(crate) fed: Notify,
     /// Tasks that still run.
@@ -448,6 +449,7 @@ impl Engine {
             &wake.committer,
             &wake.feeder,
             &wake.cleaner,
+            &wake.keeper,
             &wake.fed,
         ] {
             wake.notify_one();

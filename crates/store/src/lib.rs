@@ -12,6 +12,7 @@ mod index;
 mod inodes;
 mod jobs;
 mod log;
+mod members;
 mod open;
 mod overlay;
 mod record;

@@ -11,7 +11,7 @@ use crate::engine::{Engine, Group, Parts};
 use crate::feed::{DeadObject, Version};
 use crate::index::{FailureHook, Index, IndexOptions, PageHome, RedbIndex, Snapshot};
 use crate::log::recover::{Recovered, recover};
-use crate::log::{Log, LogCopy, Tail, copy_failed};
+use crate::log::{Log, LogCopy, Tail};
 use crate::record::{self, Operation, Record};
 use crate::rows::{self, ExtentRow};
 use crate::{ObjectId, Result, SessionId, StoreError, StoreOptions};
@@ -26,8 +26,8 @@ pub(crate) fn create(
     for home in pool.homes("index").iter().chain(&pool.homes("log")) {
         remove_files(home)?;
     }
-    let (homes, failed) = index_homes(&pool);
-    let index = RedbIndex::create(homes, failed, index_options(&options))?;
+    let (homes, failed) = (index_homes(&pool), failure_hook(&pool));
+    let index = RedbIndex::create(Arc::clone(&env), homes, failed, index_options(&options))?;
     pool.begin_epoch(Txg(0), &[])?;
     let tail = Tail {
         sequence: 0,
@@ -70,20 +70,23 @@ fn remove_files(home: &Home) -> Result<()> {
     Ok(())
 }
 
-fn index_homes(pool: &Arc<Pool>) -> (Vec<PageHome>, FailureHook) {
+/// Where the members of the pool have the copies of the index.
+pub(crate) fn index_homes(pool: &Pool) -> Vec<PageHome> {
     let homes = pool.homes("index").into_iter();
-    let homes = homes
+    homes
         .map(|home| PageHome {
             device: home.device,
             dir: home.dir,
         })
-        .collect();
+        .collect()
+}
+
+fn failure_hook(pool: &Arc<Pool>) -> FailureHook {
     let pool = Arc::downgrade(pool);
-    let failed: FailureHook = Arc::new(move |device, error| {
+    Arc::new(move |device, error| {
         pool.upgrade()
             .is_some_and(|pool| Engine::device_failed(&pool, device, error))
-    });
-    (homes, failed)
+    })
 }
 
 fn index_options(options: &StoreOptions) -> IndexOptions {
@@ -109,8 +112,9 @@ pub(crate) fn open(
     let Some(epoch) = pool.last_epoch() else {
         return create(env, pool, options);
     };
-    let (homes, failed) = index_homes(&pool);
-    let index: Arc<dyn Index> = RedbIndex::open(homes, failed, index_options(&options))?;
+    let (homes, failed) = (index_homes(&pool), failure_hook(&pool));
+    let index: Arc<dyn Index> =
+        RedbIndex::open(Arc::clone(&env), homes, failed, index_options(&options))?;
     let held = index.last_txg();
     let known = held.max(epoch.last_txg);
     let copies = log_copies(&pool);
@@ -129,12 +133,6 @@ pub(crate) fn open(
     let ends = live_ends(&pool, index.snapshot().as_ref(), &decoded)?;
     pool.begin_epoch(last_txg, &ends)?;
     let log = Log::new(&pool, copies, tail, options.log_file, options.log_files_max);
-    for (copy, error) in &failed_copies {
-        copy_failed(&pool, copy, error)?;
-    }
-    if !failed_copies.is_empty() {
-        log.rehome(pool.homes("log"));
-    }
     let last_time = records.last().map_or(Timestamp(0), |record| record.time);
     let engine = Engine::new(Parts {
         env,
@@ -146,6 +144,9 @@ pub(crate) fn open(
         last_time,
         log_repairs: repairs,
     });
+    for (copy, error) in &failed_copies {
+        engine.log_copy_failed(copy, error)?;
+    }
     engine.load(decoded)?;
     engine.refresh_space();
     // No id that this opening gives out may be given again, whatever becomes of its own commits.

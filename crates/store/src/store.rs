@@ -53,6 +53,7 @@ impl Store {
         engine.spawn_counted("store ticker", Arc::clone(&engine).run_ticker());
         engine.spawn_counted("store feeder", Arc::clone(&engine).run_feeder());
         engine.spawn_counted("store cleaner", Arc::clone(&engine).run_cleaner());
+        engine.spawn_counted("store keeper", Arc::clone(&engine).run_keeper());
         // What recovery found is fed and cleaned without waiting for new changes.
         engine.wake.feeder.notify_one();
         engine.wake.cleaner.notify_one();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use strongroom_device::sim::Rng;
-use strongroom_device::{Device, RealDevice, Timestamp, TokioEnv};
+use strongroom_device::{Device, Env, RealDevice, Timestamp, TokioEnv};
 use strongroom_pool::{Address, SegmentId, Txg};
 
 use super::{FeedOptions, RowChain, Run, TxgInfo, Version, feed};
@@ -129,8 +129,8 @@ fn feed_rows(index: &RedbIndex, options: FeedOptions, txg: u64, mut rows: Rows) 
 fn measure(name: &str, options: FeedOptions) {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
-    let env = TokioEnv::new(runtime.handle().clone());
-    let device: Arc<dyn Device> = RealDevice::open(Arc::new(env), dir.path()).unwrap();
+    let env: Arc<dyn Env> = Arc::new(TokioEnv::new(runtime.handle().clone()));
+    let device: Arc<dyn Device> = RealDevice::open(Arc::clone(&env), dir.path()).unwrap();
     let homes = (0..2)
         .map(|n| PageHome {
             device: Arc::clone(&device),
@@ -138,6 +138,7 @@ fn measure(name: &str, options: FeedOptions) {
         })
         .collect();
     let index = RedbIndex::create(
+        env,
         homes,
         Arc::new(|_, _| true),
         IndexOptions {

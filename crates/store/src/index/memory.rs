@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use strongroom_pool::Txg;
 
-use super::{Index, IndexStatus, Row, Snapshot, Visit, WriteTxn};
+use super::{Index, IndexStatus, PageHome, Row, Snapshot, Visit, WriteTxn};
 use crate::{Result, Table};
 
 type Rows = BTreeMap<(Table, Vec<u8>), Bytes>;
@@ -47,6 +47,10 @@ impl Index for MemoryIndex {
     }
 
     fn prefetch(&self, _keys: &[(Table, &[u8])]) {}
+
+    fn rehome(&self, _homes: Vec<PageHome>) -> Result<()> {
+        Ok(())
+    }
 
     fn scrub(&self) -> Result<()> {
         Ok(())

@@ -47,6 +47,12 @@ pub(crate) trait Index: Send + Sync + Debug {
     fn oldest_pinned(&self) -> Txg;
     /// Brings the leaves of these keys (sorted) into the cache, in parallel, where that pays.
     fn prefetch(&self, keys: &[(Table, &[u8])]);
+    /// Lets the copies lie at these homes: others are left out, missing ones are made anew while reading and writing go
+    /// on.
+    ///
+    /// # Errors
+    /// A new copy found no space; no copy in service lies at any of the homes.
+    fn rehome(&self, homes: Vec<PageHome>) -> Result<()>;
     /// Compares every page with its checksum on every copy and repairs what it can.
     #[cfg_attr(
         not(test),

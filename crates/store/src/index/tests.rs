@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use strongroom_device::Device;
 use strongroom_device::sim::{Fault, Injection, Moment, Operation, Rng, SimDevice, SimEnv};
+use strongroom_device::{Device, Env};
 use strongroom_pool::Txg;
 
 use super::{Index, IndexOptions, PageHome, RedbIndex};
@@ -21,15 +21,12 @@ const OPTIONS: IndexOptions = IndexOptions {
 };
 
 /// Two copies on two simulated disks.
-struct Disks(Vec<Arc<SimDevice>>);
+struct Disks(Arc<SimEnv>, Vec<Arc<SimDevice>>);
 
 impl Disks {
     fn new(env: &Arc<SimEnv>) -> Self {
-        Self(
-            (0..2)
-                .map(|n| SimDevice::new(env, &format!("disk{n}"), n))
-                .collect(),
-        )
+        let disk = |n| SimDevice::new(env, &format!("disk{n}"), n);
+        Self(Arc::clone(env), (0..2).map(disk).collect())
     }
 
     fn homes(&self) -> Vec<PageHome> {
@@ -37,19 +34,22 @@ impl Disks {
             device: Arc::clone(device) as Arc<dyn Device>,
             dir: format!("index/{n}"),
         };
-        self.0.iter().zip(0..).map(home).collect()
+        self.1.iter().zip(0..).map(home).collect()
     }
 
     fn create(&self) -> Result<Arc<RedbIndex>> {
-        RedbIndex::create(self.homes(), Arc::new(|_, _| true), OPTIONS)
+        let env = Arc::clone(&self.0) as Arc<dyn Env>;
+        RedbIndex::create(env, self.homes(), Arc::new(|_, _| true), OPTIONS)
     }
 
     fn open(&self) -> Result<Arc<RedbIndex>> {
-        RedbIndex::open(self.homes(), Arc::new(|_, _| true), OPTIONS)
+        let env = Arc::clone(&self.0) as Arc<dyn Env>;
+        RedbIndex::open(env, self.homes(), Arc::new(|_, _| true), OPTIONS)
     }
 
     fn reopen(&self) -> Self {
-        Self(self.0.iter().map(|disk| disk.reopen()).collect())
+        let disks = self.1.iter().map(|disk| disk.reopen()).collect();
+        Self(Arc::clone(&self.0), disks)
     }
 }
 
@@ -213,7 +213,7 @@ fn flips_in_one_copy_are_read_around_and_repaired() {
     let mut rng = Rng::new(5);
     for round in 0..40 {
         let disks = filled(&SimEnv::new(round));
-        let disk = &disks.0[rng.below(2)];
+        let disk = &disks.1[rng.below(2)];
         let path = disk
             .paths()
             .into_iter()
@@ -244,9 +244,9 @@ fn flips_in_the_records_of_one_copy_are_harmless() {
         let n = rng.below(2);
         for area in 0..2 {
             let path = format!("index/{n}/sums.{area}");
-            let len = disks.0[n].contents(&path).unwrap().len();
+            let len = disks.1[n].contents(&path).unwrap().len();
             for _ in 0..5 {
-                disks.0[n].flip(&path, rng.below(len.max(1)) as u64, 1 << rng.below(8));
+                disks.1[n].flip(&path, rng.below(len.max(1)) as u64, 1 << rng.below(8));
             }
         }
         let index = disks.open().unwrap();
@@ -257,15 +257,16 @@ fn flips_in_the_records_of_one_copy_are_harmless() {
 #[test]
 fn a_page_bad_on_both_copies_is_an_error_and_the_rest_goes_on() {
     let disks = filled(&SimEnv::new(3));
-    let len = disks.0[0].contents("index/0/pages").unwrap().len() as u64;
+    let len = disks.1[0].contents("index/0/pages").unwrap().len() as u64;
     let index = disks.open().unwrap();
     check(&*index);
     drop(index);
     let mut errors = 0;
     for page in 1..len / 4096 {
-        let disks = Disks(disks.0.iter().map(|disk| disk.duplicate("copy")).collect());
+        let copies = disks.1.iter().map(|disk| disk.duplicate("copy")).collect();
+        let disks = Disks(Arc::clone(&disks.0), copies);
         for n in 0..2 {
-            disks.0[n].flip(&format!("index/{n}/pages"), page * 4096 + 17, 4);
+            disks.1[n].flip(&format!("index/{n}/pages"), page * 4096 + 17, 4);
         }
         let Ok(index) = disks.open() else {
             errors += 1;
@@ -287,12 +288,12 @@ fn a_page_bad_on_both_copies_is_an_error_and_the_rest_goes_on() {
 fn a_missing_copy_is_made_anew() {
     let env = SimEnv::new(3);
     let mut disks = filled(&env);
-    disks.0[0] = SimDevice::new(&env, "new", 9);
+    disks.1[0] = SimDevice::new(&env, "new", 9);
     let index = disks.open().unwrap();
     assert_eq!(check(&*index), 6);
     drop(index);
     disks = disks.reopen();
-    disks.0[1] = SimDevice::new(&env, "newer", 10);
+    disks.1[1] = SimDevice::new(&env, "newer", 10);
     assert_eq!(check(&*disks.open().unwrap()), 6);
 }
 
@@ -301,14 +302,14 @@ fn a_copy_that_missed_groups_is_brought_level() {
     let env = SimEnv::new(3);
     let disks = filled(&env);
     let index = disks.open().unwrap();
-    disks.0[0].set_broken(true);
+    disks.1[0].set_broken(true);
     (7..=9).for_each(|txg| step(&*index, txg).unwrap());
     assert_eq!(index.status().pages.copies_good, 1);
     drop(index);
-    disks.0[0].set_broken(false);
+    disks.1[0].set_broken(false);
     let disks = disks.reopen();
     assert_eq!(check(&*disks.open().unwrap()), 9);
-    disks.0[1].set_broken(true);
+    disks.1[1].set_broken(true);
     assert_eq!(check(&*disks.open().unwrap()), 9);
 }
 
@@ -317,7 +318,7 @@ fn goes_on_after_a_full_disk() {
     let disks = filled(&SimEnv::new(3));
     let index = disks.open().unwrap();
     let held = index.snapshot();
-    disks.0[0].inject(Injection {
+    disks.1[0].inject(Injection {
         operation: Operation::Write,
         path: "pages".into(),
         skip: 0,
@@ -337,10 +338,10 @@ fn refuses_a_newer_format() {
     for n in 0..2 {
         for area in 0..2 {
             let path = format!("index/{n}/sums.{area}");
-            let mut bytes = disks.0[n].contents(&path).unwrap();
+            let mut bytes = disks.1[n].contents(&path).unwrap();
             if bytes.len() > 8 {
                 bytes[4] = 99;
-                disks.0[n].replace(&path, &bytes);
+                disks.1[n].replace(&path, &bytes);
             }
         }
     }
@@ -348,4 +349,99 @@ fn refuses_a_newer_format() {
         disks.open(),
         Err(StoreError::Newer { found: 99, .. })
     ));
+}
+
+/// Homes on these disks, in order.
+fn homes_on(disks: &[(&Arc<SimDevice>, u8)]) -> Vec<PageHome> {
+    let home = |(device, n): &(&Arc<SimDevice>, u8)| PageHome {
+        device: Arc::clone(device) as Arc<dyn Device>,
+        dir: format!("index/{n}"),
+    };
+    disks.iter().map(home).collect()
+}
+
+#[test]
+fn a_copy_begun_while_the_index_runs_is_whole() {
+    let env = SimEnv::new(3);
+    let mut disks = filled(&env);
+    let index = disks.open().unwrap();
+    let third = SimDevice::new(&env, "third", 9);
+    // What an earlier life of the disk left there claims to be newer.
+    let other = filled(&SimEnv::new(4));
+    for name in ["pages", "sums.0", "sums.1"] {
+        let bytes = other.1[0].contents(&format!("index/0/{name}")).unwrap();
+        third.create(&format!("index/0/{name}"), 0).unwrap();
+        third.replace(&format!("index/0/{name}"), &bytes);
+    }
+    let homes = homes_on(&[(&third, 0), (&disks.1[1], 1)]);
+    index.rehome(homes.clone()).unwrap();
+    assert_eq!(index.status().pages.copies_good, 2);
+    let before = disks.1[0].operations();
+    step(&*index, 7).unwrap();
+    index.rehome(homes).unwrap();
+    assert_eq!(
+        disks.1[0].operations(),
+        before,
+        "the old copy is left alone"
+    );
+    assert_eq!(check(&*index), 7);
+    drop(index);
+    env.cut_power();
+    disks.1[0] = third;
+    let disks = disks.reopen();
+    disks.1[1].set_broken(true);
+    assert_eq!(
+        check(&*disks.open().unwrap()),
+        7,
+        "the new copy alone is enough"
+    );
+}
+
+#[test]
+fn a_copy_that_finds_no_space_is_begun_again_later_and_holds_up_nothing() {
+    let env = SimEnv::new(3);
+    let disks = filled(&env);
+    let index = disks.open().unwrap();
+    let third = SimDevice::new(&env, "third", 9);
+    third.inject(Injection {
+        operation: Operation::Write,
+        path: "pages".into(),
+        skip: 2,
+        times: 1,
+        fault: Fault::NoSpace,
+    });
+    let homes = homes_on(&[(&third, 0), (&disks.1[1], 1)]);
+    assert!(matches!(
+        index.rehome(homes.clone()),
+        Err(StoreError::NoSpace)
+    ));
+    step(&*index, 7).unwrap();
+    assert_eq!(index.status().reopened, 0);
+    index.rehome(homes).unwrap();
+    assert_eq!((check(&*index), index.status().pages.copies_good), (7, 2));
+    drop(index);
+    let third = Disks(Arc::clone(&env), vec![third.reopen(), disks.1[1].reopen()]);
+    third.1[1].set_broken(true);
+    assert_eq!(check(&*third.open().unwrap()), 7);
+}
+
+#[test]
+fn a_power_cut_while_a_copy_is_begun_loses_nothing() {
+    for cut in 0..12 {
+        let env = SimEnv::new(cut);
+        let disks = filled(&env);
+        let index = disks.open().unwrap();
+        let third = SimDevice::new(&env, "third", 9);
+        env.cut_at_sync(env.syncs() + cut, Moment::During);
+        let homes = homes_on(&[(&third, 0), (&disks.1[1], 1)]);
+        let homed = index.rehome(homes);
+        drop(index);
+        env.cut_power();
+        let disks = Disks(Arc::clone(&env), vec![third.reopen(), disks.1[1].reopen()]);
+        assert_eq!(check(&*disks.open().unwrap()), 6);
+        if homed.is_ok() {
+            disks.1[1].set_broken(true);
+            assert_eq!(check(&*disks.open().unwrap()), 6);
+        }
+    }
 }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use redb::{Database, TableDefinition};
+use strongroom_device::Env;
 use strongroom_pool::Txg;
 
 use super::pages::{Backend, Health, PageStore};
@@ -44,7 +45,8 @@ struct Opened {
 
 /// What the index and its snapshots share.
 struct Shared {
-    homes: Vec<PageHome>,
+    env: Arc<dyn Env>,
+    homes: Mutex<Vec<PageHome>>,
     failed: FailureHook,
     options: IndexOptions,
     health: Arc<Health>,
@@ -95,11 +97,12 @@ fn tree_key(out: &mut Vec<u8>, table: Table, key: &[u8]) {
 impl RedbIndex {
     /// Makes an empty index on blank homes, or opens what is there already. Durable on return.
     pub(crate) fn create(
+        env: Arc<dyn Env>,
         homes: Vec<PageHome>,
         failed: FailureHook,
         options: IndexOptions,
     ) -> Result<Arc<Self>> {
-        Self::start(homes, failed, options, true)
+        Self::start(env, homes, failed, options, true)
     }
 
     /// Opens what is there; a missing or older copy is made anew from the best.
@@ -107,26 +110,35 @@ impl RedbIndex {
     /// # Errors
     /// [`StoreError::Corrupt`] when no copy is readable, [`StoreError::Newer`] for a newer format.
     pub(crate) fn open(
+        env: Arc<dyn Env>,
         homes: Vec<PageHome>,
         failed: FailureHook,
         options: IndexOptions,
     ) -> Result<Arc<Self>> {
-        Self::start(homes, failed, options, false)
+        Self::start(env, homes, failed, options, false)
     }
 
     fn start(
+        env: Arc<dyn Env>,
         homes: Vec<PageHome>,
         failed: FailureHook,
         options: IndexOptions,
         create: bool,
     ) -> Result<Arc<Self>> {
         let health = Arc::<Health>::default();
-        let pages = PageStore::open(&homes, Arc::clone(&failed), Arc::clone(&health), create)?;
+        let pages = PageStore::open(
+            Arc::clone(&env),
+            &homes,
+            Arc::clone(&failed),
+            Arc::clone(&health),
+            create,
+        )?;
         let opened = Opened::on(pages, 0, options.cache)?;
         opened.prepare()?;
         let newest = Arc::new(TreeSnapshot::take(&opened, Weak::new())?);
         let shared = Arc::new(Shared {
-            homes,
+            env,
+            homes: Mutex::new(homes),
             failed,
             options,
             health,
@@ -211,8 +223,10 @@ impl Shared {
             return Ok(());
         }
         old.pages.retire();
+        let homes = self.homes.lock().clone();
         let pages = PageStore::open(
-            &self.homes,
+            Arc::clone(&self.env),
+            &homes,
             Arc::clone(&self.failed),
             Arc::clone(&self.health),
             false,
@@ -308,6 +322,23 @@ impl Index for RedbIndex {
                 });
             }
         });
+    }
+
+    fn rehome(&self, homes: Vec<PageHome>) -> Result<()> {
+        let opened = self.shared.opened.load_full();
+        if opened.pages.rehome(&homes)? {
+            // Any write ends in a record, and with that the new copies are whole.
+            self.write(&mut |write| {
+                let last = write.last_txg();
+                write.set_last_txg(last)
+            })?;
+        }
+        // One that was left out meanwhile found no space.
+        if !self.shared.opened.load().pages.serves(&homes) {
+            return Err(StoreError::NoSpace);
+        }
+        *self.shared.homes.lock() = homes;
+        Ok(())
     }
 
     fn scrub(&self) -> Result<()> {

@@ -4,6 +4,7 @@
 //! offset, so that what an earlier use left behind is known. See [`frame`] for the bytes and [`recover`] for reading.
 
 pub(crate) mod frame;
+mod members;
 pub(crate) mod recover;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,8 +15,9 @@ use parking_lot::Mutex;
 use strongroom_device::{Device, DeviceError, DeviceFile, Timestamp};
 use strongroom_pool::{EpochId, Home, Pool, PoolId, Txg};
 
+pub(crate) use members::NotFollowed;
+
 use crate::log::frame::{ALIGNMENT, BODY_MAX, HEADER_LEN, Header, Position};
-use crate::{Result, StoreError};
 
 /// One copy's files.
 #[derive(Debug)]
@@ -149,7 +151,8 @@ pub(crate) struct Tail {
 #[derive(Debug)]
 pub(crate) struct Log {
     pool_id: PoolId,
-    epoch: EpochId,
+    /// The one whose members hold the copies; none at first.
+    epoch: Mutex<EpochId>,
     file_len: u64,
     files_max: u32,
     copies: Mutex<Vec<Arc<LogCopy>>>,
@@ -166,7 +169,7 @@ impl Log {
     ) -> Self {
         Self {
             pool_id: pool.id(),
-            epoch: pool.epoch(),
+            epoch: Mutex::default(),
             file_len,
             files_max,
             copies: Mutex::new(copies),
@@ -176,18 +179,6 @@ impl Log {
 
     pub(crate) fn copies(&self) -> Vec<Arc<LogCopy>> {
         self.copies.lock().clone()
-    }
-
-    /// Leaves out a copy whose device was set aside, and begins copies at homes not used yet.
-    pub(crate) fn rehome(&self, homes: Vec<Home>) {
-        let mut copies = self.copies.lock();
-        let same = |a: &Home, b: &Home| a.device.name() == b.device.name() && a.dir == b.dir;
-        copies.retain(|copy| homes.iter().any(|home| same(home, &copy.home)));
-        for home in homes {
-            if !copies.iter().any(|copy| same(&home, &copy.home)) {
-                copies.push(Arc::new(LogCopy::new(home)));
-            }
-        }
     }
 
     /// Bytes of log in use and the most there may be, in one copy.
@@ -251,7 +242,7 @@ impl Log {
 
     fn header(&self, tail: &Tail, txg: Txg, time: Timestamp, durable: Txg) -> Header {
         Header {
-            epoch: self.epoch,
+            epoch: self.epoch(),
             txg,
             number: 0,
             last: false,
@@ -356,16 +347,4 @@ impl<'a> Cutter<'a> {
         }
         parts
     }
-}
-
-/// Sets the device aside that failed; an error if nothing is left to write on, or if the device is only full.
-pub(crate) fn copy_failed(pool: &Pool, copy: &LogCopy, error: &DeviceError) -> Result<()> {
-    if let DeviceError::NoSpace { .. } = error {
-        return Err(error.clone().into());
-    }
-    tracing::error!(device = copy.device().name(), %error, "a log copy failed");
-    pool.set_aside(copy.device().name(), error)
-        .map_err(|lost| StoreError::Offline {
-            why: lost.to_string(),
-        })
 }

@@ -27,11 +27,11 @@ pub(crate) struct Recovered {
 
 /// A verified frame.
 #[derive(Debug, Clone)]
-struct Frame {
-    header: Header,
-    hash: u64,
+pub(super) struct Frame {
+    pub(super) header: Header,
+    pub(super) hash: u64,
     /// Header and body, without padding.
-    bytes: Bytes,
+    pub(super) bytes: Bytes,
 }
 
 struct Reader<'a> {
@@ -72,8 +72,8 @@ pub(crate) fn recover(
         repairs: 0,
         failed: Vec::new(),
     };
-    reader.find_files()?;
-    let walk = reader.walk(held)?;
+    reader.find_files();
+    let walk = reader.walk(held);
     if walk.headless
         || walk
             .records
@@ -136,7 +136,7 @@ struct Walk {
 }
 
 impl Reader<'_> {
-    fn find_files(&mut self) -> Result<()> {
+    fn find_files(&mut self) {
         for copy in self.copies {
             match copy.slots() {
                 Ok(slots) => self.slots.extend(slots),
@@ -144,7 +144,7 @@ impl Reader<'_> {
             }
         }
         for slot in self.slots.clone() {
-            let Some((sequence, found)) = self.find_file(slot)? else {
+            let Some((sequence, found)) = self.find_file(slot) else {
                 continue;
             };
             // What an opening cut off may have the sequence that the next one gave to another slot.
@@ -153,14 +153,13 @@ impl Reader<'_> {
                 self.files.insert(sequence, found);
             }
         }
-        Ok(())
     }
 
     /// What a slot holds, by the copy that knows the newest use of it: another one may have lost the write.
-    fn find_file(&self, slot: u32) -> Result<Option<(u64, Found)>> {
+    fn find_file(&self, slot: u32) -> Option<(u64, Found)> {
         let mut newest: Option<((u64, u32), Header)> = None;
         for copy in self.copies {
-            let frame = self.read_frame(copy, slot, 0)?;
+            let frame = self.read_frame(copy, slot, 0);
             let header = frame.map(|frame| frame.header);
             if let Some(header) = header.filter(|header| header.position.offset == 0) {
                 let age = self.age(&header);
@@ -171,11 +170,11 @@ impl Reader<'_> {
         }
         if let Some(((sequence, epoch), header)) = newest {
             let first = Some((header.txg, header.number));
-            return Ok(Some((sequence, Found { slot, epoch, first })));
+            return Some((sequence, Found { slot, epoch, first }));
         }
         let first = None;
-        let inside = self.age_inside(slot)?;
-        Ok(inside.map(|(sequence, epoch)| (sequence, Found { slot, epoch, first })))
+        let (sequence, epoch) = self.age_inside(slot)?;
+        Some((sequence, Found { slot, epoch, first }))
     }
 
     /// Orders the uses of a slot.
@@ -197,18 +196,18 @@ impl Reader<'_> {
     }
 
     /// Reads one frame of one copy; None if there is no whole one, or it is void.
-    fn read_frame(&self, copy: &LogCopy, slot: u32, offset: u64) -> Result<Option<Frame>> {
-        let frame = read_frame(copy, slot, offset)?;
-        Ok(frame.filter(|frame| self.counts(&frame.header)))
+    fn read_frame(&self, copy: &LogCopy, slot: u32, offset: u64) -> Option<Frame> {
+        let frame = read_frame(copy, slot, offset);
+        frame.filter(|frame| self.counts(&frame.header))
     }
 
     /// The age of a file whose first frame is damaged on all copies: any later frame tells.
-    fn age_inside(&self, slot: u32) -> Result<Option<(u64, u32)>> {
+    fn age_inside(&self, slot: u32) -> Option<(u64, u32)> {
         let mut highest = None;
         self.scan(slot, 0, &mut |frame| {
             highest = highest.max(Some(self.age(frame)));
-        })?;
-        Ok(highest)
+        });
+        highest
     }
 
     /// The file in which the groups after `held` begin.
@@ -226,7 +225,7 @@ impl Reader<'_> {
             .map(|(sequence, _)| *sequence)
     }
 
-    fn walk(&mut self, held: Txg) -> Result<Walk> {
+    fn walk(&mut self, held: Txg) -> Walk {
         let first = self
             .first_file(held)
             .or_else(|| self.files.keys().next().copied());
@@ -236,16 +235,16 @@ impl Reader<'_> {
         };
         let mut walker = Walker::new(start, held);
         // A file's end shows only in that the next one goes on: files of an earlier setting have other lengths.
-        while let Some(frame) = self.next_frame(&walker)? {
+        while let Some(frame) = self.next_frame(&walker) {
             walker.accept(frame);
         }
-        Ok(walker.walk(first.unwrap_or(0)))
+        walker.walk(first.unwrap_or(0))
     }
 
     /// The frame that follows, here or at the head of the next file (an earlier opening went on there).
-    fn next_frame(&mut self, walker: &Walker) -> Result<Option<Frame>> {
-        if let Some(frame) = self.frame(walker.at, &|frame| walker.follows(frame))? {
-            return Ok(Some(frame));
+    fn next_frame(&mut self, walker: &Walker) -> Option<Frame> {
+        if let Some(frame) = self.frame(walker.at, &|frame| walker.follows(frame)) {
+            return Some(frame);
         }
         let next = Position {
             sequence: walker.at.sequence + 1,
@@ -257,29 +256,24 @@ impl Reader<'_> {
     }
 
     /// Reads one position on all copies, takes a good frame and repairs those that differ.
-    fn frame(&mut self, at: Position, fits: &dyn Fn(&Frame) -> bool) -> Result<Option<Frame>> {
-        let Some(found) = self.files.get(&at.sequence).copied() else {
-            return Ok(None);
-        };
+    fn frame(&mut self, at: Position, fits: &dyn Fn(&Frame) -> bool) -> Option<Frame> {
+        let found = self.files.get(&at.sequence).copied()?;
         let mut read = Vec::with_capacity(self.copies.len());
         for copy in self.copies {
-            let frame = self.read_frame(copy, found.slot, at.offset)?;
+            let frame = self.read_frame(copy, found.slot, at.offset);
             let fitting = frame.filter(|frame| frame.header.position == at && fits(frame));
             read.push((copy, fitting));
         }
         let frames = read.iter().filter_map(|(_, frame)| frame.as_ref());
-        let Some(good) = frames
+        let good = frames
             .max_by_key(|frame| self.epoch_of(&frame.header))
-            .cloned()
-        else {
-            return Ok(None);
-        };
+            .cloned()?;
         for (copy, frame) in read {
             if frame.is_none_or(|frame| frame.hash != good.hash) {
                 self.repair(copy, found.slot, at, &good);
             }
         }
-        Ok(Some(good))
+        Some(good)
     }
 
     fn repair(&mut self, copy: &Arc<LogCopy>, slot: u32, at: Position, frame: &Frame) {
@@ -324,7 +318,7 @@ impl Reader<'_> {
                 if frame.position.sequence == *sequence {
                     highest = highest.max(frame.durable);
                 }
-            })?;
+            });
         }
         if highest <= walk.last {
             return Ok(());
@@ -345,16 +339,15 @@ impl Reader<'_> {
     }
 
     /// Visits every whole frame of a slot from `from` on, in any copy, wherever it belongs.
-    fn scan(&self, slot: u32, from: u64, visit: &mut dyn FnMut(&Header)) -> Result<()> {
+    fn scan(&self, slot: u32, from: u64, visit: &mut dyn FnMut(&Header)) {
         let mut visit = |header: &Header| {
             if self.counts(header) {
                 visit(header);
             }
         };
         for copy in self.copies {
-            scan_copy(copy, slot, from, &mut visit)?;
+            scan_copy(copy, slot, from, &mut visit);
         }
-        Ok(())
     }
 
     /// Makes what was accepted durable on every copy: a killed process may have left it in memory only.
@@ -554,32 +547,30 @@ fn join(frames: &[Frame]) -> Bytes {
 }
 
 /// Reads one frame of one copy; None if there is no whole one.
-fn read_frame(copy: &LogCopy, slot: u32, offset: u64) -> Result<Option<Frame>> {
+pub(super) fn read_frame(copy: &LogCopy, slot: u32, offset: u64) -> Option<Frame> {
     // A file that one copy cannot open is as good as missing there.
-    let Ok(file) = copy.file(slot) else {
-        return Ok(None);
-    };
+    let file = copy.file(slot).ok()?;
     let mut head = [0; HEADER_LEN];
     let Ok(HEADER_LEN) = file.read_at(offset, &mut head) else {
-        return Ok(None);
+        return None;
     };
     let (header, stored) = match Header::parse(&head) {
         Ok(parsed) => parsed,
-        Err(NoFrame::Damaged) => return Ok(None),
-        Err(NoFrame::Newer(found)) => return Ok(newer(copy, slot, offset, found)),
+        Err(NoFrame::Damaged) => return None,
+        Err(NoFrame::Newer(found)) => return newer(copy, slot, offset, found),
     };
     let len = HEADER_LEN + header.body_len as usize;
     let mut bytes = vec![0; len];
     match file.read_at(offset, &mut bytes) {
         Ok(read) if read == len => {}
-        Ok(_) | Err(_) => return Ok(None),
+        Ok(_) | Err(_) => return None,
     }
-    let hash = header.verify(&bytes, stored);
-    Ok(hash.map(|hash| Frame {
+    let hash = header.verify(&bytes, stored)?;
+    Some(Frame {
         header,
         hash,
         bytes: Bytes::from(bytes),
-    }))
+    })
 }
 
 /// A version field may be damage, too. A newer program says so in the label, which is read before; this is damage.
@@ -595,11 +586,11 @@ fn newer(copy: &LogCopy, slot: u32, offset: u64, found: u16) -> Option<Frame> {
     None
 }
 
-fn scan_copy(copy: &LogCopy, slot: u32, from: u64, visit: &mut dyn FnMut(&Header)) -> Result<()> {
+fn scan_copy(copy: &LogCopy, slot: u32, from: u64, visit: &mut dyn FnMut(&Header)) {
     const CHUNK: usize = 1 << 20;
     const BLOCK: usize = 4096;
     let Ok(file) = copy.file(slot) else {
-        return Ok(());
+        return;
     };
     let mut chunk = vec![0; CHUNK];
     let mut offset = from;
@@ -609,12 +600,12 @@ fn scan_copy(copy: &LogCopy, slot: u32, from: u64, visit: &mut dyn FnMut(&Header
             let at = offset + index as u64 * ALIGNMENT;
             let plausible =
                 Header::parse(block).is_ok_and(|(header, _)| header.position.offset == at);
-            if plausible && let Some(frame) = read_frame(copy, slot, at)? {
+            if plausible && let Some(frame) = read_frame(copy, slot, at) {
                 visit(&frame.header);
             }
         }
         if read < CHUNK {
-            return Ok(());
+            return;
         }
         offset += CHUNK as u64;
     }

@@ -7,6 +7,7 @@
 
 mod basics;
 mod limits;
+mod members;
 mod model;
 mod power;
 mod rot;

@@ -3,21 +3,35 @@
 use std::fmt;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU8, Ordering};
 
-use strongroom_device::{Device, DeviceError, DeviceFile};
+use strongroom_device::{Device, DeviceError, DeviceFile, Env};
 
 use super::records::{self, RecordHead, Replayed};
 use super::sums::sum_of;
 use super::{FailureHook, Health, PAGE, PAGE_U64, PageHome, PageStore, Written};
 use crate::{Result, StoreError};
 
+/// How far a copy has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Stage {
+    /// It failed, or its disk is no member any more.
+    Out,
+    /// Pages go to it; it lacks older ones.
+    Joining,
+    /// It has all pages; the next record makes it whole.
+    Whole,
+    /// It is read and has all records.
+    Serving,
+}
+
 /// The files of one copy.
 #[derive(Debug)]
 pub(super) struct PageCopy {
     device: Arc<dyn Device>,
     dir: String,
-    number: u32,
+    stage: AtomicU8,
     pub(super) pages: Arc<dyn DeviceFile>,
     pub(super) sums: [Arc<dyn DeviceFile>; 2],
 }
@@ -39,7 +53,7 @@ fn open_or_create(home: &PageHome, name: &str) -> DeviceResult<Arc<dyn DeviceFil
 }
 
 impl PageCopy {
-    fn open(home: &PageHome, number: u32) -> DeviceResult<Self> {
+    pub(super) fn open(home: &PageHome, stage: Stage) -> DeviceResult<Self> {
         let pages = open_or_create(home, "pages")?;
         let sums = [
             open_or_create(home, "sums.0")?,
@@ -49,14 +63,34 @@ impl PageCopy {
         Ok(Self {
             device: Arc::clone(&home.device),
             dir: home.dir.clone(),
-            number,
+            stage: AtomicU8::new(stage as u8),
             pages,
             sums,
         })
     }
 
-    pub(super) fn bit(&self) -> u32 {
-        1 << (self.number % 32)
+    pub(super) fn stage(&self) -> Stage {
+        let stage = self.stage.load(Ordering::SeqCst);
+        let all = [Stage::Joining, Stage::Whole, Stage::Serving];
+        let known = all.into_iter().find(|known| *known as u8 == stage);
+        known.unwrap_or(Stage::Out)
+    }
+
+    pub(super) fn set_stage(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::SeqCst);
+    }
+
+    pub(super) fn serves(&self) -> bool {
+        self.stage() == Stage::Serving
+    }
+
+    /// Device and directory.
+    pub(super) fn key(&self) -> (String, String) {
+        (self.device.name().to_owned(), self.dir.clone())
+    }
+
+    pub(super) fn lies_at(&self, home: &PageHome) -> bool {
+        self.device.name() == home.device.name() && self.dir == home.dir
     }
 
     pub(super) fn device_name(&self) -> &str {
@@ -83,6 +117,15 @@ impl PageCopy {
     pub(super) fn begin_area(&self, area: usize, checkpoint: &[u8]) -> DeviceResult<()> {
         self.sums[area].set_len(0)?;
         self.append(area, 0, checkpoint)
+    }
+
+    /// Makes it blank: what an earlier life left must not be taken for newer.
+    pub(super) fn clear(&self) -> DeviceResult<()> {
+        for file in self.sums.iter().chain([&self.pages]) {
+            file.set_len(0)?;
+            file.sync()?;
+        }
+        Ok(())
     }
 
     /// The newest state that this copy knows of, and the file that leads to it.
@@ -132,12 +175,13 @@ impl PageStore {
     /// # Errors
     /// Nothing readable on any copy, a newer format, or no copy that works.
     pub(in crate::index) fn open(
+        env: Arc<dyn Env>,
         homes: &[PageHome],
         failed: FailureHook,
         health: Arc<Health>,
         create: bool,
     ) -> Result<Arc<Self>> {
-        let store = Self::attach(homes, failed, health)?;
+        let store = Self::attach(env, homes, failed, health)?;
         let mut found = store.survey()?;
         found.sort_by_key(|found| std::cmp::Reverse(found.state.head.sequence));
         let level = store.level(&found);
@@ -161,20 +205,23 @@ impl PageStore {
         Ok(Arc::new(store))
     }
 
-    fn attach(homes: &[PageHome], failed: FailureHook, health: Arc<Health>) -> Result<Self> {
+    fn attach(
+        env: Arc<dyn Env>,
+        homes: &[PageHome],
+        failed: FailureHook,
+        health: Arc<Health>,
+    ) -> Result<Self> {
         let mut copies = Vec::new();
         let mut last = StoreError::Invalid {
             what: "the index has no home".into(),
         };
-        for (home, number) in homes.iter().zip(0..) {
-            if health.out.load(Ordering::SeqCst) & (1 << (number % 32)) != 0 {
-                continue;
-            }
-            match PageCopy::open(home, number) {
-                Ok(copy) => copies.push(copy),
+        for home in homes.iter().filter(|home| !health.is_out(home)) {
+            match PageCopy::open(home, Stage::Serving) {
+                Ok(copy) => copies.push(Arc::new(copy)),
                 Err(full @ DeviceError::NoSpace { .. }) => return Err(full.into()),
                 Err(error) => {
-                    health.out.fetch_or(1 << (number % 32), Ordering::SeqCst);
+                    let key = (home.device.name().to_owned(), home.dir.clone());
+                    health.out.lock().insert(key);
                     if !failed(home.device.name(), &error) {
                         return Err(StoreError::Offline {
                             why: error.to_string(),
@@ -187,13 +234,13 @@ impl PageStore {
         if copies.is_empty() {
             Err(last)
         } else {
-            Ok(Self::new(copies, failed, health))
+            Ok(Self::new(env, copies, failed, health))
         }
     }
 
     fn survey(&self) -> Result<Vec<Found>> {
         let mut found = Vec::new();
-        for (number, copy) in self.copies.iter().enumerate() {
+        for (number, copy) in self.copies.load().iter().enumerate() {
             match copy.newest() {
                 Ok(Some((area, state))) => found.push(Found {
                     copy: number,
@@ -210,11 +257,7 @@ impl PageStore {
 
     /// True when every copy in service ends in the same record at the same place.
     fn level(&self, found: &[Found]) -> bool {
-        let in_service = self
-            .copies
-            .iter()
-            .filter(|copy| self.in_service(copy))
-            .count();
+        let in_service = self.copies_from(Stage::Serving).len();
         let same = |pair: &[Found]| match pair {
             [a, b] => {
                 a.area == b.area && a.state.end == b.state.end && a.state.head == b.state.head
@@ -256,12 +299,9 @@ impl PageStore {
         if level {
             return Ok(());
         }
-        for (number, copy) in self
-            .copies
-            .iter()
-            .enumerate()
-            .filter(|(_, copy)| self.in_service(copy))
-        {
+        let copies = self.copies.load_full();
+        let serving = copies.iter().enumerate().filter(|(_, copy)| copy.serves());
+        for (number, copy) in serving {
             // A crash between the records of two copies leaves one a single record behind, its pages complete: both
             // copies' pages are synced before the first record.
             let behind =
@@ -282,8 +322,8 @@ impl PageStore {
             if sum == 0 || matches!(copy.read_page(page, sum, &mut buffer), Ok(true)) {
                 continue;
             }
-            let mut others = self
-                .copies
+            let copies = self.copies.load();
+            let mut others = copies
                 .iter()
                 .enumerate()
                 .filter(|(other, _)| *other != number);

@@ -8,21 +8,23 @@
 //! what the last record shows is never overwritten, so a crash anywhere leaves that state whole.
 
 mod copies;
+mod join;
 mod read;
 mod records;
 mod sums;
 mod sync;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
-use strongroom_device::{Device, DeviceError};
+use strongroom_device::{Device, DeviceError, Env};
 
 use crate::{Result, StoreError};
-use copies::PageCopy;
+use copies::{PageCopy, Stage};
 use sums::SumTable;
 
 /// Bytes of a page.
@@ -70,8 +72,15 @@ pub(super) struct Health {
     bad: AtomicU64,
     repaired: AtomicU64,
     lost: AtomicU64,
-    /// A bit per copy that failed and stays out of service.
-    out: AtomicU32,
+    /// Copies that failed and stay out of service, as device and directory.
+    out: Mutex<BTreeSet<(String, String)>>,
+}
+
+impl Health {
+    fn is_out(&self, home: &PageHome) -> bool {
+        let key = (home.device.name().to_owned(), home.dir.clone());
+        self.out.lock().contains(&key)
+    }
 }
 
 /// A page written since the last record.
@@ -103,7 +112,8 @@ struct Written {
 
 /// One opening of the pages. A failure ends it for good; the index then opens another on the same files.
 pub(super) struct PageStore {
-    copies: Vec<PageCopy>,
+    env: Arc<dyn Env>,
+    copies: ArcSwap<Vec<Arc<PageCopy>>>,
     failed: FailureHook,
     health: Arc<Health>,
     sums: SumTable,
@@ -128,9 +138,15 @@ impl std::fmt::Debug for PageStore {
 }
 
 impl PageStore {
-    fn new(copies: Vec<PageCopy>, failed: FailureHook, health: Arc<Health>) -> Self {
+    fn new(
+        env: Arc<dyn Env>,
+        copies: Vec<Arc<PageCopy>>,
+        failed: FailureHook,
+        health: Arc<Health>,
+    ) -> Self {
         Self {
-            copies,
+            env,
+            copies: ArcSwap::from_pointee(copies),
             failed,
             health,
             sums: SumTable::default(),
@@ -166,12 +182,9 @@ impl PageStore {
 
     pub(super) fn status(&self) -> PageStatus {
         let count = |good: bool| {
-            let copies = self
-                .copies
-                .iter()
-                .filter(|copy| !good || self.in_service(copy))
-                .count();
-            u32::try_from(copies).unwrap_or(u32::MAX)
+            let copies = self.copies.load();
+            let copies = copies.iter().filter(|copy| !good || copy.serves());
+            u32::try_from(copies.count()).unwrap_or(u32::MAX)
         };
         PageStatus {
             copies_good: count(true),
@@ -182,25 +195,40 @@ impl PageStore {
         }
     }
 
-    fn in_service(&self, copy: &PageCopy) -> bool {
-        self.health.out.load(Ordering::SeqCst) & copy.bit() == 0
+    /// The copies that have come at least so far.
+    fn copies_from(&self, least: Stage) -> Vec<Arc<PageCopy>> {
+        let copies = self.copies.load();
+        let chosen = copies.iter().filter(|copy| copy.stage() >= least);
+        chosen.cloned().collect()
     }
 
-    /// Does `operation` on every copy in service. A copy that fails goes out of service.
+    /// Does `operation` side by side on every copy that has come at least so far. A copy that fails goes out of service.
     ///
     /// # Errors
     /// No copy is left, writing must stop, or there is no space.
     fn on_copies(
         &self,
-        mut operation: impl FnMut(&PageCopy) -> std::result::Result<(), DeviceError>,
+        least: Stage,
+        operation: impl Fn(&PageCopy) -> std::result::Result<(), DeviceError> + Sync,
     ) -> Result<()> {
+        let copies = self.copies_from(least);
+        let mut outcomes: Vec<_> = copies.iter().map(|_| Ok(())).collect();
+        let works = copies.iter().zip(&mut outcomes);
+        let mut works: Vec<_> = works
+            .map(|(copy, outcome)| || *outcome = operation(copy))
+            .collect();
+        let mut calls: Vec<&mut (dyn FnMut() + Send)> = works
+            .iter_mut()
+            .map(|work| work as &mut (dyn FnMut() + Send))
+            .collect();
+        self.env.run_all(&mut calls);
         let mut last = StoreError::Offline {
             why: "no copy of the index is in service".into(),
         };
         let mut done = 0;
-        for copy in self.copies.iter().filter(|copy| self.in_service(copy)) {
-            match operation(copy) {
-                Ok(()) => done += 1,
+        for (copy, outcome) in copies.iter().zip(outcomes) {
+            match outcome {
+                Ok(()) => done += usize::from(copy.serves()),
                 Err(error) => last = self.lose_copy(copy, error)?,
             }
         }
@@ -211,10 +239,16 @@ impl PageStore {
     /// Writing must stop, or the disk is not lost but full.
     fn lose_copy(&self, copy: &PageCopy, error: DeviceError) -> Result<StoreError> {
         if matches!(error, DeviceError::NoSpace { .. }) {
-            return Err(error.into());
+            if copy.serves() {
+                return Err(error.into());
+            }
+            // The others do not wait for a copy that was only being made.
+            copy.set_stage(Stage::Out);
+            return Ok(error.into());
         }
         tracing::error!(copy = %copy, %error, "a copy of the index is out of service");
-        self.health.out.fetch_or(copy.bit(), Ordering::SeqCst);
+        copy.set_stage(Stage::Out);
+        self.health.out.lock().insert(copy.key());
         if (self.failed)(copy.device_name(), &error) {
             Ok(error.into())
         } else {

@@ -44,7 +44,8 @@ impl PageStore {
         if first == 0 || self.pending_pages.load(Ordering::Acquire) != 0 {
             return false;
         }
-        let Some(copy) = self.copies.iter().find(|copy| self.in_service(copy)) else {
+        let copies = self.copies.load();
+        let Some(copy) = copies.iter().find(|copy| copy.serves()) else {
             return false;
         };
         matches!(copy.pages.read_at(first * PAGE_U64, out), Ok(read) if read == out.len())
@@ -90,7 +91,8 @@ impl PageStore {
 
     fn read_copies(&self, page: u64, sum: u64, out: &mut [u8]) -> Result<()> {
         let mut bad: Vec<&PageCopy> = Vec::new();
-        for copy in self.copies.iter().filter(|copy| self.in_service(copy)) {
+        let copies = self.copies.load();
+        for copy in copies.iter().filter(|copy| copy.serves()) {
             match copy.read_page(page, sum, out) {
                 Ok(true) => {
                     bad.iter().for_each(|bad| self.repair(bad, page, sum, out));
@@ -136,7 +138,8 @@ impl PageStore {
             }
             let mut bad = Vec::new();
             let mut good = None;
-            for copy in self.copies.iter().filter(|copy| self.in_service(copy)) {
+            let copies = self.copies.load();
+            for copy in copies.iter().filter(|copy| copy.serves()) {
                 match copy.read_page(page, sum, &mut buffer) {
                     Ok(true) => good = Some(buffer),
                     Ok(false) | Err(_) => bad.push(copy),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::records::{RecordHead, encode_changes, encode_checkpoint};
 use super::sums::{PAGES_MAX, sum_of};
-use super::{PAGE, PAGE_U64, PageStore, Pending, SPILL_PAGES, Written};
+use super::{PAGE, PAGE_U64, PageStore, Pending, SPILL_PAGES, Stage, Written};
 use crate::{Result, StoreError};
 
 /// Bytes of records after which a new checkpoint is due, at least.
@@ -96,7 +96,7 @@ impl PageStore {
         }
         self.write_out(&mut written)?;
         if written.unsynced {
-            self.on_copies(|copy| copy.pages.sync())?;
+            self.on_copies(Stage::Joining, |copy| copy.pages.sync())?;
             written.unsynced = false;
         }
         self.record(&mut written)
@@ -119,9 +119,9 @@ impl PageStore {
             .chunk_by(|a, b| a.0 + 1 == b.0)
             .flat_map(|run| run.chunks(RUN_PAGES))
             .collect();
-        let mut slices = Vec::with_capacity(RUN_PAGES);
         written.unsynced = true;
-        self.on_copies(|copy| {
+        self.on_copies(Stage::Joining, |copy| {
+            let mut slices = Vec::with_capacity(RUN_PAGES);
             runs.iter().try_for_each(|run| {
                 slices.clear();
                 slices.extend(run.iter().map(|(_, data)| IoSlice::new(&data[..])));
@@ -149,12 +149,15 @@ impl PageStore {
             );
         }
         changes.sort_unstable();
-        if written.area_end > RECORDS_MIN.max(written.len / PAGE_U64 * 8) {
+        let joins = !self.copies_at(Stage::Whole).is_empty();
+        if joins || written.area_end > RECORDS_MIN.max(written.len / PAGE_U64 * 8) {
             self.settle(&changes);
             return self.checkpoint(written);
         }
         let record = encode_changes(&head(written, written.generation), &changes);
-        self.on_copies(|copy| copy.append(written.area, written.area_end, &record))?;
+        self.on_copies(Stage::Serving, |copy| {
+            copy.append(written.area, written.area_end, &record)
+        })?;
         self.settle(&changes);
         written.area_end += record.len() as u64;
         self.recorded(written);
@@ -177,7 +180,11 @@ impl PageStore {
         let pages = usize::try_from(written.len / PAGE_U64).unwrap_or(usize::MAX);
         let sums = (0..pages).map(|page| self.sums.get(page as u64));
         let record = encode_checkpoint(&head(written, generation), sums);
-        self.on_copies(|copy| copy.begin_area(area, &record))?;
+        let joining = self.copies_at(Stage::Whole);
+        self.on_copies(Stage::Whole, |copy| copy.begin_area(area, &record))?;
+        for copy in joining.iter().filter(|copy| copy.stage() == Stage::Whole) {
+            copy.set_stage(Stage::Serving);
+        }
         (written.area, written.generation) = (area, generation);
         written.area_end = record.len() as u64;
         self.recorded(written);
@@ -192,7 +199,7 @@ impl PageStore {
         written.kept = written.len / PAGE_U64;
         if shrunk {
             // Only gives space back; what cannot be cut now is cut by a later shrink.
-            let cut = self.on_copies(|copy| copy.pages.set_len(written.len));
+            let cut = self.on_copies(Stage::Joining, |copy| copy.pages.set_len(written.len));
             if let Err(error) = cut {
                 tracing::warn!(%error, "the index could not be cut to its length");
             }
