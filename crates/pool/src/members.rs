@@ -1,5 +1,6 @@
 //! Epochs begun, disks set aside, and homes for mirrored files.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use strongroom_device::{Device, DeviceError, DeviceFile};
@@ -9,33 +10,53 @@ use crate::epoch::{Chain, EPOCH_FILES, EpochKind, EpochRecord};
 use crate::label::{Label, read_label, write_copy};
 use crate::pool::{Current, Pool};
 use crate::{
-    DiskId, DiskState, EpochId, EpochInfo, ErrorKind, Home, PoolError, Result, SegmentId, Txg,
+    BLOCK, DiskId, DiskState, EpochId, EpochInfo, ErrorKind, Home, PoolError, Result, SegmentId,
+    Txg,
 };
+
+/// An opening leaves one segment a lane open; those that it sealed just before may have a void end, too.
+const RECENT_MAX: usize = 64;
 
 impl Pool {
     /// Records and syncs a new epoch on all members: the last accepted transaction group, and for each of `live_ends` how
-    /// far the accepted rows reach (in blocks from the start of the segment). What lies beyond is void. Appending works
-    /// from here on.
+    /// far the accepted rows reach (in blocks from the start of the segment), where the segment goes on behind that. What
+    /// lies beyond is void, and cut off. Appending works from here on.
     ///
     /// # Errors
     /// A member that fails is set aside; an error means that too few are left.
     pub fn begin_epoch(&self, last_txg: Txg, live_ends: &[(SegmentId, u32)]) -> Result<EpochId> {
         let mut chain = self.chain.lock();
         self.repair_labels();
+        let recent = self.left_by(&chain);
         let mut ends = live_ends.to_vec();
         ends.sort_unstable();
-        ends.retain(|(segment, _)| self.segments.get(*segment).is_some());
+        ends.retain(|(segment, end)| self.segment(*segment).is_ok_and(|info| info.blocks > *end));
         self.write_epoch(&mut chain, EpochKind::Opening, last_txg, &ends)?;
         for (segment, end) in &ends {
             if let Some(segment) = self.segments.get(*segment) {
                 segment.set_end(*end);
             }
         }
-        let recent = previous_opening(&chain);
         let epoch = self.current.read().epoch;
         drop(chain);
-        self.tidy_segments(recent);
+        let cut = ends.into_iter().map(|(segment, _)| segment);
+        self.tidy_segments(recent.into_iter().chain(cut).collect());
         Ok(epoch)
+    }
+
+    /// The segments that the opening before this one may have left open, or with more in them than was accepted: its
+    /// newest. To be asked before an epoch is begun.
+    pub fn recent_segments(&self) -> Vec<SegmentId> {
+        self.left_by(&self.chain.lock())
+    }
+
+    fn left_by(&self, chain: &Chain) -> Vec<SegmentId> {
+        let opening = |record: &&EpochRecord| record.kind == EpochKind::Opening;
+        let last = chain.line.iter().rev().find(opening);
+        let first = last.map_or(0, |record| u64::from(record.info.sequence) << 32);
+        let mut recent = self.segments.ids();
+        recent.retain(|segment| segment.0 >= first);
+        recent.split_off(recent.len().saturating_sub(RECENT_MAX))
     }
 
     /// Tells that an operation on a device failed. The device is read and written no more; the epoch that says so is
@@ -264,17 +285,19 @@ impl Pool {
         }
     }
 
-    /// Gives back what was preallocated for segments of the last opening, and removes those that stayed empty.
-    fn tidy_segments(&self, from_sequence: u32) {
-        for segment in self.segments.all() {
-            if segment.id.0 >> 32 < u64::from(from_sequence) || segment.is_open() {
+    /// Gives back what was preallocated for segments of the last opening and what is void in them, and removes those that
+    /// stayed empty.
+    fn tidy_segments(&self, segments: BTreeSet<SegmentId>) {
+        for segment in segments.into_iter().filter_map(|id| self.segments.get(id)) {
+            if segment.is_open() {
                 continue;
             }
+            let end = segment.known_end().map(|end| u64::from(end) * BLOCK as u64);
             let mut empty = true;
             for shard in &segment.shards {
                 let trimmed = segment
                     .file(shard, &self.disks[shard.disk], &self.handles)
-                    .and_then(|file| trim(&*file));
+                    .and_then(|file| trim(&*file, end));
                 empty &= matches!(trimmed, Ok(0));
                 if let Err(error) = trimmed {
                     tracing::warn!(%error, segment = %segment.id, "could not trim a shard");
@@ -287,9 +310,10 @@ impl Pool {
     }
 }
 
-/// Setting a file's length to what it is gives back the space behind it.
-fn trim(file: &dyn DeviceFile) -> std::result::Result<u64, DeviceError> {
+/// Cuts a file off at its end. Setting its length to what it is gives back the space behind it, too.
+fn trim(file: &dyn DeviceFile, end: Option<u64>) -> std::result::Result<u64, DeviceError> {
     let len = file.len()?;
+    let len = end.map_or(len, |end| len.min(end));
     file.set_len(len)?;
     Ok(len)
 }
@@ -297,15 +321,4 @@ fn trim(file: &dyn DeviceFile) -> std::result::Result<u64, DeviceError> {
 fn rewrite_label(device: &dyn Device, path: &str, label: &Label) -> Result<()> {
     write_copy(device, path, label)?;
     Ok(device.sync_dir("")?)
-}
-
-/// The sequence from which the segments of the opening before this one count.
-fn previous_opening(chain: &Chain) -> u32 {
-    let mut openings = chain
-        .line
-        .iter()
-        .rev()
-        .filter(|record| record.kind == EpochKind::Opening)
-        .skip(1);
-    openings.next().map_or(0, |record| record.info.sequence)
 }

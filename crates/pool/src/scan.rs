@@ -14,15 +14,36 @@ use crate::{BLOCK, PoolError, Result, SegmentContents, SegmentId, SegmentInfo, S
 impl Pool {
     /// All segments, by id. Asks the disks for lengths that are not yet known.
     pub fn segments(&self) -> Result<Vec<SegmentInfo>> {
-        let describe = |segment: Arc<Segment>| {
-            Ok(SegmentInfo {
-                id: segment.id,
-                layout: self.layout,
-                blocks: self.end_of(&segment)?,
-                open: segment.is_open(),
-            })
-        };
-        self.segments.all().into_iter().map(describe).collect()
+        let all = self.segments.all();
+        all.iter().map(|segment| self.describe(segment)).collect()
+    }
+
+    /// The ids of all segments, in order. Asks no disk.
+    pub fn segment_ids(&self) -> Vec<SegmentId> {
+        self.segments.ids()
+    }
+
+    /// One segment.
+    ///
+    /// # Errors
+    /// [`PoolError::NoSegment`]; a disk that cannot tell the length.
+    pub fn segment(&self, segment: SegmentId) -> Result<SegmentInfo> {
+        let found = self.segments.get(segment);
+        self.describe(&found.ok_or(PoolError::NoSegment { segment })?)
+    }
+
+    fn describe(&self, segment: &Arc<Segment>) -> Result<SegmentInfo> {
+        Ok(SegmentInfo {
+            id: segment.id,
+            layout: self.layout,
+            blocks: self.end_of(segment)?,
+            open: segment.is_open(),
+        })
+    }
+
+    /// One stripe, from whichever copy of its header is good; None if there is none, or no such segment.
+    pub fn stripe(&self, segment: SegmentId, stripe: u32) -> Option<StripeInfo> {
+        self.stripe_at(&self.segments.get(segment)?, stripe)
     }
 
     /// The end that was recorded or appended to, else the length of the longest shard.

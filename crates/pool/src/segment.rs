@@ -241,6 +241,15 @@ impl SegmentTable {
         self.part(id).write().remove(&id)
     }
 
+    /// All ids, in order.
+    pub(crate) fn ids(&self) -> Vec<SegmentId> {
+        let of_part =
+            |part: &RwLock<HashMap<_, _>>| part.read().keys().copied().collect::<Vec<_>>();
+        let mut ids: Vec<SegmentId> = self.parts.iter().flat_map(of_part).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// All of them, by id.
     pub(crate) fn all(&self) -> Vec<Arc<Segment>> {
         let mut all: Vec<_> = self

@@ -68,12 +68,28 @@ impl Engine {
         {
             let mut requests = self.requests.lock();
             if requests.ended {
-                return Err(StoreError::Closed);
+                return self.ended();
             }
             requests.waiting.push(Request { wanted, done });
         }
         self.wake.committer.notify_one();
-        answer.await.unwrap_or(Err(StoreError::Closed))
+        answer.await.unwrap_or_else(|_| self.ended())
+    }
+
+    /// Why there is no committer any more.
+    fn ended(&self) -> Result<()> {
+        self.writable_still()?;
+        Err(StoreError::Closed)
+    }
+
+    /// Answers who waits for a commit that nobody will make.
+    pub(crate) fn end_requests(&self) {
+        let waiting = {
+            let mut requests = self.requests.lock();
+            requests.ended = true;
+            std::mem::take(&mut requests.waiting)
+        };
+        drop(waiting);
     }
 
     /// Serves requests until the store stops.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -423,20 +424,22 @@ impl Engine {
         .await;
     }
 
-    /// Starts a task that [`crate::Store::close`] waits for.
+    /// Starts a task that [`crate::Store::close`] waits for. One that panics ends writing: what it was to do nobody does.
     pub(crate) fn spawn_counted(
         self: &Arc<Self>,
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         self.wake.running.fetch_add(1, Ordering::AcqRel);
-        let engine = Arc::clone(self);
-        let counted = async move {
-            task.await;
-            engine.wake.running.fetch_sub(1, Ordering::AcqRel);
-            engine.wake.stopped.notify_waiters();
+        let counted = Counted(Arc::clone(self));
+        let task = async move {
+            if caught(task).await.is_err() {
+                counted.0.fail(format!("the task \"{name}\" panicked"));
+                counted.0.end_requests();
+            }
+            drop(counted);
         };
-        self.env.spawn(name, Box::pin(counted));
+        self.env.spawn(name, Box::pin(task));
     }
 
     /// Ends the tasks; what they have begun they finish.
@@ -581,6 +584,29 @@ impl Engine {
         );
         rows.max(bytes).max(share(log, log_max))
     }
+}
+
+/// A task that is counted for as long as it lives, however it ends.
+struct Counted(Arc<Engine>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.wake.running.fetch_sub(1, Ordering::AcqRel);
+        self.0.wake.stopped.notify_waiters();
+    }
+}
+
+/// Runs a task to its end or its panic.
+async fn caught(task: impl Future<Output = ()>) -> std::thread::Result<()> {
+    let mut task = pin!(task);
+    poll_fn(|context| {
+        let poll = AssertUnwindSafe(|| task.as_mut().poll(context));
+        match catch_unwind(poll) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+    .await
 }
 
 /// A part of the whole, in thousandths.

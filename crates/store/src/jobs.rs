@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -200,11 +201,11 @@ async fn run_job(
             break JobState::Cancelled;
         }
         let (stepping, cursor) = (Arc::clone(&kind), row.cursor.clone());
-        match engine
-            .env
-            .run_blocking(move || stepping.step(&cursor))
-            .await
-        {
+        let step = move || {
+            let step = AssertUnwindSafe(|| stepping.step(&cursor));
+            catch_unwind(step).unwrap_or_else(|_| Err(panicked()))
+        };
+        match engine.env.run_blocking(step).await {
             Ok(Step::More {
                 cursor,
                 done,
@@ -228,6 +229,12 @@ async fn run_job(
     };
     engine.put_row(rows::JOBS, job_key(id), None);
     job.status.lock().state = state;
+}
+
+fn panicked() -> StoreError {
+    StoreError::Invalid {
+        what: "a step of the job panicked; see the messages before".into(),
+    }
 }
 
 fn job_key(id: JobId) -> [u8; 16] {

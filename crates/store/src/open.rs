@@ -1,6 +1,6 @@
 //! Laying a new store on a blank pool, and opening one after a crash or a clean end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -202,43 +202,40 @@ fn damaged(txg: Txg) -> StoreError {
     }
 }
 
-/// How far each segment that was open reaches by the accepted rows.
+/// How far the segments that the last opening may have left open reach by the accepted rows.
 fn live_ends(
     pool: &Pool,
     snapshot: &dyn Snapshot,
     decoded: &Decoded,
 ) -> Result<Vec<(SegmentId, u32)>> {
+    let mut segments: BTreeSet<SegmentId> = pool.recent_segments().into_iter().collect();
+    // The tail of the log knows others to which something was appended of late; earlier openings had their ends recorded.
+    let first = segments.first().map_or(u64::MAX, |first| first.0 >> 32);
+    let of_last = |segment: &&SegmentId| segment.0 >> 32 >= first;
+    segments.extend(decoded.stripes.keys().filter(of_last));
     let mut ends = Vec::new();
-    for segment in pool.segments()?.into_iter().filter(|segment| segment.open) {
-        let indexed = last_indexed_stripe(snapshot, segment.id)?;
-        let logged = decoded.stripes.get(&segment.id).copied();
-        let end = match indexed.max(logged) {
-            Some(last) => stripe_end(pool, segment.id, last, segment.blocks)?,
-            None => 0,
-        };
-        ends.push((segment.id, end));
+    for segment in segments {
+        let indexed = last_indexed_stripe(snapshot, segment)?;
+        let logged = decoded.stripes.get(&segment).copied();
+        match indexed.max(logged) {
+            None => ends.push((segment, 0)),
+            // If its header cannot be read on any copy, nothing is cut off behind it.
+            Some(last) => {
+                let stripe = pool.stripe(segment, last);
+                ends.extend(stripe.map(|stripe| (segment, stripe.stripe + stripe.blocks)));
+            }
+        }
     }
     Ok(ends)
 }
 
 fn last_indexed_stripe(snapshot: &dyn Snapshot, segment: SegmentId) -> Result<Option<u32>> {
-    let (start, end) = (
-        rows::stripe_key(segment, 0),
-        rows::stripe_key(segment, u32::MAX),
-    );
-    let mut last = None;
-    snapshot.scan(rows::STRIPES, &start, Some(&end), &mut |key, _| {
-        last = Some(rows::decode_stripe_key(key)?.1);
-        Ok(true)
-    })?;
-    Ok(last)
-}
-
-fn stripe_end(pool: &Pool, segment: SegmentId, last: u32, blocks: u32) -> Result<u32> {
-    let stripes = pool.stripes(segment)?;
-    let found = stripes.iter().find(|stripe| stripe.stripe == last);
-    // If its header cannot be read on any copy, nothing is cut off behind it.
-    Ok(found.map_or(blocks, |stripe| stripe.stripe + stripe.blocks))
+    let after = rows::stripe_key(SegmentId(segment.0.saturating_add(1)), 0);
+    let Some((key, _)) = snapshot.last_row(rows::STRIPES, Some(&after))? else {
+        return Ok(None);
+    };
+    let (of, stripe) = rows::decode_stripe_key(&key)?;
+    Ok((of == segment).then_some(stripe))
 }
 
 /// Payload that no stripe has yet, by object: (group, session, offset, bytes).

@@ -48,7 +48,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Sealed segments of earlier epochs that no sweep has seen.
+    /// Segments of earlier openings, all of them sealed, that no sweep has seen.
     fn unswept(&self) -> Result<Vec<SegmentId>> {
         let swept = match self.get(rows::SETTINGS, &SWEPT_KEY)? {
             Some(row) => rows::decode_number(&row)?,
@@ -56,12 +56,8 @@ impl Engine {
         };
         // The upper half of a segment's id is the epoch that made it.
         let epochs = swept..self.opened_sequence;
-        let segments = self.pool.segments()?;
-        let old = segments
-            .iter()
-            .filter(|info| !info.open && epochs.contains(&(info.id.0 >> 32)));
-        let mut ids: Vec<SegmentId> = old.map(|info| info.id).collect();
-        ids.sort_unstable();
+        let mut ids = self.pool.segment_ids();
+        ids.retain(|segment| epochs.contains(&(segment.0 >> 32)));
         Ok(ids)
     }
 

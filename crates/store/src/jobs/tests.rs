@@ -95,6 +95,34 @@ fn a_cancelled_or_failed_job_says_so_and_stays_ended() {
     assert!(store.jobs().rows().unwrap().is_empty());
 }
 
+/// Has a broken invariant.
+#[derive(Debug)]
+struct Broken;
+
+impl JobKind for Broken {
+    fn name(&self) -> &'static str {
+        "broken"
+    }
+
+    fn step(&self, cursor: &[u8]) -> Result<Step> {
+        assert!(!cursor.is_empty(), "an invariant");
+        Ok(Step::Done)
+    }
+}
+
+#[test]
+fn a_job_that_panics_has_failed_and_holds_up_nothing() {
+    let world = World::new(4, 1);
+    let store = world.create();
+    let kind: Arc<dyn JobKind> = Arc::new(Broken);
+    let id = store.jobs().start(&kind, Vec::new()).unwrap();
+    world.env.advance(Duration::from_secs(2));
+    let state = store.jobs().status(id).unwrap().state;
+    assert!(matches!(state, JobState::Failed(why) if why.contains("panicked")));
+    assert!(store.jobs().rows().unwrap().is_empty());
+    world.block_on(store.close()).unwrap();
+}
+
 #[test]
 fn a_damaged_row_is_an_error() {
     let row = JobRow {

@@ -117,3 +117,43 @@ fn an_idle_store_writes_nothing() {
     assert_eq!(world.disks[0].operations(), before);
     drop(store);
 }
+
+#[test]
+fn an_opening_records_where_the_segments_of_the_last_one_end_and_cuts_them_there() {
+    let mut world = World::new(6, 2);
+    let store = world.create();
+    world.write(&store, 9, 0, &pattern(1, 300_000));
+    world.block_on(store.sync(&[object(9)])).unwrap();
+    let before = store.engine().pool.segments().unwrap();
+    // These stripes no row will name: they go to all lanes, so that one of them lies behind the first.
+    for inode in 10..14 {
+        world.write(&store, inode, 0, &pattern(inode, 300_000));
+    }
+    let segments = store.engine().pool.segment_ids().len();
+    assert!(segments > 1);
+    // The process dies, the machine does not: all that was written is there.
+    world.env.kill_tasks();
+    drop(store);
+    world.disks = world.disks.iter().map(|disk| disk.reopen()).collect();
+    let store = world.open().unwrap();
+    let pool = &store.engine().pool;
+    let epoch = pool.last_epoch().unwrap();
+    let named = before.iter().map(|info| (info.id, info.blocks));
+    let mut ends: Vec<_> = epoch.segment_ends.clone();
+    ends.retain(|(_, end)| *end > 0);
+    assert_eq!(ends, named.collect::<Vec<_>>());
+    assert_eq!(epoch.segment_ends.len(), segments);
+    assert_eq!(
+        pool.segment_ids(),
+        [before[0].id],
+        "an empty one is removed"
+    );
+    for disk in &world.disks {
+        let paths = disk.paths().into_iter();
+        for path in paths.filter(|path| path.starts_with("segments/")) {
+            let len = disk.contents(&path).unwrap().len();
+            assert_eq!(len, before[0].blocks as usize * 4096, "{path}");
+        }
+    }
+    assert!(read_all(&store, object(9)).unwrap() == pattern(1, 300_000));
+}

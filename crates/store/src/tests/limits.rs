@@ -508,3 +508,21 @@ fn rows_are_held_back_on_a_full_pool_too() {
     }
     assert_all_members(&store);
 }
+
+#[test]
+fn a_task_that_panics_ends_writing_and_neither_syncing_nor_closing_hangs() {
+    let world = World::new(59, 1);
+    let store = world.create();
+    world.put(&store, &key(5, "a"), b"one");
+    let engine = store.engine();
+    engine.spawn_counted("broken", async { panic!("an invariant") });
+    world.env.run_until_idle();
+    let why = store.status().offline.unwrap();
+    assert!(why.contains("broken") && why.contains("panicked"), "{why}");
+    let error = world.block_on(store.sync(&[])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Offline);
+    assert!(store.get(ROWS, &key(5, "a")).unwrap().is_some());
+    assert!(world.block_on(store.close()).is_err());
+    drop(store);
+    assert!(world.open().is_ok());
+}
