@@ -10,7 +10,8 @@ use strongroom_device::EnvExt as _;
 use strongroom_pool::{PoolError, SegmentId, StripeInfo};
 
 use crate::engine::Engine;
-use crate::feed::{self, Listed};
+use crate::feed::{self, DeadPage, DeadStripe, Listed};
+use crate::orphans;
 use crate::rows;
 use crate::thin::{self, Budget, Schedule};
 use crate::{Result, Txg};
@@ -26,7 +27,7 @@ const THIN_EVERY: Duration = Duration::from_secs(60);
 struct Round {
     /// The index held every group that this opening recovered.
     recovered: bool,
-    listed: Vec<Listed>,
+    page: DeadPage,
 }
 
 impl Engine {
@@ -51,7 +52,7 @@ impl Engine {
         if short || self.thinning_due() {
             self.thin(short)?;
         }
-        while self.punch_dead()? {}
+        self.punch_dead(PUNCH_MAX)?;
         self.punch_orphans()?;
         self.refresh_space();
         Ok(())
@@ -95,26 +96,32 @@ impl Engine {
         }
     }
 
-    /// Gives back stripes in which nothing is alive and that no reader can see any more. True if there may be more.
-    fn punch_dead(&self) -> Result<bool> {
-        let round = self.list_dead()?;
-        if round.listed.is_empty() || self.stopping() {
-            return Ok(false);
+    /// Gives back stripes in which nothing is alive and that no reader can see any more. Those that must wait keep their
+    /// place on the list and hold up none behind them.
+    fn punch_dead(&self, page: usize) -> Result<()> {
+        let mut after = None;
+        loop {
+            let round = self.list_dead(after, page)?;
+            self.punch_listed(&round)?;
+            after = round.page.next;
+            if after.is_none() || self.stopping() {
+                return Ok(());
+            }
         }
-        self.punch_listed(&round)
     }
 
-    fn list_dead(&self) -> Result<Round> {
+    fn list_dead(&self, after: Option<DeadStripe>, limit: usize) -> Result<Round> {
         let index = self.index.as_ref();
         // Asked before the list is made, which may otherwise be older than what recovery fed.
         let recovered = index.last_txg() >= self.opened_txg;
         let reach = Txg(index.oldest_pinned().0.min(index.last_txg().0));
-        let listed = feed::dead_stripes(index, reach, PUNCH_MAX)?;
-        Ok(Round { recovered, listed })
+        let page = feed::dead_stripes(index, after, reach, limit)?;
+        Ok(Round { recovered, page })
     }
 
-    fn punch_listed(&self, round: &Round) -> Result<bool> {
-        let Round { recovered, listed } = round;
+    fn punch_listed(&self, round: &Round) -> Result<()> {
+        let Round { recovered, page } = round;
+        let DeadPage { listed, .. } = page;
         let mut segments: BTreeMap<SegmentId, BTreeMap<u32, u64>> = BTreeMap::new();
         for Listed { dead, freed } in listed {
             let stripes = segments.entry(dead.segment).or_default();
@@ -145,12 +152,11 @@ impl Engine {
         let gone: Vec<_> = dead
             .filter(|dead| !waiting.contains(&(dead.segment, dead.stripe)))
             .collect();
-        if gone.is_empty() {
-            return Ok(false);
+        if gone.is_empty() && page.revived.is_empty() {
+            return Ok(());
         }
         let _feeding = self.feeding.lock();
-        feed::forget_dead_stripes(self.index.as_ref(), &gone)?;
-        Ok(listed.len() == PUNCH_MAX)
+        feed::forget_dead_stripes(self.index.as_ref(), &gone, &page.revived)
     }
 
     /// True when everything in a stripe was named and freed, or dropped before it was named. Small files share stripes,
@@ -167,26 +173,18 @@ impl Engine {
         if earlier && recovered {
             return true;
         }
-        let orphans = self.orphans.lock();
-        let (mut total, mut dropped) = (0, 0);
-        for (tag, address) in &info.extents {
-            let len = u64::from(tag.len).next_multiple_of(4096);
-            total += len;
-            if orphans.is_dropped(address) {
-                dropped += len;
-            }
-        }
-        freed + dropped >= total
+        let dropped = self.orphans.lock().dropped((segment, info.stripe));
+        freed + dropped >= orphans::payload(info)
     }
 
     /// Gives back stripes whose extents were all dropped before any row named them.
     fn punch_orphans(&self) -> Result<()> {
-        let (segments, dropped) = self.orphans.lock().take_dead();
+        let newly = self.orphans.lock().take_newly();
+        let segments: BTreeSet<SegmentId> = newly.iter().map(|(segment, _)| *segment).collect();
         for segment in segments {
             self.punch(segment, &|info| {
-                info.extents
-                    .iter()
-                    .all(|(_, address)| dropped.contains(address))
+                let dropped = self.orphans.lock().dropped((segment, info.stripe));
+                dropped >= orphans::payload(info)
             })?;
         }
         Ok(())
@@ -208,7 +206,7 @@ impl Engine {
         for info in contents.stripes.iter().filter(|info| !info.punched) {
             if chosen(info) {
                 self.pool.punch_stripe(segment, info.stripe, info.blocks)?;
-                self.orphans.lock().forget(segment, info.stripe);
+                self.orphans.lock().forget((segment, info.stripe));
                 self.punched.fetch_add(1, Ordering::Relaxed);
             } else {
                 alive = true;

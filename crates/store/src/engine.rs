@@ -1,6 +1,6 @@
 //! What the store's tasks and its public face share.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -21,6 +21,7 @@ use crate::feed::{Change, DeadObject};
 use crate::index::{Index, Snapshot};
 use crate::inodes::Inodes;
 use crate::log::Log;
+use crate::orphans::Orphans;
 use crate::overlay::{Found, Overlay};
 use crate::rows::Stored;
 use crate::space::{Promise, Space};
@@ -133,64 +134,6 @@ struct Logged {
     waiting: BTreeSet<(Txg, ObjectId)>,
     /// Over once the group is durable.
     ends: Vec<(Txg, (Txg, ObjectId))>,
-}
-
-/// Extents that were appended and dropped before any row named them.
-#[derive(Debug, Default)]
-pub(crate) struct Orphans {
-    /// Bytes dropped so far. A part that was published never comes here, so only what is wholly dead adds up.
-    dropped: HashMap<Address, u64>,
-    /// Wholly dropped since cleaning last looked.
-    dead: BTreeSet<Address>,
-    /// Wholly dropped before; their stripes were still in use then.
-    mixed: BTreeSet<Address>,
-}
-
-/// Orphans that are remembered; the sweep after the next opening finds the others.
-const ORPHANS_MAX: usize = 1 << 16;
-
-impl Orphans {
-    fn drop_bytes(&mut self, address: Address, len: u64, whole: u64) {
-        if self.dropped.len() + self.dead.len() + self.mixed.len() >= ORPHANS_MAX {
-            return;
-        }
-        let dropped = self.dropped.entry(address).or_default();
-        *dropped += len;
-        if *dropped >= whole {
-            self.dropped.remove(&address);
-            self.dead.insert(address);
-        }
-    }
-
-    pub(crate) fn is_dropped(&self, address: &Address) -> bool {
-        self.dead.contains(address) || self.mixed.contains(address)
-    }
-
-    /// The segments with newly dropped extents, and all dropped extents.
-    pub(crate) fn take_dead(&mut self) -> (BTreeSet<SegmentId>, BTreeSet<Address>) {
-        if self.dead.is_empty() {
-            return Default::default();
-        }
-        let dead = std::mem::take(&mut self.dead);
-        let segments = dead.iter().map(|address| address.segment).collect();
-        self.mixed.extend(dead);
-        (segments, self.mixed.clone())
-    }
-
-    /// Forgets the extents of a stripe that was given back.
-    pub(crate) fn forget(&mut self, segment: SegmentId, stripe: u32) {
-        let at = |offset| Address {
-            segment,
-            stripe,
-            offset,
-        };
-        for set in [&mut self.dead, &mut self.mixed] {
-            let gone: Vec<_> = set.range(at(0)..=at(u32::MAX)).copied().collect();
-            for address in gone {
-                set.remove(&address);
-            }
-        }
-    }
 }
 
 /// What an engine is made of.

@@ -14,6 +14,7 @@ mod jobs;
 mod log;
 mod members;
 mod open;
+mod orphans;
 mod overlay;
 mod record;
 mod report;

@@ -62,8 +62,9 @@ impl Engine {
     }
 
     fn sweep_segment(&self, segment: SegmentId) -> Result<()> {
-        let listed = feed::dead_stripes(self.index.as_ref(), Txg(u64::MAX), usize::MAX)?;
+        let listed = feed::dead_stripes(self.index.as_ref(), None, Txg(u64::MAX), usize::MAX)?;
         let listed: BTreeSet<u32> = listed
+            .listed
             .iter()
             .filter(|listed| listed.dead.segment == segment)
             .map(|listed| listed.dead.stripe)

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use strongroom_device::sim::{Fault, Injection, Operation};
 use strongroom_pool::{Address, ExtentTag, Lane};
 
-use crate::data::Published;
+use crate::Store;
+use crate::data::{Object, Published};
 use crate::engine::Engine;
 use crate::tests::{SESSION, World, flush, object, pattern, read_all};
 
@@ -85,6 +86,67 @@ fn a_sealed_segment_without_live_stripes_goes() {
     assert!(engine.pool.segments().unwrap().is_empty());
 }
 
+fn publish(engine: &Engine, sealed: &Arc<Object>) {
+    let mut published = Published::default();
+    let txg = engine.join();
+    engine.publish(sealed, *txg, &mut published).unwrap();
+    drop(txg);
+    engine.sync_segments(&published.segments).unwrap();
+}
+
+fn delete(world: &World, store: &Store, inode: u64) {
+    let mut txn = store.txn(SESSION);
+    txn.delete_object(object(inode));
+    txn.commit().unwrap();
+    world.block_on(store.sync(&[])).unwrap();
+}
+
+#[test]
+fn a_dead_stripe_that_must_wait_holds_up_none_behind_it() {
+    let mut world = World::new(75, 1);
+    world.options.history = None;
+    let store = world.create();
+    let engine = Arc::clone(store.engine());
+    for inode in [1, 2] {
+        world.write(&store, inode, 0, &pattern(inode, LEN as usize));
+    }
+    // Both lie in one stripe; the first is dead, the second waits to be named.
+    let sealed = flush(&engine, &engine.objects.all());
+    publish(&engine, &sealed[0]);
+    delete(&world, &store, 1);
+    engine.feed(engine.feedable()).unwrap();
+    world.write(&store, 3, 0, &pattern(3, LEN as usize));
+    let other = flush(&engine, &[engine.objects.get(object(3)).unwrap()]);
+    publish(&engine, &other[0]);
+    delete(&world, &store, 3);
+    engine.feed(engine.feedable()).unwrap();
+    assert_eq!(engine.list_dead(None, 9).unwrap().page.listed.len(), 2);
+    engine.punch_dead(1).unwrap();
+    let listed = engine.list_dead(None, 9).unwrap().page.listed;
+    assert_eq!(listed.len(), 1, "the one behind was given back");
+    publish(&engine, &sealed[1]);
+    assert!(read_all(&store, object(2)).unwrap() == pattern(2, LEN as usize));
+}
+
+#[test]
+fn what_is_dropped_and_named_by_turns_is_forgotten() {
+    let mut world = World::new(76, 1);
+    world.options.history = None;
+    let store = world.create();
+    let engine = Arc::clone(store.engine());
+    for round in 0..20 {
+        // Half of an extent is overwritten before it is published, half after.
+        for offset in [0, 150_000] {
+            world.write(&store, 9, offset, &pattern(round, 300_000));
+        }
+        world.block_on(store.sync(&[object(9)])).unwrap();
+        world.env.advance(std::time::Duration::from_secs(3));
+    }
+    delete(&world, &store, 9);
+    world.env.advance(std::time::Duration::from_secs(10));
+    assert_eq!(engine.orphans.lock().remembered(), 0);
+}
+
 #[test]
 fn a_stripe_named_by_the_tail_of_the_log_stays_after_a_crash() {
     let mut world = World::new(74, 1);
@@ -98,30 +160,18 @@ fn a_stripe_named_by_the_tail_of_the_log_stays_after_a_crash() {
     }
     // Both lie in one stripe; the first dies before the second is named, and only the first reaches the index.
     let sealed = flush(&engine, &engine.objects.all());
-    let publish = |number: usize| {
-        let mut published = Published::default();
-        let txg = engine.join();
-        engine
-            .publish(&sealed[number], *txg, &mut published)
-            .unwrap();
-        drop(txg);
-        engine.sync_segments(&published.segments).unwrap();
-    };
-    publish(0);
+    publish(&engine, &sealed[0]);
     world.block_on(store.sync(&[])).unwrap();
-    let mut txn = store.txn(SESSION);
-    txn.delete_object(object(1));
-    txn.commit().unwrap();
-    world.block_on(store.sync(&[])).unwrap();
+    delete(&world, &store, 1);
     engine.feed(engine.feedable()).unwrap();
-    publish(1);
+    publish(&engine, &sealed[1]);
     world.block_on(store.sync(&[])).unwrap();
     drop((engine, sealed));
     world.crash(store);
     let store = world.open().unwrap();
     let engine = Arc::clone(store.engine());
-    let round = engine.list_dead().unwrap();
-    assert_eq!(round.listed.len(), 1);
+    let round = engine.list_dead(None, 100).unwrap();
+    assert_eq!(round.page.listed.len(), 1);
     engine.feed(engine.feedable()).unwrap();
     engine.punch_listed(&round).unwrap();
     assert!(read_all(&store, object(2)).unwrap() == pattern(2, LEN as usize));

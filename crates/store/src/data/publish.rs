@@ -51,6 +51,8 @@ impl Engine {
                 if !sealed.synced {
                     collect_segments(&sealed.layer, &mut published.segments);
                 }
+                // Before rows name them, or cleaning could count what is left of them twice.
+                self.orphans.lock().named(extents_of(&sealed.layer));
                 self.apply(object.id, txg, &mut state, &sealed, plan);
                 self.settle(&mut state);
                 self.release_if_clean(object, &mut state);
@@ -263,6 +265,13 @@ fn unlogged(layer: &Layer) -> Option<usize> {
         }
     }
     Some(len)
+}
+
+fn extents_of(layer: &Layer) -> impl Iterator<Item = &Address> {
+    layer.iter().filter_map(|(_, entry)| match &entry.piece {
+        Piece::Extent { address, .. } => Some(address),
+        Piece::Buffer { .. } | Piece::Frozen(_) | Piece::Hole => None,
+    })
 }
 
 fn overlay_bytes(content: &mut [u8], start: u64, entry: &Entry) {

@@ -202,35 +202,70 @@ pub(crate) struct Listed {
     pub(crate) freed: u64,
 }
 
-/// Stripes found dead and not yet given back, oldest first, at most `limit`, dead at or before `up_to`.
-pub(crate) fn dead_stripes(index: &dyn Index, up_to: Txg, limit: usize) -> Result<Vec<Listed>> {
+/// A part of the list of dead stripes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct DeadPage {
+    pub(crate) listed: Vec<Listed>,
+    /// Came to life again when another of their extents was named; they are listed anew when that dies.
+    pub(crate) revived: Vec<DeadStripe>,
+    /// Where the next part begins after; None at the end of the list.
+    pub(crate) next: Option<DeadStripe>,
+}
+
+/// Stripes found dead and not yet given back, oldest first, dead at or before `up_to`: `limit` of the list after `after`.
+pub(crate) fn dead_stripes(
+    index: &dyn Index,
+    after: Option<DeadStripe>,
+    up_to: Txg,
+    limit: usize,
+) -> Result<DeadPage> {
     let snapshot = index.snapshot();
     let mut dead = Vec::new();
+    let start = after.map(|after| rows::dead_stripe_key(after).to_vec());
+    let start = start.unwrap_or_default();
     let end = up_to.0.saturating_add(1).to_be_bytes();
-    snapshot.scan(rows::DEAD_STRIPES, &[], Some(&end), &mut |key, _| {
-        dead.push(rows::decode_dead_stripe_key(key)?);
-        Ok(true)
+    snapshot.scan(rows::DEAD_STRIPES, &start, Some(&end), &mut |key, _| {
+        if key != start.as_slice() {
+            dead.push(rows::decode_dead_stripe_key(key)?);
+        }
+        Ok(dead.len() < limit)
     })?;
-    let mut listed = Vec::new();
+    let mut page = DeadPage {
+        next: dead.last().copied().filter(|_| dead.len() >= limit),
+        ..DeadPage::default()
+    };
     for dead in dead {
         let row = snapshot.get(rows::STRIPES, &rows::stripe_key(dead.segment, dead.stripe))?;
         let row = row.map_or(Ok(StripeRow::default()), |row| StripeRow::decode(&row))?;
-        // It came to life again when another of its extents was named, and is listed again when that dies.
-        if row.live == 0 {
+        if row.live > 0 {
+            page.revived.push(dead);
+        } else {
             let freed = row.freed;
-            listed.push(Listed { dead, freed });
-        }
-        if listed.len() >= limit {
-            break;
+            page.listed.push(Listed { dead, freed });
         }
     }
-    Ok(listed)
+    Ok(page)
 }
 
-/// Forgets stripes that were given back.
-pub(crate) fn forget_dead_stripes(index: &dyn Index, punched: &[DeadStripe]) -> Result<()> {
+/// Forgets stripes that were given back, and that those which came to life again were dead.
+pub(crate) fn forget_dead_stripes(
+    index: &dyn Index,
+    punched: &[DeadStripe],
+    revived: &[DeadStripe],
+) -> Result<()> {
     index.write(&mut |write| {
         let mut old = Vec::new();
+        for stripe in revived {
+            let key = rows::dead_stripe_key(*stripe);
+            let row = write.get(
+                rows::STRIPES,
+                &rows::stripe_key(stripe.segment, stripe.stripe),
+            )?;
+            // It may have died meanwhile.
+            if row.is_some_and(|row| StripeRow::decode(&row).is_ok_and(|row| row.live > 0)) {
+                write.remove(rows::DEAD_STRIPES, &key, &mut old)?;
+            }
+        }
         for stripe in punched {
             write.remove(
                 rows::DEAD_STRIPES,

@@ -429,16 +429,13 @@ fn a_split_extent_is_freed_with_its_last_piece() {
     writer.set(1, EXTENTS, &extent_key(object, 6144), None);
     let fed = writer.feed();
     assert_eq!((fed.freed, fed.dead_stripes.len()), (vec![address], 1));
-    let listed = super::dead_stripes(&*writer.index, Txg(99), 10).unwrap();
+    let list = |writer: &Writer| super::dead_stripes(&*writer.index, None, Txg(99), 10).unwrap();
+    let listed = list(&writer).listed;
     let dead = fed.dead_stripes[0];
     // The stripe holds four such extents; the list says that only one is accounted for.
     assert_eq!(listed, [super::Listed { dead, freed: 8192 }]);
-    super::forget_dead_stripes(&*writer.index, &fed.dead_stripes).unwrap();
-    assert!(
-        super::dead_stripes(&*writer.index, Txg(99), 10)
-            .unwrap()
-            .is_empty()
-    );
+    super::forget_dead_stripes(&*writer.index, &fed.dead_stripes, &[]).unwrap();
+    assert_eq!(list(&writer), super::DeadPage::default());
 }
 
 #[test]
@@ -485,9 +482,9 @@ fn a_stripe_whose_other_extents_are_still_to_be_named_is_not_all_accounted_for()
     writer.write(1, 5, 0);
     writer.kill(1, 5);
     let dead = writer.feed().dead_stripes;
-    let list = |writer: &Writer| super::dead_stripes(&*writer.index, Txg(99), 10).unwrap();
+    let list = |writer: &Writer| super::dead_stripes(&*writer.index, None, Txg(99), 10).unwrap();
     assert_eq!(
-        list(&writer),
+        list(&writer).listed,
         [super::Listed {
             dead: dead[0],
             freed: 8192
@@ -496,6 +493,40 @@ fn a_stripe_whose_other_extents_are_still_to_be_named_is_not_all_accounted_for()
     writer.group(SECOND);
     writer.write(1, 6, 0);
     writer.feed();
-    assert_eq!(list(&writer), [], "alive again");
+    assert_eq!(list(&writer).listed, [], "alive again");
+    let revived = list(&writer).revived;
+    assert_eq!(revived, dead);
+    super::forget_dead_stripes(&*writer.index, &[], &revived).unwrap();
+    assert_eq!(list(&writer), super::DeadPage::default());
     writer.check_counts();
+}
+
+#[test]
+fn the_list_of_the_dead_is_read_page_by_page() {
+    let mut writer = Writer::new(false);
+    writer.group(SECOND);
+    // Four extents share a stripe.
+    for n in 0..40 {
+        writer.write(1, 1, n * 8192);
+    }
+    writer.feed();
+    writer.group(SECOND);
+    for n in 0..40 {
+        let key = extent_key(ObjectId::data(Inode(1)), n * 8192);
+        writer.set(1, EXTENTS, &key, None);
+    }
+    let mut dead = writer.feed().dead_stripes;
+    assert_eq!(dead.len(), 10);
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = super::dead_stripes(&*writer.index, after, Txg(99), 3).unwrap();
+        assert!(page.listed.len() <= 3);
+        found.extend(page.listed.iter().map(|listed| listed.dead));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    dead.sort_unstable();
+    assert_eq!(found, dead);
 }
