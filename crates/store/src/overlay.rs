@@ -287,11 +287,12 @@ impl ShardGuard<'_> {
         let added = cost(&key, version.value.as_ref());
         let chain = self.shard.table_mut(table).entry(key).or_default();
         match chain.last_mut() {
-            // Each version of an extent's row is a reference to count, so none may be left out.
+            // Each version of an extent's row is a reference to count, and a head that does not count must not take the
+            // place of one that does.
             Some(last)
                 if last.txg == version.txg
                     && last.session == version.session
-                    && table != rows::EXTENTS =>
+                    && !matches!(table, rows::EXTENTS | rows::HEADS) =>
             {
                 let old = last.value.as_ref().map_or(0, Bytes::len);
                 let new = version.value.as_ref().map_or(0, Bytes::len);

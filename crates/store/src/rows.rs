@@ -192,25 +192,36 @@ pub(crate) struct HeadRow {
     pub(crate) head: DataHead,
     /// The content is in [`INLINE`].
     pub(crate) inline: bool,
+    /// Bytes that belong to it ride in the log and in no row yet. The log and the overlay have such heads, the index
+    /// never: a later one, which the log has too, takes its place.
+    pub(crate) logged: bool,
 }
 
 const HEAD_INLINE: u8 = 1;
+const HEAD_LOGGED: u8 = 2;
 
 impl HeadRow {
     /// Flags, then size, allocated, mtime as varints.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(24);
-        out.push(if self.inline { HEAD_INLINE } else { 0 });
+        let inline = if self.inline { HEAD_INLINE } else { 0 };
+        let logged = if self.logged { HEAD_LOGGED } else { 0 };
+        out.push(inline | logged);
         put_varint(&mut out, self.head.size);
         put_varint(&mut out, self.head.allocated);
         put_varint(&mut out, self.head.mtime.0);
         out
     }
 
+    /// Whether an encoded head has [`HeadRow::logged`].
+    pub(crate) fn is_logged(bytes: &[u8]) -> bool {
+        bytes.first().is_some_and(|flags| flags & HEAD_LOGGED != 0)
+    }
+
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         whole("data head", bytes, |r| {
             let flags = r.u8()?;
-            if flags & !HEAD_INLINE != 0 {
+            if flags & !(HEAD_INLINE | HEAD_LOGGED) != 0 {
                 return Err(Truncated);
             }
             let (size, allocated, mtime) = (r.varint()?, r.varint()?, Timestamp(r.varint()?));
@@ -221,6 +232,7 @@ impl HeadRow {
                     mtime,
                 },
                 inline: flags & HEAD_INLINE != 0,
+                logged: flags & HEAD_LOGGED != 0,
             })
         })
     }

@@ -110,7 +110,12 @@ impl Engine {
             allocated,
             ..sealed.head
         };
-        Ok((vec![row], HeadRow { head, inline: true }))
+        let row_head = HeadRow {
+            head,
+            inline: true,
+            logged: false,
+        };
+        Ok((vec![row], row_head))
     }
 
     fn plan_extents(
@@ -162,6 +167,7 @@ impl Engine {
             HeadRow {
                 head,
                 inline: false,
+                logged: false,
             },
         ))
     }
@@ -234,6 +240,7 @@ impl Engine {
                 ..state.head
             },
             inline: state.published.inline,
+            logged: true,
         };
         let value = Some(Bytes::from(head.encode()));
         shard.put(

@@ -6,7 +6,7 @@ use strongroom_pool::Txg;
 
 use super::kept::Kept;
 use super::tally::Tally;
-use super::{DeadObject, FeedOptions, RowChain};
+use super::{DeadObject, FeedOptions, RowChain, Version};
 use crate::index::WriteTxn;
 use crate::rows::{self, EXTENTS, GraveRow, HEADS, HISTORY, HeadRow, Header};
 use crate::{ObjectId, Result, SessionId, Table};
@@ -61,6 +61,21 @@ impl<'a> Chains<'a> {
     }
 
     pub(super) fn walk(&mut self, chain: &RowChain<'_>) -> Result<()> {
+        let logged = |version: &&Version| version.value.as_deref().is_some_and(HeadRow::is_logged);
+        if chain.table != HEADS || !chain.versions.iter().any(|version| logged(&version)) {
+            return self.walk_versions(chain);
+        }
+        // A head whose bytes only the log had is no state that a kept instant could show: what it says comes with the
+        // group that moved the bytes. If that is not in this run, the overlay has its head meanwhile.
+        let versions = chain.versions.iter().filter(|version| !logged(version));
+        let versions: Vec<Version> = versions.cloned().collect();
+        self.walk_versions(&RowChain {
+            versions: &versions,
+            ..*chain
+        })
+    }
+
+    fn walk_versions(&mut self, chain: &RowChain<'_>) -> Result<()> {
         let Some(newest) = chain.versions.last() else {
             return Ok(());
         };

@@ -47,6 +47,7 @@ fn data_rows(rows: &mut Rows, txg: u64, file: u64) {
             mtime: Timestamp(txg << 30),
         },
         inline: false,
+        logged: false,
     };
     put(rows, txg, HEADS, object_key(object).to_vec(), head.encode());
     let address = Address {

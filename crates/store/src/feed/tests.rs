@@ -118,6 +118,7 @@ impl Writer {
         let row = HeadRow {
             head,
             inline: false,
+            logged: false,
         };
         self.set(
             session,

@@ -42,7 +42,11 @@ fn head() -> HeadRow {
         allocated: 4096,
         mtime: Timestamp(u64::MAX),
     };
-    HeadRow { head, inline: true }
+    HeadRow {
+        head,
+        inline: true,
+        logged: true,
+    }
 }
 
 type Decode = fn(&[u8]) -> bool;

@@ -9,6 +9,7 @@ mod basics;
 mod limits;
 mod members;
 mod model;
+mod past;
 mod power;
 mod rot;
 
