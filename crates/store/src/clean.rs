@@ -9,12 +9,12 @@ use std::time::Duration;
 use strongroom_device::EnvExt as _;
 use strongroom_pool::{PoolError, SegmentId, StripeInfo};
 
+use crate::Result;
 use crate::engine::Engine;
 use crate::feed::{self, DeadPage, DeadStripe, Listed};
 use crate::orphans;
 use crate::rows;
 use crate::thin::{self, Budget, Schedule};
-use crate::{Result, Txg};
 
 /// Dead stripes given back in one go.
 const PUNCH_MAX: usize = 16_384;
@@ -60,7 +60,7 @@ impl Engine {
 
     /// Clients can write less than one part in sixteen, or had to be refused.
     fn is_short(&self) -> bool {
-        let left = self.space.available(self.memory.dirty() as u64);
+        let left = self.space.available(self.memory.waiting());
         left < i64::try_from(self.space.total() / 16).unwrap_or(i64::MAX)
     }
 
@@ -114,8 +114,8 @@ impl Engine {
         let index = self.index.as_ref();
         // Asked before the list is made, which may otherwise be older than what recovery fed.
         let recovered = index.last_txg() >= self.opened_txg;
-        let reach = Txg(index.oldest_pinned().0.min(index.last_txg().0));
-        let page = feed::dead_stripes(index, after, reach, limit)?;
+        let (held, newest) = (index.oldest_held(), index.snapshot());
+        let page = feed::dead_stripes(&*held, &*newest, after, limit)?;
         Ok(Round { recovered, page })
     }
 

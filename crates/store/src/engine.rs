@@ -16,7 +16,7 @@ use strongroom_pool::{Address, ErrorKind, ExtentTag, Lane, Pool, PoolError, Segm
 use tokio::sync::Notify;
 
 use crate::commit::Requests;
-use crate::data::{Entry, Objects, Piece};
+use crate::data::{Entry, Load, Objects, Piece};
 use crate::feed::{Change, DeadObject};
 use crate::index::{Index, Snapshot};
 use crate::inodes::Inodes;
@@ -97,23 +97,34 @@ pub(crate) struct Wake {
     pub(crate) stopped: Notify,
 }
 
-/// Written bytes that lie in memory.
+/// Changes of file data that lie in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     dirty: AtomicUsize,
+    space: AtomicUsize,
 }
 
 impl Memory {
-    pub(crate) fn change(&self, before: usize, now: usize) {
-        if now >= before {
-            self.dirty.fetch_add(now - before, Ordering::Relaxed);
-        } else {
-            self.dirty.fetch_sub(before - now, Ordering::Relaxed);
-        }
+    pub(crate) fn change(&self, before: Load, now: Load) {
+        let change = |count: &AtomicUsize, before: usize, now: usize| {
+            if now >= before {
+                count.fetch_add(now - before, Ordering::Relaxed);
+            } else {
+                count.fetch_sub(before - now, Ordering::Relaxed);
+            }
+        };
+        change(&self.dirty, before.memory, now.memory);
+        change(&self.space, before.space, now.space);
     }
 
+    /// Bytes of memory that they take.
     pub(crate) fn dirty(&self) -> usize {
         self.dirty.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that they will take in segments.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.space.load(Ordering::Relaxed) as u64
     }
 }
 
@@ -405,7 +416,7 @@ impl Engine {
     /// Promises space for a write, asking the disks anew before saying no.
     pub(crate) fn admit(&self, bytes: u64) -> Result<Promise<'_>> {
         self.writable()?;
-        let waiting = self.memory.dirty() as u64;
+        let waiting = self.memory.waiting();
         if let Ok(promise) = self.space.admit(bytes, waiting) {
             return Ok(promise);
         }

@@ -9,7 +9,7 @@ impl Engine {
     pub(crate) fn space_report(&self) -> Result<StoreSpace> {
         let pool = self.pool.space()?;
         self.space.refresh(pool);
-        let waiting = self.memory.dirty() as u64;
+        let waiting = self.memory.waiting();
         let snapshot = self.index.snapshot();
         let usage = thin::usage(snapshot.as_ref())?;
         let available = u64::try_from(self.space.available(waiting)).unwrap_or(0);

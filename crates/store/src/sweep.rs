@@ -11,7 +11,7 @@ use strongroom_pool::{SegmentId, Txg};
 
 use crate::Result;
 use crate::engine::Engine;
-use crate::feed;
+use crate::index::Snapshot;
 use crate::jobs::{JobKind, Jobs, Step};
 use crate::rows;
 
@@ -61,35 +61,29 @@ impl Engine {
         Ok(ids)
     }
 
+    /// Gives back the stripes that no row names, now or as far as a reader looks back. The cleaner has its own list.
     fn sweep_segment(&self, segment: SegmentId) -> Result<()> {
-        let listed = feed::dead_stripes(self.index.as_ref(), None, Txg(u64::MAX), usize::MAX)?;
-        let listed: BTreeSet<u32> = listed
-            .listed
-            .iter()
-            .filter(|listed| listed.dead.segment == segment)
-            .map(|listed| listed.dead.stripe)
-            .collect();
-        let mut live = BTreeSet::new();
-        let (start, end) = (
-            rows::stripe_key(segment, 0),
-            rows::stripe_key(segment, u32::MAX),
-        );
-        self.index
-            .snapshot()
-            .scan(rows::STRIPES, &start, Some(&end), &mut |key, value| {
-                if rows::StripeRow::decode(value)?.live == 0 {
-                    return Ok(true);
-                }
-                live.insert(rows::decode_stripe_key(key)?.1);
-                Ok(true)
-            })?;
-        self.punch(segment, &|info| {
-            !live.contains(&info.stripe) && !listed.contains(&info.stripe)
-        })?;
+        let mut spared = BTreeSet::new();
+        for snapshot in [self.index.oldest_held(), self.index.snapshot()] {
+            spare(&*snapshot, segment, &mut spared)?;
+        }
+        self.punch(segment, &|info| !spared.contains(&info.stripe))?;
         Ok(())
     }
 }
 
+/// Adds the stripes of a segment that are alive in a snapshot, or on its list of the dead.
+fn spare(snapshot: &dyn Snapshot, segment: SegmentId, spared: &mut BTreeSet<u32>) -> Result<()> {
+    let (start, end) = (
+        rows::stripe_key(segment, 0),
+        rows::stripe_key(segment, u32::MAX),
+    );
+    // One without live bytes keeps its row until it is given back.
+    snapshot.scan(rows::STRIPES, &start, Some(&end), &mut |key, _| {
+        spared.insert(rows::decode_stripe_key(key)?.1);
+        Ok(true)
+    })
+}
 impl JobKind for Sweep {
     fn name(&self) -> &'static str {
         "sweep"

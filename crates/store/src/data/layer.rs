@@ -39,6 +39,43 @@ pub(crate) struct Entry {
 pub(crate) struct Layer {
     map: BTreeMap<u64, Entry>,
     buffered: usize,
+    load: Load,
+}
+
+/// What ranges take while they wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Bytes of memory, about.
+    pub(crate) memory: usize,
+    /// Bytes that they will take in segments: each begins on a block of its own.
+    pub(crate) space: usize,
+}
+
+impl std::ops::AddAssign for Load {
+    fn add_assign(&mut self, other: Self) {
+        self.memory += other.memory;
+        self.space += other.space;
+    }
+}
+
+impl std::ops::SubAssign for Load {
+    fn sub_assign(&mut self, other: Self) {
+        self.memory -= other.memory;
+        self.space -= other.space;
+    }
+}
+
+/// What a range costs in memory beside its bytes.
+const ENTRY_MEMORY: usize = 128;
+
+impl Entry {
+    fn load(&self) -> Load {
+        let buffered = self.piece.buffered();
+        Load {
+            memory: ENTRY_MEMORY + buffered,
+            space: buffered.next_multiple_of(4096),
+        }
+    }
 }
 
 impl Piece {
@@ -91,6 +128,10 @@ impl Layer {
         self.buffered
     }
 
+    pub(crate) fn load(&self) -> Load {
+        self.load
+    }
+
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &Entry)> {
         self.map.iter().map(|(start, entry)| (*start, entry))
     }
@@ -123,6 +164,7 @@ impl Layer {
         for at in inside {
             if let Some(entry) = self.map.remove(&at) {
                 self.buffered -= entry.piece.buffered();
+                self.load -= entry.load();
                 dropped.push((at, entry));
             }
         }
@@ -136,12 +178,15 @@ impl Layer {
         if entry.end <= at {
             return;
         }
+        self.load -= entry.load();
         let rest = Entry {
             end: entry.end,
             session: entry.session,
             piece: entry.piece.split_off(at - start),
         };
         entry.end = at;
+        self.load += entry.load();
+        self.load += rest.load();
         self.map.insert(at, rest);
     }
 
@@ -150,6 +195,7 @@ impl Layer {
         assert!(start < entry.end, "a range is not empty");
         self.carve(start, entry.end, dropped);
         self.buffered += entry.piece.buffered();
+        self.load += entry.load();
         self.map.insert(start, entry);
     }
 
@@ -168,7 +214,9 @@ impl Layer {
     pub(crate) fn replace(&mut self, start: u64, piece: Piece) {
         if let Some(entry) = self.map.get_mut(&start) {
             self.buffered = self.buffered - entry.piece.buffered() + piece.buffered();
+            self.load -= entry.load();
             entry.piece = piece;
+            self.load += entry.load();
         }
     }
 
@@ -192,6 +240,7 @@ impl Layer {
         let Some(entry) = self.map.get_mut(&start) else {
             return;
         };
+        self.load -= entry.load();
         if let Piece::Buffer { data, .. } = &mut entry.piece {
             // A stream's buffer grows to its full size in two steps, not in twenty.
             if data.capacity() < data.len() + bytes.len() && data.len() >= 64 << 10 {
@@ -201,6 +250,7 @@ impl Layer {
             entry.end += bytes.len() as u64;
             self.buffered += bytes.len();
         }
+        self.load += entry.load();
     }
 
     /// Overwrites inside one buffer of this session; false if there is no such.

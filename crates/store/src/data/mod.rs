@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use flush::SealedLayers;
-pub(crate) use layer::{Entry, Layer, Piece};
+pub(crate) use layer::{Entry, Layer, Load, Piece};
 pub(crate) use publish::Published;
 pub(crate) use write::Change;
 
@@ -78,8 +78,8 @@ pub(crate) struct State {
     /// The first group whose record carries bytes that no stripe has.
     logged_since: Option<Txg>,
     lane: Option<u8>,
-    /// Bytes in memory that the engine counts for this object.
-    counted: usize,
+    /// What the engine counts for this object.
+    counted: Load,
 }
 
 /// A consistent state of the object on its way to the rows.
@@ -101,12 +101,12 @@ impl State {
         !self.changed && self.pending.is_empty() && self.sealed.is_none()
     }
 
-    fn buffered(&self) -> usize {
-        self.pending.buffered()
-            + self
-                .sealed
-                .as_ref()
-                .map_or(0, |sealed| sealed.layer.buffered())
+    fn load(&self) -> Load {
+        let mut load = self.pending.load();
+        if let Some(sealed) = &self.sealed {
+            load += sealed.layer.load();
+        }
+        load
     }
 }
 
@@ -216,9 +216,9 @@ impl Engine {
         row.map(|bytes| HeadRow::decode(&bytes)).transpose()
     }
 
-    /// Brings the engine's count of bytes in memory up to date.
+    /// Brings the engine's count of what waits in memory up to date.
     fn settle(&self, state: &mut State) {
-        let now = state.buffered();
+        let now = state.load();
         let before = std::mem::replace(&mut state.counted, now);
         self.memory.change(before, now);
     }

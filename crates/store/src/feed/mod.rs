@@ -11,7 +11,7 @@ pub(crate) mod tests;
 use strongroom_device::Timestamp;
 use strongroom_pool::{Address, SegmentId, Txg};
 
-use crate::index::{Index, WriteTxn};
+use crate::index::{Index, Snapshot, WriteTxn};
 use crate::rows::{self, StripeRow};
 use crate::{Aspect, Inode, ObjectId, Result, SessionId, StoreError, Table};
 use bytes::Bytes;
@@ -77,9 +77,9 @@ pub(crate) struct FeedOptions {
     pub(crate) history: bool,
 }
 
-/// A stripe in which nothing is alive any more. It may be punched once every index copy holds `txg` and no snapshot
-/// older than it is held, and if its freed bytes account for all that it holds (see [`Listed`]); it stays on the list of
-/// [`dead_stripes`] until [`forget_dead_stripes`].
+/// A stripe in which nothing is alive any more. It may be punched once no snapshot is held that does not say so, and if
+/// its freed bytes account for all that it holds (see [`Listed`]); it stays on the list of [`dead_stripes`] until
+/// [`forget_dead_stripes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DeadStripe {
     pub(crate) txg: Txg,
@@ -212,19 +212,18 @@ pub(crate) struct DeadPage {
     pub(crate) next: Option<DeadStripe>,
 }
 
-/// Stripes found dead and not yet given back, oldest first, dead at or before `up_to`: `limit` of the list after `after`.
+/// Stripes not yet given back that were dead already in `held`, and still are in `newest`, oldest first: `limit` of the
+/// list after `after`.
 pub(crate) fn dead_stripes(
-    index: &dyn Index,
+    held: &dyn Snapshot,
+    newest: &dyn Snapshot,
     after: Option<DeadStripe>,
-    up_to: Txg,
     limit: usize,
 ) -> Result<DeadPage> {
-    let snapshot = index.snapshot();
     let mut dead = Vec::new();
     let start = after.map(|after| rows::dead_stripe_key(after).to_vec());
     let start = start.unwrap_or_default();
-    let end = up_to.0.saturating_add(1).to_be_bytes();
-    snapshot.scan(rows::DEAD_STRIPES, &start, Some(&end), &mut |key, _| {
+    held.scan(rows::DEAD_STRIPES, &start, None, &mut |key, _| {
         if key != start.as_slice() {
             dead.push(rows::decode_dead_stripe_key(key)?);
         }
@@ -235,7 +234,7 @@ pub(crate) fn dead_stripes(
         ..DeadPage::default()
     };
     for dead in dead {
-        let row = snapshot.get(rows::STRIPES, &rows::stripe_key(dead.segment, dead.stripe))?;
+        let row = newest.get(rows::STRIPES, &rows::stripe_key(dead.segment, dead.stripe))?;
         let row = row.map_or(Ok(StripeRow::default()), |row| StripeRow::decode(&row))?;
         if row.live > 0 {
             page.revived.push(dead);

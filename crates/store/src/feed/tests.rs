@@ -430,7 +430,7 @@ fn a_split_extent_is_freed_with_its_last_piece() {
     writer.set(1, EXTENTS, &extent_key(object, 6144), None);
     let fed = writer.feed();
     assert_eq!((fed.freed, fed.dead_stripes.len()), (vec![address], 1));
-    let list = |writer: &Writer| super::dead_stripes(&*writer.index, None, Txg(99), 10).unwrap();
+    let list = |writer: &Writer| dead_page(writer, None, 10);
     let listed = list(&writer).listed;
     let dead = fed.dead_stripes[0];
     // The stripe holds four such extents; the list says that only one is accounted for.
@@ -483,7 +483,7 @@ fn a_stripe_whose_other_extents_are_still_to_be_named_is_not_all_accounted_for()
     writer.write(1, 5, 0);
     writer.kill(1, 5);
     let dead = writer.feed().dead_stripes;
-    let list = |writer: &Writer| super::dead_stripes(&*writer.index, None, Txg(99), 10).unwrap();
+    let list = |writer: &Writer| dead_page(writer, None, 10);
     assert_eq!(
         list(&writer).listed,
         [super::Listed {
@@ -520,7 +520,7 @@ fn the_list_of_the_dead_is_read_page_by_page() {
     assert_eq!(dead.len(), 10);
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let page = super::dead_stripes(&*writer.index, after, Txg(99), 3).unwrap();
+        let page = dead_page(&writer, after, 3);
         assert!(page.listed.len() <= 3);
         found.extend(page.listed.iter().map(|listed| listed.dead));
         after = page.next;
@@ -530,4 +530,9 @@ fn the_list_of_the_dead_is_read_page_by_page() {
     }
     dead.sort_unstable();
     assert_eq!(found, dead);
+}
+
+fn dead_page(writer: &Writer, after: Option<super::DeadStripe>, limit: usize) -> super::DeadPage {
+    let snapshot = writer.index.snapshot();
+    super::dead_stripes(&*snapshot, &*snapshot, after, limit).unwrap()
 }

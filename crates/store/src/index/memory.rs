@@ -42,8 +42,8 @@ impl Index for MemoryIndex {
         self.state.read().last
     }
 
-    fn oldest_pinned(&self) -> Txg {
-        self.last_txg()
+    fn oldest_held(&self) -> Arc<dyn Snapshot> {
+        self.snapshot()
     }
 
     fn prefetch(&self, _keys: &[(Table, &[u8])]) {}

@@ -43,8 +43,8 @@ pub(crate) trait Index: Send + Sync + Debug {
     fn write(&self, change: &mut dyn FnMut(&mut dyn WriteTxn) -> Result<()>) -> Result<()>;
     /// The last transaction group held; 0 when nothing was ever fed.
     fn last_txg(&self) -> Txg;
-    /// The oldest transaction group that a held snapshot shows. Space freed by a later one must stay in place.
-    fn oldest_pinned(&self) -> Txg;
+    /// The oldest snapshot that is held, or the newest. What is in use by it must stay in place.
+    fn oldest_held(&self) -> Arc<dyn Snapshot>;
     /// Brings the leaves of these keys (sorted) into the cache, in parallel, where that pays.
     fn prefetch(&self, keys: &[(Table, &[u8])]);
     /// Lets the copies lie at these homes: others are left out, missing ones are made anew while reading and writing go

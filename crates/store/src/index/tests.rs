@@ -136,9 +136,22 @@ fn a_snapshot_stays_and_is_known_while_it_is_held() {
         held.get(SETTINGS, &number_key(0)).unwrap().unwrap(),
         value(1, 0)
     );
-    assert_eq!((index.oldest_pinned(), index.last_txg()), (Txg(1), Txg(20)));
+    assert_eq!(index.oldest_held().last_txg(), Txg(1));
     drop(held);
-    assert_eq!(index.oldest_pinned(), Txg(20));
+    let held = index.snapshot();
+    index
+        .write(&mut |write| {
+            write
+                .remove(Table(1), &number_key(1), &mut Vec::new())
+                .map(drop)
+        })
+        .unwrap();
+    let oldest = index.oldest_held();
+    assert_eq!((oldest.last_txg(), index.last_txg()), (Txg(20), Txg(20)));
+    assert!(oldest.get(Table(1), &number_key(1)).unwrap().is_some());
+    drop((held, oldest));
+    let oldest = index.oldest_held();
+    assert!(oldest.get(Table(1), &number_key(1)).unwrap().is_none());
 }
 
 /// Runs groups until the power is cut at sync number `cut`; tells the last group that was acknowledged.

@@ -55,7 +55,8 @@ struct Shared {
     /// Held while the database is opened anew.
     opening: Mutex<()>,
     reopened: AtomicU64,
-    pins: Mutex<Vec<(Txg, Weak<TreeSnapshot>)>>,
+    /// Snapshots that may be held, oldest first.
+    pins: Mutex<Vec<Weak<TreeSnapshot>>>,
 }
 
 /// The index of a pool.
@@ -208,8 +209,8 @@ impl Shared {
             Arc::downgrade(self),
         )?);
         let mut pins = self.pins.lock();
-        pins.retain(|(_, held)| held.strong_count() > 0);
-        pins.push((snapshot.txg(), Arc::downgrade(&snapshot)));
+        pins.retain(|held| held.strong_count() > 0);
+        pins.push(Arc::downgrade(&snapshot));
         drop(pins);
         self.newest.store(snapshot);
         Ok(())
@@ -292,12 +293,10 @@ impl Index for RedbIndex {
         self.shared.newest.load().txg()
     }
 
-    fn oldest_pinned(&self) -> Txg {
-        let pins = self.shared.pins.lock();
-        let held = pins.iter().filter(|(_, held)| held.strong_count() > 0);
-        held.map(|(txg, _)| *txg)
-            .min()
-            .unwrap_or_else(|| self.last_txg())
+    fn oldest_held(&self) -> Arc<dyn Snapshot> {
+        // In the order in which they were published; a write that feeds nothing makes a new one of the same group.
+        let held = self.shared.pins.lock().iter().find_map(Weak::upgrade);
+        held.unwrap_or_else(|| self.shared.newest.load_full())
     }
 
     fn prefetch(&self, keys: &[(Table, &[u8])]) {

@@ -1,7 +1,7 @@
 use strongroom_device::sim::Rng;
 use strongroom_pool::{Address, SegmentId};
 
-use super::{Entry, Layer, Piece};
+use super::{Entry, Layer, Load, Piece};
 use crate::SessionId;
 
 const SIZE: usize = 400;
@@ -56,6 +56,9 @@ fn any_sequence_of_changes_gives_what_a_plain_array_gives() {
             assert_eq!(image(&layer), model);
             let buffered: usize = layer.iter().map(|(_, entry)| entry.piece.buffered()).sum();
             assert_eq!(layer.buffered(), buffered);
+            let mut load = Load::default();
+            layer.iter().for_each(|(_, entry)| load += entry.load());
+            assert_eq!(layer.load(), load);
         }
     }
 }
