@@ -19,6 +19,7 @@ mod overlay;
 mod record;
 mod report;
 mod rows;
+mod scrub;
 mod space;
 mod store;
 mod sweep;
@@ -32,8 +33,8 @@ pub use store::Store;
 pub use strongroom_pool::Txg;
 pub use txn::Txn;
 pub use types::{
-    Aspect, DataHead, HistoryOptions, Inode, Key, ObjectId, Planted, SessionId, StoreOptions,
-    StoreSpace, StoreStatus, Table,
+    Aspect, DataHead, HistoryOptions, IndexStatus, Inode, Key, ObjectId, Planted, SessionId,
+    StoreOptions, StoreSpace, StoreStatus, Table,
 };
 
 #[cfg(test)]

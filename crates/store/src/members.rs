@@ -9,6 +9,7 @@ use strongroom_pool::EpochId;
 use crate::commit::Wanted;
 use crate::engine::Engine;
 use crate::log::{LogCopy, NotFollowed};
+use crate::scrub::Scrubs;
 use crate::{Result, StoreError};
 
 /// How long a copy that was lost with its disk is missing at most before a new one is begun.
@@ -16,13 +17,19 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Looks after the copies, also while nobody commits, until the store stops.
-    pub(crate) async fn run_keeper(self: Arc<Self>) {
+    pub(crate) async fn run_keeper(self: Arc<Self>, scrubs: Arc<Scrubs>) {
+        if let Err(error) = scrubs.resume() {
+            tracing::warn!(%error, "cannot go on with a scrub of the index");
+        }
         // The copies are where they were at opening, and disks may have been lost since.
         let mut indexed = EpochId::default();
         while !self.stopping() {
             self.nap(LOOK_EVERY, &self.wake.keeper).await;
             if self.stopping() || self.failure().is_some() {
                 continue;
+            }
+            if let Err(error) = scrubs.start_if_due() {
+                tracing::warn!(%error, "cannot scrub the index");
             }
             let epoch = self.pool.epoch();
             if indexed != epoch && self.follow_with_index().await {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::engine::Engine;
-use crate::{Result, StoreSpace, StoreStatus, history, thin};
+use crate::{IndexStatus, Result, StoreSpace, StoreStatus, history, thin};
 
 impl Engine {
     pub(crate) fn space_report(&self) -> Result<StoreSpace> {
@@ -41,6 +41,21 @@ impl Engine {
             offline: self.failure(),
             log_repairs: self.log_repairs,
             fed_rows: self.fed_rows.load(Ordering::Relaxed),
+            index: self.index_status(),
+        }
+    }
+
+    fn index_status(&self) -> IndexStatus {
+        let index = self.index.status();
+        let homes = u32::try_from(self.pool.homes("index").len());
+        IndexStatus {
+            bytes: index.bytes,
+            copies_good: index.pages.copies_good,
+            copies: index.pages.copies.max(homes.unwrap_or(u32::MAX)),
+            bad_pages: index.pages.bad,
+            repaired_pages: index.pages.repaired,
+            lost_pages: index.pages.lost,
+            reopened: index.reopened,
         }
     }
 }

@@ -11,9 +11,10 @@ use crate::commit::Wanted;
 use crate::data::Change;
 use crate::engine::Engine;
 use crate::open;
+use crate::scrub::Scrubs;
 use crate::{
-    DataHead, Inode, Jobs, ObjectId, Result, SessionId, StoreError, StoreOptions, StoreSpace,
-    StoreStatus, Table, Txg, Txn,
+    DataHead, Inode, JobId, Jobs, ObjectId, Result, SessionId, StoreError, StoreOptions,
+    StoreSpace, StoreStatus, Table, Txg, Txn,
 };
 
 /// Rows and file data over one pool. See ARCHITECTURE.md for the meaning.
@@ -23,6 +24,7 @@ use crate::{
 pub struct Store {
     engine: Arc<Engine>,
     jobs: Arc<Jobs>,
+    pub(crate) scrubs: Arc<Scrubs>,
 }
 
 impl Store {
@@ -53,11 +55,18 @@ impl Store {
         engine.spawn_counted("store ticker", Arc::clone(&engine).run_ticker());
         engine.spawn_counted("store feeder", Arc::clone(&engine).run_feeder());
         engine.spawn_counted("store cleaner", Arc::clone(&engine).run_cleaner());
-        engine.spawn_counted("store keeper", Arc::clone(&engine).run_keeper());
+        let scrubs = Scrubs::new(Arc::clone(&engine), Arc::clone(&jobs));
+        let scrubs = Arc::new(scrubs);
+        let keeper = Arc::clone(&engine).run_keeper(Arc::clone(&scrubs));
+        engine.spawn_counted("store keeper", keeper);
         // What recovery found is fed and cleaned without waiting for new changes.
         engine.wake.feeder.notify_one();
         engine.wake.cleaner.notify_one();
-        Arc::new(Self { engine, jobs })
+        Arc::new(Self {
+            engine,
+            jobs,
+            scrubs,
+        })
     }
 
     /// Commits, feeds the index, stops the tasks. Everything later answers `Closed`.
@@ -248,6 +257,12 @@ impl Store {
 
     pub fn status(&self) -> StoreStatus {
         self.engine.status()
+    }
+
+    /// Compares every page of the index with its checksum on every copy, in the background, and repairs what it can. It
+    /// is done once a week without being asked.
+    pub fn scrub_index(&self) -> Result<JobId> {
+        self.scrubs.start()
     }
 
     /// The one engine for long work.

@@ -252,4 +252,22 @@ pub struct StoreStatus {
     pub log_repairs: u64,
     /// Rows given to the index since opening.
     pub fed_rows: u64,
+    pub index: IndexStatus,
+}
+
+/// How the index's copies are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IndexStatus {
+    /// Bytes of one copy.
+    pub bytes: u64,
+    /// Copies in service, and those there should be.
+    pub copies_good: u32,
+    pub copies: u32,
+    /// Pages found bad on one copy since opening, and those written anew from another.
+    pub bad_pages: u64,
+    pub repaired_pages: u64,
+    /// Pages that were asked for and bad on every copy.
+    pub lost_pages: u64,
+    /// Times the index was opened anew after an unreadable page.
+    pub reopened: u64,
 }

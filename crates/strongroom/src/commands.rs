@@ -157,6 +157,17 @@ fn status_text(status: &Status) -> String {
             pool.bad_fragments, pool.repaired_fragments, pool.lost_reads, store.log_repairs
         );
     }
+    let index = &store.index;
+    if index.copies_good < index.copies || index.bad_pages + index.lost_pages > 0 {
+        text += &format!(
+            "index   {} of {} copies in service; {} bad pages met, {} repaired, {} lost\n",
+            index.copies_good,
+            index.copies,
+            index.bad_pages,
+            index.repaired_pages,
+            index.lost_pages
+        );
+    }
     text += &format!(
         "space   {} free of {}; {} in files, {} in history\n",
         size(space.available),

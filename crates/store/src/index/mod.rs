@@ -12,6 +12,7 @@ mod tree;
 mod tests;
 
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -53,22 +54,8 @@ pub(crate) trait Index: Send + Sync + Debug {
     /// # Errors
     /// A new copy found no space; no copy in service lies at any of the homes.
     fn rehome(&self, homes: Vec<PageHome>) -> Result<()>;
-    /// Compares every page with its checksum on every copy and repairs what it can.
-    #[cfg_attr(
-        not(test),
-        allow(
-            dead_code,
-            reason = "for browsing the past and for status; tests use it"
-        )
-    )]
-    fn scrub(&self) -> Result<()>;
-    #[cfg_attr(
-        not(test),
-        allow(
-            dead_code,
-            reason = "for browsing the past and for status; tests use it"
-        )
-    )]
+    /// Compares pages with their checksums on every copy and repairs what it can. Returns how many pages there are.
+    fn scrub(&self, pages: Range<u64>) -> Result<u64>;
     fn status(&self) -> IndexStatus;
 }
 
@@ -122,13 +109,6 @@ pub(crate) trait WriteTxn {
 
 /// What the engine is doing.
 #[derive(Debug, Clone, Default)]
-#[cfg_attr(
-    not(test),
-    allow(
-        dead_code,
-        reason = "for browsing the past and for status; tests use it"
-    )
-)]
 pub(crate) struct IndexStatus {
     /// Bytes that the index takes on one copy.
     pub(crate) bytes: u64,

@@ -6,6 +6,7 @@
 mod reader;
 mod writer;
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -340,8 +341,8 @@ impl Index for RedbIndex {
         Ok(())
     }
 
-    fn scrub(&self) -> Result<()> {
-        self.shared.opened.load_full().pages.scrub()
+    fn scrub(&self, pages: Range<u64>) -> Result<u64> {
+        self.shared.opened.load_full().pages.scrub(pages)
     }
 
     fn status(&self) -> IndexStatus {

@@ -257,6 +257,15 @@ fn store_document(store: &strongroom_store::StoreStatus) -> types::Store {
         log_bytes: store.log_bytes,
         log_bytes_max: store.log_bytes_max,
         log_repairs: store.log_repairs,
+        index: types::Index {
+            bytes: store.index.bytes,
+            copies_good: store.index.copies_good,
+            copies: store.index.copies,
+            bad_pages: store.index.bad_pages,
+            repaired_pages: store.index.repaired_pages,
+            lost_pages: store.index.lost_pages,
+            reopened: store.index.reopened,
+        },
         history_since_s: store
             .history_horizon
             .map(strongroom_device::Timestamp::seconds),

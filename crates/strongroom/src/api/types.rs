@@ -129,8 +129,21 @@ pub(crate) struct Store {
     pub(crate) log_bytes: u64,
     pub(crate) log_bytes_max: u64,
     pub(crate) log_repairs: u64,
+    pub(crate) index: Index,
     /// Seconds since 1970 of the oldest instant that can be gone back to.
     pub(crate) history_since_s: Option<u64>,
+}
+
+/// The copies of the index; bytes are those of one copy.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Index {
+    pub(crate) bytes: u64,
+    pub(crate) copies_good: u32,
+    pub(crate) copies: u32,
+    pub(crate) bad_pages: u64,
+    pub(crate) repaired_pages: u64,
+    pub(crate) lost_pages: u64,
+    pub(crate) reopened: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

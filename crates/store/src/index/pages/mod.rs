@@ -48,13 +48,6 @@ pub(crate) type FailureHook = Arc<dyn Fn(&str, &DeviceError) -> bool + Send + Sy
 
 /// Counters of the page store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(
-    not(test),
-    allow(
-        dead_code,
-        reason = "for browsing the past and for status; tests use it"
-    )
-)]
 pub(crate) struct PageStatus {
     /// Copies in service, and in all.
     pub(crate) copies_good: u32,

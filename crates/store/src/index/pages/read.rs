@@ -1,6 +1,7 @@
 //! Verified reads: a bad copy is read around and repaired, wrong bytes are never returned.
 
 use std::io::IoSlice;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::copies::PageCopy;
@@ -127,11 +128,12 @@ impl PageStore {
         drop(written);
     }
 
-    /// Reads every page from every copy and repairs what one copy still has. Pages bad on all copies that redb does not
-    /// refer to are normal after a crash, so only counts are kept here.
-    pub(in crate::index) fn scrub(&self) -> Result<()> {
+    /// Reads these pages from every copy and repairs what one copy still has; returns how many pages there are. Pages bad
+    /// on all copies that redb does not refer to are normal after a crash, so only counts are kept here.
+    pub(in crate::index) fn scrub(&self, pages: Range<u64>) -> Result<u64> {
         let mut buffer = [0; PAGE];
-        for page in 1..self.bytes() / PAGE_U64 {
+        let all = self.bytes() / PAGE_U64;
+        for page in pages.start.max(1)..pages.end.min(all) {
             let sum = self.sums.get(page);
             if sum == 0 || self.shard(page).read().contains_key(&page) {
                 continue;
@@ -155,6 +157,6 @@ impl PageStore {
             }
             self.current()?;
         }
-        Ok(())
+        Ok(all)
     }
 }

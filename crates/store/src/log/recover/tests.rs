@@ -172,3 +172,26 @@ fn what_an_earlier_opening_left_void_on_one_copy_of_the_same_slot_stays_void() {
         }
     }
 }
+
+#[test]
+fn what_a_killed_process_left_in_memory_only_is_durable_once_the_log_was_read() {
+    for skipped in 0..8 {
+        let mut world = World::new(92, 1);
+        let store = world.create();
+        world.env.skip_sync(world.env.syncs() + skipped);
+        // More than one log file, so that files and their names are among what was not synced.
+        for n in 0..8 {
+            world.put(&store, &key(2000 + n, "a"), &pattern(n, 200_000));
+        }
+        world.block_on(store.sync(&[])).unwrap();
+        world.env.kill_tasks();
+        drop(store);
+        world.disks = world.disks.iter().map(|disk| disk.reopen()).collect();
+        let store = world.open().unwrap();
+        world.crash(store);
+        let store = world.open().unwrap();
+        for n in 0..8 {
+            assert!(store.get(ROWS, &key(2000 + n, "a")).unwrap().is_some());
+        }
+    }
+}
