@@ -116,7 +116,13 @@ impl Vfs {
         state.attr = attr;
         drop(state);
         let link = handle.link()?;
-        self.tell(link.directory, filter, WatchAction::Modified, &link.name);
+        self.tell(
+            handle.parent_grant,
+            link.directory,
+            filter,
+            WatchAction::Modified,
+            &link.name,
+        );
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use strongroom_store::{Aspect, Inode, ObjectId, SessionId, Txn};
 
 use crate::directory::touch_directory;
+use crate::grants::{Conflict, GrantKey};
 use crate::node::{LinkRef, Node, OpenEntry, State, lock_all};
 use crate::quota::{deltas, signed};
 use crate::rows::{self, AttrFlags, SdRef};
@@ -35,10 +36,13 @@ impl Vfs {
         if !handle.mark_closed() {
             return Ok(());
         }
+        let closed = self.close_marked(handle);
+        self.release_grant(handle);
+        closed
+    }
+
+    fn close_marked(&self, handle: &Handle) -> Result<()> {
         let node = &handle.node;
-        if let Some(grant) = &handle.grant {
-            node.grants.release(grant);
-        }
         node.locks.release(handle.id);
         if node.is_directory() {
             self.watches.handle_closed(node.inode, handle.id);
@@ -120,9 +124,10 @@ impl Vfs {
     }
 
     fn tell_written(&self, handle: &Handle, link: &LinkRef) {
-        if self.watches.is_idle() {
+        if self.is_unheard() {
             return;
         }
+        let by = handle.parent_grant;
         let resized = handle.resized.load(Ordering::Acquire);
         if handle.stream == 0 {
             let size = if resized {
@@ -133,7 +138,13 @@ impl Vfs {
             let filter = WatchFilter::LAST_WRITE
                 .union(size)
                 .union(WatchFilter::ATTRIBUTES);
-            self.tell(link.directory, filter, WatchAction::Modified, &link.name);
+            self.tell(
+                by,
+                link.directory,
+                filter,
+                WatchAction::Modified,
+                &link.name,
+            );
         } else {
             let size = if resized {
                 WatchFilter::STREAM_SIZE
@@ -142,7 +153,13 @@ impl Vfs {
             };
             let path = format!("{}:{}", link.name, handle.stream_name());
             let filter = WatchFilter::STREAM_WRITE.union(size);
-            self.tell(link.directory, filter, WatchAction::ModifiedStream, &path);
+            self.tell(
+                by,
+                link.directory,
+                filter,
+                WatchAction::ModifiedStream,
+                &path,
+            );
         }
     }
 
@@ -163,16 +180,17 @@ impl Vfs {
         }
         self.remove_locked(&mut locked, &directory, node, link, handle.session())?;
         drop(locked);
-        self.told_removed(node, link);
+        self.told_removed(handle.parent_grant, node, link);
         Ok(())
     }
 
-    pub(crate) fn told_removed(&self, node: &Node, link: &LinkRef) {
+    pub(crate) fn told_removed(&self, by: Option<GrantKey>, node: &Node, link: &LinkRef) {
         let is_directory = node.is_directory();
         if is_directory {
             self.watches.directory_deleted(node.inode);
         }
         self.tell(
+            by,
             link.directory,
             WatchFilter::name(is_directory),
             WatchAction::Removed,
@@ -309,11 +327,7 @@ impl Vfs {
         self.require_delete(handle)?;
         handle.require_writable_share()?;
         if delete {
-            handle
-                .node
-                .grants
-                .conflict(handle.grant_key(), crate::grants::Conflict::Delete)
-                .await;
+            self.contend(handle, Conflict::Name).await;
         }
         let node = &handle.node;
         let mut state = node.lock();

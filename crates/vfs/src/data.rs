@@ -63,11 +63,7 @@ impl Vfs {
     ) -> Result<()> {
         require_data(handle)?;
         handle.require_any(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA)?;
-        handle
-            .node
-            .grants
-            .conflict(handle.grant_key(), Conflict::Write)
-            .await;
+        self.contend(handle, Conflict::WriteBegins).await;
         let appends = offset == APPEND || !handle.granted.intersects(AccessMask::WRITE_DATA);
         if appends {
             let _end = handle.node.end.lock().await;
@@ -123,7 +119,7 @@ impl Vfs {
         work: impl Future<Output = strongroom_store::Result<()>>,
     ) -> Result<()> {
         let mut work = pin!(work);
-        poll_fn(|context| {
+        let changed = poll_fn(|context| {
             let _open = handle.at_work.read();
             if handle.is_closed() {
                 return Poll::Ready(Err(VfsError::Closed));
@@ -134,7 +130,10 @@ impl Vfs {
                     .and_then(|()| self.wrote(handle, resized))
             })
         })
-        .await
+        .await;
+        // Even what failed may have changed a part.
+        self.written(handle);
+        changed
     }
 
     /// The time that a write leaves; None where the handle keeps it as it is.
@@ -180,11 +179,7 @@ impl Vfs {
         if size > FILE_MAX {
             return Err(VfsError::InvalidParameter);
         }
-        handle
-            .node
-            .grants
-            .conflict(handle.grant_key(), Conflict::Write)
-            .await;
+        self.contend(handle, Conflict::WriteBegins).await;
         let object = handle.object();
         let before = self.store.head(object)?.size;
         let (from, to) = (before.min(size), before.max(size));
@@ -212,9 +207,11 @@ impl Vfs {
         if allocation > FILE_MAX {
             return Err(VfsError::InvalidParameter);
         }
+        self.contend(handle, Conflict::WriteBegins).await;
         if allocation - size > self.store.space()?.available {
             return Err(VfsError::NoSpace);
         }
+        self.written(handle);
         Ok(())
     }
 
@@ -227,11 +224,7 @@ impl Vfs {
             .checked_add(len)
             .filter(|end| *end <= FILE_MAX)
             .ok_or(VfsError::InvalidParameter)?;
-        handle
-            .node
-            .grants
-            .conflict(handle.grant_key(), Conflict::Write)
-            .await;
+        self.contend(handle, Conflict::WriteBegins).await;
         handle
             .node
             .locks

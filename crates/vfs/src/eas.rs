@@ -97,6 +97,7 @@ impl Vfs {
         drop(state);
         let link = handle.link()?;
         self.tell(
+            handle.parent_grant,
             link.directory,
             WatchFilter::EA,
             WatchAction::Modified,

@@ -2,14 +2,39 @@
 //!
 //! SMB oplocks and leases and NFSv4 delegations are all grants: a promise to a holder that it hears of it before
 //! something happens that its cache would not survive. Every operation that could disturb a cache passes one of the
-//! conflict points ([`Conflict`]) before it takes effect; the machine breaks what conflicts and the operation
-//! waits until the holders have answered. Grants of the same key (a lease key, a delegation's client) never conflict.
+//! conflict points ([`Conflict`]); the machine breaks what conflicts, and the operation waits until the holders have
+//! answered where it would meet what they still have to write back, or what they still hold open. A holder that does
+//! not answer within [`BREAK_TIMEOUT`] has lost its grant.
+//!
+//! Two kinds exist. A grant with a key of its holder's choice (a lease, a delegation) is shared by all opens under that
+//! key, which never disturb it; a grant without one (an oplock) belongs to a single open.
+//!
+//! What may be cached for reading is taken away twice by a write: before it, where writes are cached elsewhere and must
+//! come in first, and after it has taken effect, before it is answered. So no cache that was filled in between is left.
+//!
+//! Lock order: the node's state, its list of grants, one grant, whatever the holder locks. A holder is told under the
+//! grant's lock, so that it hears of changes in their order; it must not block and must not call the file system.
 
+mod grant;
+mod keys;
+mod list;
+mod wait;
+
+pub use grant::{Grant, GrantView, NotAcknowledged};
+pub(crate) use keys::Keys;
+pub(crate) use list::{Ask, Grants};
+pub use wait::waits_for_holder;
+pub(crate) use wait::{Blockers, until_settled};
+
+use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use crate::HandleId;
+
+/// How long a holder may take to answer (MS-SMB2 3.3.2.1: 35 seconds).
+pub const BREAK_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// What a holder may do without asking. The three rights of an SMB lease; a read delegation is `read + handle`,
 /// a write delegation is all three.
@@ -29,8 +54,18 @@ impl GrantRights {
         write: false,
         handle: false,
     };
+    pub const READ: Self = Self {
+        read: true,
+        ..Self::NONE
+    };
+    pub const ALL: Self = Self {
+        read: true,
+        write: true,
+        handle: true,
+    };
 
-    fn intersect(self, other: Self) -> Self {
+    #[must_use]
+    pub fn intersect(self, other: Self) -> Self {
         Self {
             read: self.read && other.read,
             write: self.write && other.write,
@@ -38,200 +73,134 @@ impl GrantRights {
         }
     }
 
+    pub fn contains(self, other: Self) -> bool {
+        other.intersect(self) == other
+    }
+
     pub fn is_empty(self) -> bool {
         self == Self::NONE
+    }
+
+    /// A break from these rights must be answered: there may be something to write back or to close.
+    fn need_answer(self) -> bool {
+        self.write || self.handle
     }
 }
 
 /// Whose cache: operations under the same key do not disturb it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct GrantKey(pub [u8; 16]);
+pub enum GrantKey {
+    /// Chosen by the holder: shared by all its opens that name it.
+    Chosen {
+        /// Who chose it; for SMB the client's GUID.
+        owner: [u8; 16],
+        name: [u8; 16],
+    },
+    /// That of a single open.
+    Open(HandleId),
+}
 
 /// What an open asks for.
 #[derive(Debug, Clone, Default)]
 pub enum GrantRequest {
     #[default]
     None,
-    Wanted {
-        key: GrantKey,
-        rights: GrantRights,
-        holder: Arc<dyn GrantHolder>,
-    },
+    Wanted(GrantWish),
 }
 
-/// Hears that its grant shrinks. Called without any lock of the file system held; it must not block.
-/// The holder answers by [`Grant::acknowledge`].
-pub trait GrantHolder: Send + Sync + Debug {
-    fn broken(&self, key: GrantKey, from: GrantRights, to: GrantRights);
+#[derive(Debug, Clone)]
+pub struct GrantWish {
+    /// One of the holder's choice; None for a grant to this open alone.
+    pub key: Option<GrantKey>,
+    pub rights: GrantRights,
+    /// A directory's listing may be cached as well.
+    pub directories: bool,
+    /// The first open under a key brings the holder; those of later ones are not used.
+    pub holder: Arc<dyn GrantHolder>,
 }
 
-/// What is about to happen, for the grants to be judged by.
+impl GrantRequest {
+    /// The key of the open's choice.
+    pub(crate) fn key(&self) -> Option<GrantKey> {
+        match self {
+            Self::None => None,
+            Self::Wanted(wish) => wish.key,
+        }
+    }
+}
+
+/// Hears what becomes of its grant, in the order in which it happens. Called under the grant's lock: it must neither
+/// block nor call the file system. The holder answers by [`crate::Vfs::acknowledge`], later.
+pub trait GrantHolder: Any + Send + Sync + Debug {
+    /// The grant begins with these rights, or grows to them.
+    fn granted(&self, rights: GrantRights);
+    fn broken(&self, broken: Broken);
+}
+
+/// A break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken {
+    pub from: GrantRights,
+    pub to: GrantRights,
+    /// The holder must acknowledge; until then it keeps what it had. Otherwise it has lost it already.
+    pub must_answer: bool,
+    /// The next step of a break whose first step was just answered.
+    pub further: bool,
+}
+
+/// What is about to happen, or has happened, for the grants to be judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Conflict {
-    /// Another open that shares the file.
-    Open {
-        writes: bool,
-    },
-    /// An open that would fail on share modes, were the handle-caching holders not to close.
-    Sharing,
-    /// The content is replaced by an open (overwrite, supersede).
+pub(crate) enum Conflict {
+    /// Another open that shares the file (MS-FSA 2.1.5.1.2).
+    Open,
+    /// An open that replaces the content.
     Overwrite,
-    Write,
-    Rename,
-    Delete,
-    Lock,
+    /// An open that fails on share modes, were the holders that only keep the file open not to close it.
+    Sharing,
+    /// The content is to be changed: what others have not written back comes first.
+    WriteBegins,
+    /// The content, or what may be read of it, has changed.
+    Written,
+    /// An open has replaced the content; what it was granted itself begins after that.
+    Replaced,
+    /// The name is to change or to go.
+    Name,
+    /// What a directory's listing shows has changed.
+    Directory,
 }
 
 impl Conflict {
-    /// What other holders may keep.
-    fn survivors(self) -> GrantRights {
-        let all = GrantRights {
-            read: true,
-            write: true,
-            handle: true,
-        };
+    /// What a holder of `rights` may keep.
+    fn leaves(self, rights: GrantRights) -> GrantRights {
         match self {
-            Self::Open { .. } => GrantRights {
+            Self::Open => GrantRights {
                 write: false,
-                ..all
+                ..rights
             },
-            Self::Sharing | Self::Rename | Self::Delete => GrantRights {
+            Self::Sharing | Self::Name => GrantRights {
                 handle: false,
-                ..all
+                ..rights
             },
-            Self::Overwrite => GrantRights::NONE,
-            Self::Write | Self::Lock => GrantRights {
-                handle: true,
-                ..GrantRights::NONE
-            },
+            Self::WriteBegins if !rights.write => rights,
+            Self::Overwrite
+            | Self::WriteBegins
+            | Self::Written
+            | Self::Replaced
+            | Self::Directory => GrantRights::NONE,
         }
     }
-}
 
-/// One promise to one holder.
-#[derive(Debug)]
-pub struct Grant {
-    key: GrantKey,
-    holder: Arc<dyn GrantHolder>,
-    state: Mutex<GrantState>,
-    settled: Notify,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct GrantState {
-    rights: GrantRights,
-    breaking_to: Option<GrantRights>,
-}
-
-impl Grant {
-    pub fn key(&self) -> GrantKey {
-        self.key
-    }
-
-    pub fn rights(&self) -> GrantRights {
-        self.state.lock().rights
-    }
-
-    /// The holder's answer to a break: it keeps `rights`, never more than it was broken to.
-    pub fn acknowledge(&self, rights: GrantRights) {
-        let mut state = self.state.lock();
-        let most = state.breaking_to.take().unwrap_or(state.rights);
-        state.rights = rights.intersect(most);
-        drop(state);
-        self.settled.notify_waiters();
-    }
-
-    /// Begins a break where this grant conflicts; true if an answer must be awaited.
-    fn disturb(&self, by: Option<GrantKey>, conflict: Conflict) -> bool {
-        if by == Some(self.key) {
-            return false;
-        }
-        let mut state = self.state.lock();
-        let from = state.rights;
-        let to = state
-            .breaking_to
-            .unwrap_or(from)
-            .intersect(conflict.survivors());
-        if to == from {
-            return false;
-        }
-        let told = state.breaking_to.replace(to) == Some(to);
-        drop(state);
-        if !told {
-            self.holder.broken(self.key, from, to);
-        }
-        true
-    }
-
-    async fn wait(&self) {
-        loop {
-            let answered = self.settled.notified();
-            if self.state.lock().breaking_to.is_none() {
-                return;
-            }
-            answered.await;
+    /// Whether the operation waits for a holder of `rights` that are to shrink.
+    fn waits_for(self, rights: GrantRights) -> bool {
+        match self {
+            Self::Open | Self::Overwrite | Self::WriteBegins => rights.write,
+            Self::Sharing | Self::Name => rights.handle,
+            Self::Written | Self::Replaced | Self::Directory => false,
         }
     }
-}
 
-/// The grants on one file.
-#[derive(Debug, Default)]
-pub(crate) struct Grants {
-    list: Mutex<Vec<Arc<Grant>>>,
-}
-
-impl Grants {
-    /// Gives what does not conflict with what others hold or do; None if that is nothing.
-    pub(crate) fn grant(&self, request: &GrantRequest, others_open: bool) -> Option<Arc<Grant>> {
-        let GrantRequest::Wanted {
-            key,
-            rights,
-            holder,
-        } = request
-        else {
-            return None;
-        };
-        let mut list = self.list.lock();
-        list.retain(|grant| !grant.rights().is_empty());
-        let shared = others_open || list.iter().any(|grant| grant.key != *key);
-        let rights = GrantRights {
-            write: rights.write && !shared,
-            ..*rights
-        };
-        if rights.is_empty() {
-            return None;
-        }
-        let grant = Arc::new(Grant {
-            key: *key,
-            holder: Arc::clone(holder),
-            state: Mutex::new(GrantState {
-                rights,
-                breaking_to: None,
-            }),
-            settled: Notify::new(),
-        });
-        list.push(Arc::clone(&grant));
-        Some(grant)
-    }
-
-    pub(crate) fn release(&self, grant: &Arc<Grant>) {
-        self.list.lock().retain(|held| !Arc::ptr_eq(held, grant));
-        grant.acknowledge(GrantRights::NONE);
-    }
-
-    /// The conflict point: breaks what conflicts and waits for the holders.
-    pub(crate) async fn conflict(&self, by: Option<GrantKey>, conflict: Conflict) {
-        let disturbed: Vec<_> = {
-            let list = self.list.lock();
-            if list.is_empty() {
-                return;
-            }
-            list.clone()
-        };
-        for grant in disturbed {
-            if grant.disturb(by, conflict) {
-                grant.wait().await;
-            }
-        }
+    /// Opens wait for every break under way, whatever it is about: what is granted next depends on its outcome.
+    fn is_open(self) -> bool {
+        matches!(self, Self::Open | Self::Overwrite | Self::Sharing)
     }
 }

@@ -1,6 +1,6 @@
 //! One open of a file, directory or stream.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -27,6 +27,8 @@ pub struct Handle {
     pub(crate) granted: AccessMask,
     pub(crate) options: CreateOptions,
     pub(crate) credentials: Credentials,
+    /// The client session that changes are recorded under.
+    pub(crate) session: AtomicU64,
     pub(crate) share: ShareId,
     pub(crate) root: Inode,
     pub(crate) read_only: bool,
@@ -41,6 +43,8 @@ pub struct Handle {
     pub(crate) resized: AtomicBool,
     pub(crate) frozen: Mutex<TimeFlags>,
     pub(crate) grant: Option<Arc<Grant>>,
+    /// Changes through this handle do not disturb this grant on the directory above.
+    pub(crate) parent_grant: Option<GrantKey>,
 }
 
 impl Handle {
@@ -96,7 +100,12 @@ impl Handle {
     }
 
     pub(crate) fn session(&self) -> SessionId {
-        self.credentials.session
+        SessionId(self.session.load(Ordering::Relaxed))
+    }
+
+    /// Its client came back in another session, which changes are recorded under from now on.
+    pub fn adopt(&self, session: SessionId) {
+        self.session.store(session.0, Ordering::Relaxed);
     }
 
     pub(crate) fn grant_key(&self) -> Option<GrantKey> {

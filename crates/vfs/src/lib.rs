@@ -6,6 +6,7 @@ mod access;
 pub mod acl;
 mod attributes;
 mod close;
+mod contend;
 mod data;
 mod directory;
 mod eas;

@@ -147,6 +147,12 @@ impl RangeLocks {
         Ok(())
     }
 
+    /// Whether anybody has locked a range of the stream.
+    pub(crate) fn holds(&self, stream: u32) -> bool {
+        let table = self.table.lock();
+        table.held.iter().any(|held| held.stream == stream)
+    }
+
     /// Frees everything that a handle holds.
     pub(crate) fn release(&self, handle: HandleId) {
         let mut table = self.table.lock();
@@ -213,7 +219,15 @@ impl Future for LockWait {
                 self.ticket = Some(ticket);
                 Poll::Pending
             }
-            done => Poll::Ready(done),
+            done => {
+                drop(table);
+                let vfs = handle.as_ref().and_then(|handle| handle.vfs.upgrade());
+                if let (Ok(()), Some(vfs), Some(handle)) = (&done, vfs, &handle) {
+                    // Who reads from a cache would not meet the lock.
+                    vfs.written(handle);
+                }
+                Poll::Ready(done)
+            }
         }
     }
 }
@@ -234,7 +248,10 @@ impl crate::Vfs {
     /// to read or write.
     pub fn lock(&self, handle: &Handle, owner: LockOwner, ranges: &[LockRange]) -> Result<()> {
         check_lockable(handle)?;
-        handle.node.locks.lock(handle, owner, ranges)
+        handle.node.locks.lock(handle, owner, ranges)?;
+        // Who reads from a cache would not meet the lock.
+        self.written(handle);
+        Ok(())
     }
 
     /// Waits until granted; dropping the wait cancels it.
@@ -264,6 +281,12 @@ impl crate::Vfs {
     pub fn unlock(&self, handle: &Handle, owner: LockOwner, offset: u64, len: u64) -> Result<()> {
         handle.check_open()?;
         handle.node.locks.unlock(handle, owner, offset, len)
+    }
+
+    /// Whether the handle has locked any range.
+    pub fn has_locks(&self, handle: &Handle) -> bool {
+        let table = handle.node.locks.table.lock();
+        table.held.iter().any(|held| held.handle == handle.id)
     }
 
     /// Whether this range could be locked; the first lock that is in the way otherwise (for NFS LOCKT).

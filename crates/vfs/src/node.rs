@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use strongroom_store::{Inode, Store};
 
 use crate::acl::SecurityDescriptor;
-use crate::grants::Grants;
+use crate::grants::{GrantKey, Grants};
 use crate::locks::RangeLocks;
 use crate::rows::{self, Attr};
 use crate::{AccessMask, FileKind, HandleId, Result, ShareAccess};
@@ -64,6 +64,8 @@ pub(crate) struct OpenEntry {
     pub(crate) share: ShareAccess,
     /// Today's name of what was opened.
     pub(crate) link: Arc<LinkRef>,
+    /// Of the grant that the open asked for.
+    pub(crate) grant_key: Option<GrantKey>,
 }
 
 /// Security descriptors that a directory keeps for its children.
@@ -223,6 +225,22 @@ impl Nodes {
         let node = Node::new(inode, Attr::decode(&row)?, None);
         self.insert_into(&mut shard, &node);
         Ok(Some(node))
+    }
+
+    /// The node, if it is in memory.
+    pub(crate) fn peek(&self, inode: Inode) -> Option<Arc<Node>> {
+        self.shard(inode).lock().nodes.get(&inode).cloned()
+    }
+
+    /// Nodes with grants on them.
+    pub(crate) fn with_grants(&self) -> Vec<Arc<Node>> {
+        let mut nodes = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let granted = shard.nodes.values().filter(|node| !node.grants.is_idle());
+            nodes.extend(granted.cloned());
+        }
+        nodes
     }
 
     /// Adds the node of an inode that was just made.

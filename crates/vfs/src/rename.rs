@@ -62,6 +62,7 @@ impl Vfs {
         handle.require_writable_share()?;
         self.store.throttle().await;
         if path.starts_with(':') {
+            self.contend(handle, Conflict::Name).await;
             return self.rename_stream(handle, path, replace);
         }
         if handle.stream != 0 {
@@ -70,20 +71,18 @@ impl Vfs {
         if handle.node.inode == handle.root {
             return Err(VfsError::AccessDenied);
         }
-        handle
-            .node
-            .grants
-            .conflict(handle.grant_key(), Conflict::Rename)
-            .await;
+        let (node, key) = (&handle.node, handle.grant_key());
+        self.contend_on(node, None, key, Conflict::Name).await;
+        if node.is_directory() {
+            self.contend_below(handle).await?;
+        }
         for _ in 0..ATTEMPTS_MAX {
             let to = self.destination(handle, base, path)?;
             if let Some(present) = &to.present
                 && present.node.inode != handle.node.inode
             {
-                present
-                    .node
-                    .grants
-                    .conflict(handle.grant_key(), Conflict::Delete)
+                let by = handle.grant_key();
+                self.contend_on(&present.node, None, by, Conflict::Name)
                     .await;
             }
             if self.rename_once(handle, &to, replace)? == Step::Done {
@@ -154,7 +153,7 @@ impl Vfs {
         let step = self.move_name(&mut locked, handle, &source, &from, to, target)?;
         drop(locked);
         if step == Step::Done {
-            self.tell_moved(node, &from, to, target.is_some());
+            self.tell_moved(handle, &from, to, target.is_some());
         }
         Ok(step)
     }
@@ -397,25 +396,26 @@ impl Vfs {
         }
     }
 
-    fn tell_moved(&self, node: &Node, from: &LinkRef, to: &Destination, replaced: bool) {
-        if self.watches.is_idle() {
+    fn tell_moved(&self, handle: &Handle, from: &LinkRef, to: &Destination, replaced: bool) {
+        if self.is_unheard() {
             return;
         }
+        let (node, by) = (&handle.node, handle.parent_grant);
         let filter = WatchFilter::name(node.is_directory());
         let directory = to.directory.inode;
         if replaced {
-            self.tell(directory, filter, WatchAction::Removed, &to.name);
+            self.tell(by, directory, filter, WatchAction::Removed, &to.name);
         }
         if from.directory == directory {
-            self.tell_renamed(directory, filter, &from.name, &to.name);
+            self.tell_renamed(by, directory, filter, &from.name, &to.name);
         } else {
-            self.tell(from.directory, filter, WatchAction::Removed, &from.name);
-            self.tell(directory, filter, WatchAction::Added, &to.name);
+            self.tell(by, from.directory, filter, WatchAction::Removed, &from.name);
+            self.tell(by, directory, filter, WatchAction::Added, &to.name);
         }
         if !node.is_directory() {
             // As NTFS does it, the file under its new name is told to have changed as well.
             let attributes = WatchFilter::ATTRIBUTES.union(WatchFilter::CREATION);
-            self.tell(directory, attributes, WatchAction::Modified, &to.name);
+            self.tell(by, directory, attributes, WatchAction::Modified, &to.name);
         }
     }
 
@@ -446,8 +446,14 @@ impl Vfs {
         self.store.throttle().await;
         for _ in 0..ATTEMPTS_MAX {
             let to = self.destination(handle, None, path)?;
+            if let Some(present) = to.present.as_ref().filter(|_| replace) {
+                let by = handle.grant_key();
+                self.contend_on(&present.node, None, by, Conflict::Name)
+                    .await;
+            }
             if self.link_once(handle, &to, replace)? == Step::Done {
                 self.tell(
+                    handle.parent_grant,
                     to.directory.inode,
                     WatchFilter::FILE_NAME,
                     WatchAction::Added,
@@ -579,7 +585,7 @@ impl Vfs {
             let Some(node) = self.nodes.get(&self.store, entry.inode)? else {
                 continue;
             };
-            node.grants.conflict(None, Conflict::Delete).await;
+            self.contend_on(&node, None, None, Conflict::Name).await;
             let link = LinkRef {
                 directory: parent.inode,
                 name: entry.name,
@@ -587,7 +593,7 @@ impl Vfs {
             match self.unlink_once(credentials, parent, &node, &link) {
                 Err(VfsError::NotFound) => {}
                 Ok(()) => {
-                    self.told_removed(&node, &link);
+                    self.told_removed(None, &node, &link);
                     return Ok(());
                 }
                 failed => return failed,

@@ -100,6 +100,7 @@ impl Vfs {
         drop(state);
         let link = handle.link()?;
         self.tell(
+            handle.parent_grant,
             link.directory,
             WatchFilter::ATTRIBUTES,
             WatchAction::Modified,

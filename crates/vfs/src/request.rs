@@ -5,7 +5,7 @@ use std::sync::Arc;
 use strongroom_store::Inode;
 
 use crate::acl::SecurityDescriptor;
-use crate::grants::GrantRequest;
+use crate::grants::{GrantKey, GrantRequest};
 use crate::{AccessMask, DosAttributes, ExtendedAttribute, Handle, Share, ShareAccess};
 
 /// What to do when the file is there, and when it is not (MS-SMB2 2.2.13, CreateDisposition).
@@ -82,6 +82,8 @@ pub struct OpenRequest<'a> {
     pub allocation: u64,
     pub case: CaseMode,
     pub grant: GrantRequest,
+    /// The key of the grant on the directory above that the opener holds: changes through this open do not disturb it.
+    pub parent_grant: Option<GrantKey>,
 }
 
 impl<'a> OpenRequest<'a> {
@@ -102,6 +104,7 @@ impl<'a> OpenRequest<'a> {
             allocation: 0,
             case: CaseMode::Insensitive,
             grant: GrantRequest::None,
+            parent_grant: None,
         }
     }
 }

@@ -382,6 +382,7 @@ impl Vfs {
         drop(state);
         if let Some(link) = link {
             self.tell(
+                handle.parent_grant,
                 link.directory,
                 WatchFilter::SECURITY,
                 WatchAction::Modified,

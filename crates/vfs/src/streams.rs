@@ -189,7 +189,7 @@ impl Vfs {
 
     /// Tells watchers of a stream's coming, going or changing.
     pub(crate) fn tell_stream(&self, handle: &Handle, action: WatchAction) -> Result<()> {
-        if self.watches.is_idle() {
+        if self.is_unheard() {
             return Ok(());
         }
         let filter = match action {
@@ -206,7 +206,7 @@ impl Vfs {
         };
         let link = handle.link()?;
         let path = format!("{}:{}", link.name, handle.stream_name());
-        self.tell(link.directory, filter, action, &path);
+        self.tell(handle.parent_grant, link.directory, filter, action, &path);
         Ok(())
     }
 

@@ -1,13 +1,14 @@
 //! The file system: what is shared by all operations.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use strongroom_device::{Env, Timestamp};
 use strongroom_store::{Inode, Store, Txn};
 
 use crate::acl::{Ace, AceFlags, Acl, AclSlot, Control, SecurityDescriptor};
+use crate::grants::Keys;
 use crate::node::{Node, Nodes};
 use crate::quota::Quotas;
 use crate::rows::{self, Attr, AttrFlags, SdRef};
@@ -36,6 +37,10 @@ pub struct Vfs {
     pub(crate) descriptors: DescriptorCache,
     /// Held while a directory moves to another, so that no two moves make a cycle.
     pub(crate) rename_lock: Mutex<()>,
+    /// What the keys of grants are for.
+    pub(crate) grant_keys: Keys,
+    /// Grants on directories; mostly there are none to be looked for when a name changes.
+    pub(crate) directory_grants: AtomicUsize,
     next_handle: AtomicU64,
     me: std::sync::Weak<Vfs>,
 }
@@ -83,6 +88,8 @@ impl Vfs {
             sessions,
             descriptors: DescriptorCache::default(),
             rename_lock: Mutex::new(()),
+            grant_keys: Keys::default(),
+            directory_grants: AtomicUsize::new(0),
             next_handle: AtomicU64::new(1),
             me: me.clone(),
         }))

@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use strongroom_store::Inode;
 use tokio::sync::Notify;
 
+use crate::grants::GrantKey;
 use crate::{AccessMask, Handle, Result, Vfs, VfsError};
 
 /// The deepest tree over which recursive watches are looked for.
@@ -277,20 +278,31 @@ impl Vfs {
     }
 
     /// Tells the watchers of a directory, and those above that watch the whole tree. No state is locked meanwhile.
+    /// A grant on the directory falls as well, but for one of the key `by`.
     pub(crate) fn tell(
         &self,
+        by: Option<GrantKey>,
         directory: Inode,
         filter: WatchFilter,
         action: WatchAction,
         name: &str,
     ) {
+        self.listing_changed(directory, by);
         if !self.watches.is_idle() {
             self.tell_all(directory, filter, &[(action, name)]);
         }
     }
 
     /// Tells of a renaming within one directory as one pair.
-    pub(crate) fn tell_renamed(&self, directory: Inode, filter: WatchFilter, old: &str, new: &str) {
+    pub(crate) fn tell_renamed(
+        &self,
+        by: Option<GrantKey>,
+        directory: Inode,
+        filter: WatchFilter,
+        old: &str,
+        new: &str,
+    ) {
+        self.listing_changed(directory, by);
         if !self.watches.is_idle() {
             let pair = [
                 (WatchAction::RenamedOld, old),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use strongroom_device::BoxFuture;
 
+use super::caching::Hushed;
 use super::connection::Conn;
 use super::reply::Addressing;
 use super::session::Session;
@@ -14,6 +15,7 @@ use crate::wire::close::CloseResponse;
 use crate::wire::create::CreateResponse;
 use crate::wire::info::{Buffer, SetInfoResponse};
 use crate::wire::ioctl::{FsctlCode, IoctlResponse};
+use crate::wire::oplock::OplockBreakRequest;
 use crate::wire::session::{SessionFlags, SessionSetupResponse};
 use crate::wire::simple::Empty;
 use crate::wire::tree::TreeConnectResponse;
@@ -57,13 +59,29 @@ pub(crate) enum Body {
     SetInfo,
     Write(u32),
     Close(CloseResponse),
-    Create(Box<CreateResponse<'static>>),
+    Create(Box<Created>),
+    OplockBreak(Box<Acknowledged>),
     Buffer(NtStatus, Vec<u8>),
     Ioctl(NtStatus, FsctlCode, FileId, Vec<u8>),
     /// NEGOTIATE, laid out already.
     Negotiate(Vec<u8>),
     SessionSetup(SessionSetup),
     TreeConnect(TreeId, TreeConnectResponse),
+}
+
+/// A successful CREATE.
+#[derive(Debug)]
+pub(crate) struct Created {
+    pub(crate) response: CreateResponse<'static>,
+    /// The client hears of breaks once it has the response.
+    pub(crate) hushed: Option<Hushed>,
+}
+
+/// The answer to an acknowledgement of a break.
+#[derive(Debug)]
+pub(crate) struct Acknowledged {
+    pub(crate) response: OplockBreakRequest,
+    pub(crate) hushed: Option<Hushed>,
 }
 
 /// One step of a logon.
@@ -86,6 +104,7 @@ impl Body {
             | Self::Write(_)
             | Self::Close(_)
             | Self::Create(_)
+            | Self::OplockBreak(_)
             | Self::Negotiate(_)
             | Self::SessionSetup(_)
             | Self::TreeConnect(..) => NtStatus::SUCCESS,
@@ -98,7 +117,8 @@ impl Body {
             Self::SetInfo => SetInfoResponse.encode(out),
             Self::Write(count) => WriteResponse { count: *count }.encode(out),
             Self::Close(close) => close.encode(out),
-            Self::Create(create) => create.encode(out),
+            Self::Create(create) => create.response.encode(out),
+            Self::OplockBreak(ack) => ack.response.encode(out),
             Self::Buffer(_, data) => Buffer { data }.encode(out),
             Self::Ioctl(_, code, file_id, output) => {
                 let (code, file_id) = (*code, *file_id);
@@ -133,6 +153,7 @@ impl Body {
             | Self::Write(_)
             | Self::Close(_)
             | Self::Create(_)
+            | Self::OplockBreak(_)
             | Self::Buffer(..)
             | Self::Ioctl(..)
             | Self::Negotiate(_) => {}
@@ -152,7 +173,24 @@ impl Body {
         let Self::Create(create) = self else {
             return None;
         };
-        Some(create.file_id)
+        Some(create.response.file_id)
+    }
+
+    /// What must wait until this answer is on its way.
+    pub(crate) fn take_hushed(&mut self) -> Option<Hushed> {
+        match self {
+            Self::Create(create) => create.hushed.take(),
+            Self::OplockBreak(ack) => ack.hushed.take(),
+            Self::Empty
+            | Self::SetInfo
+            | Self::Write(_)
+            | Self::Close(_)
+            | Self::Buffer(..)
+            | Self::Ioctl(..)
+            | Self::Negotiate(_)
+            | Self::SessionSetup(_)
+            | Self::TreeConnect(..) => None,
+        }
     }
 
     /// Takes the response into the preauthentication hashes (MS-SMB2 3.3.5.4, 3.3.5.5).

@@ -25,6 +25,10 @@ pub struct Limits {
     pub trees_per_session: usize,
     /// Opens of one session; more get `STATUS_TOO_MANY_OPENED_FILES`.
     pub opens_per_session: usize,
+    /// Opens of the whole server that are kept for clients whose connection broke; more are closed with it.
+    pub durable_opens: usize,
+    /// How long such an open is kept at most, whatever the client asks for.
+    pub durable_timeout: Duration,
     /// Waiting requests (locks, change notices) of one connection; more get `STATUS_INSUFFICIENT_RESOURCES`.
     pub waiting_per_connection: usize,
     /// Credits that one connection may hold.
@@ -42,6 +46,8 @@ impl Default for Limits {
             sessions_per_connection: 1024,
             trees_per_session: 1024,
             opens_per_session: 65_536,
+            durable_opens: 16_384,
+            durable_timeout: Duration::from_secs(300),
             waiting_per_connection: 4096,
             credits: 8192,
             compound_requests: 128,

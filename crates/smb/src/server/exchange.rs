@@ -13,8 +13,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use strongroom_device::BoxFuture;
+use strongroom_vfs::grants::waits_for_holder;
 
 use super::answer::{Answer, Body, Step};
+use super::caching::Hushed;
 use super::connection::{Conn, WaitingBytes};
 use super::dispatch::dispatch;
 use super::reply::{Addressing, Begun, Reply, may_sign_interim};
@@ -75,6 +77,8 @@ pub(crate) struct Exchange {
     related: Related,
     /// Once it is in a task.
     waiting: Option<WaitingBytes>,
+    /// Breaks that must come after what is in the reply.
+    hushed: Vec<Hushed>,
 }
 
 /// A request under way: what its answer needs.
@@ -104,6 +108,7 @@ impl Exchange {
             reply,
             related: Related::default(),
             waiting: None,
+            hushed: Vec::new(),
         }
     }
 
@@ -134,6 +139,7 @@ impl Exchange {
         }
         self.reply
             .send(&self.conn.outbox, self.encrypted.as_deref());
+        drop(self.hushed);
     }
 
     /// Only the last request of a frame may go asynchronous (MS-SMB2 3.3.5.2.7).
@@ -208,7 +214,9 @@ impl Exchange {
     fn answer(&mut self, current: &Current, answer: Answer) {
         let mut addressing = current.addressing;
         let mut signer = current.signer.clone();
-        if let Ok(body) = &answer {
+        let mut answer = answer;
+        if let Ok(body) = &mut answer {
+            self.hushed.extend(body.take_hushed());
             self.related.learn(body);
             body.address(&mut addressing);
             signer = body.signer().or(signer);
@@ -264,6 +272,7 @@ impl Exchange {
         let next = Reply::new(&self.conn.outbox, ANSWER_BYTES);
         let interim = std::mem::replace(&mut self.reply, next);
         interim.send(&self.conn.outbox, self.encrypted.as_deref());
+        self.hushed.clear();
     }
 
     /// Goes asynchronous at once: nobody knows how long a lock or a change takes.
@@ -295,7 +304,10 @@ impl Exchange {
                     if let Some(waiter) = &waiter {
                         self.send_interim(&mut current, waiter.async_id);
                     }
-                    let answer = work.await;
+                    let answer = match &waiter {
+                        Some(waiter) => until_cancelled(work, waiter).await,
+                        None => work.await,
+                    };
                     waiter
                         .iter()
                         .for_each(|waiter| self.conn.waiters.leave(waiter));
@@ -308,12 +320,16 @@ impl Exchange {
         conn.server.env.spawn("smb request", Box::pin(task));
     }
 
-    /// The work back when it is not done after [`SLOW`].
+    /// The work back when it is not done after [`SLOW`], or when it waits for another client, which may take long.
     async fn until_slow(&self, mut work: BoxFuture<Answer>) -> Result<Answer, BoxFuture<Answer>> {
         let mut slow = self.conn.server.env.sleep(SLOW);
         let first = poll_fn(|context| {
+            waits_for_holder();
             if let Poll::Ready(answer) = work.as_mut().poll(context) {
                 return Poll::Ready(Some(answer));
+            }
+            if waits_for_holder() {
+                return Poll::Ready(None);
             }
             slow.as_mut().poll(context).map(|()| None)
         })
@@ -348,4 +364,20 @@ fn poll_once(mut work: BoxFuture<Answer>) -> Result<Answer, BoxFuture<Answer>> {
         Poll::Ready(answer) => Ok(answer),
         Poll::Pending => Err(work),
     }
+}
+
+/// Works until it is done, or is cancelled while it waits for another client's answer: it has had no effect then.
+async fn until_cancelled(mut work: BoxFuture<Answer>, waiter: &Waiter) -> Answer {
+    let mut ended = pin!(waiter.ended());
+    poll_fn(|context| {
+        waits_for_holder();
+        if let Poll::Ready(answer) = work.as_mut().poll(context) {
+            return Poll::Ready(answer);
+        }
+        if waits_for_holder() && ended.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(NtStatus::CANCELLED.into()));
+        }
+        Poll::Pending
+    })
+    .await
 }

@@ -5,11 +5,14 @@
 //! as tasks of the `Env` and put their answer in the outbox later.
 
 mod answer;
+mod caching;
+mod channel;
 mod config;
 mod connection;
 mod dispatch;
 mod exchange;
 mod listing;
+mod lock_sequence;
 mod negotiated;
 mod open;
 mod operations;
@@ -55,6 +58,7 @@ pub struct Server {
     env: Arc<dyn Env>,
     acceptor: Arc<AcceptorConfig>,
     next_open_id: AtomicU64,
+    durables: caching::Durables,
     table: Mutex<Table>,
     /// Told when a connection has gone.
     gone: Notify,
@@ -77,13 +81,16 @@ impl Server {
         env: Arc<dyn Env>,
     ) -> Arc<Self> {
         let acceptor = Arc::new(AcceptorConfig::standalone(&config.name));
+        // Ids of one run must mean nothing to the next one, to which clients may bring them.
+        let first_open_id = env.random_u64() >> 2;
         Arc::new(Self {
             config,
             vfs,
             identity,
             env,
             acceptor,
-            next_open_id: AtomicU64::new(1),
+            next_open_id: AtomicU64::new(first_open_id),
+            durables: caching::Durables::default(),
             table: Mutex::default(),
             gone: Notify::new(),
         })
@@ -120,6 +127,7 @@ impl Server {
             connections: connections.len(),
             sessions: sessions.len(),
             opens: sessions.iter().map(|session| session.open_count()).sum(),
+            waiting_opens: self.durables.len(),
             requests: connections.iter().map(|conn| conn.requests()).sum(),
         }
     }
@@ -142,7 +150,8 @@ impl Server {
         self.all_connections().iter().flat_map(of).collect()
     }
 
-    /// Refuses what is new, ends every connection (their outboxes close) and waits until all handles are closed.
+    /// Refuses what is new, ends every connection (their outboxes close) and waits until all handles are closed, those
+    /// too that wait for their clients to come back.
     pub async fn shutdown(&self) {
         self.table.lock().shutting_down = true;
         for conn in self.all_connections() {
@@ -151,10 +160,11 @@ impl Server {
         loop {
             let gone = self.gone.notified();
             if self.table.lock().connections.is_empty() {
-                return;
+                break;
             }
             gone.await;
         }
+        self.durables.close(self).await;
     }
 
     fn all_connections(&self) -> Vec<Arc<Conn>> {
@@ -192,6 +202,23 @@ impl Server {
 
     fn forget_session(&self, id: SessionId) {
         self.table.lock().sessions.remove(&id.0);
+    }
+
+    /// What is known of an open by other names goes when it is closed.
+    fn forget_open(&self, open: &open::Open) {
+        if let open::Target::File(file) = &open.target {
+            file.holder.iter().for_each(|holder| holder.remove(open.id));
+            self.durables.left(open);
+        }
+    }
+
+    /// Ends an open that is in a session's table, whoever uses it.
+    async fn close_open(&self, open: &Arc<open::Open>) {
+        if let Some(session) = open.session.upgrade()
+            && session.remove_open(open.id).is_some()
+        {
+            session::close_all(self, vec![Arc::clone(open)]).await;
+        }
     }
 
     /// The persistent half of a FileId; unique while the server runs.
@@ -263,6 +290,8 @@ pub struct ServerStatus {
     pub connections: usize,
     pub sessions: usize,
     pub opens: usize,
+    /// Opens that wait for their clients to come back.
+    pub waiting_opens: usize,
     /// Requests of the connections that are there now.
     pub requests: u64,
 }

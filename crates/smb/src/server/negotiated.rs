@@ -30,6 +30,14 @@ impl Negotiated {
         self.capabilities.contains(Capabilities::LARGE_MTU)
     }
 
+    pub(crate) fn leases(&self) -> bool {
+        self.capabilities.contains(Capabilities::LEASING)
+    }
+
+    pub(crate) fn directory_leases(&self) -> bool {
+        self.capabilities.contains(Capabilities::DIRECTORY_LEASING)
+    }
+
     pub(crate) fn is_smb3(&self) -> bool {
         matches!(
             self.dialect,

@@ -1,21 +1,26 @@
 //! One open of a client: a file or directory of a share, or a pipe of `IPC$` (MS-SMB2 3.3.1.10).
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use strongroom_vfs::{Handle, Watch};
 
+use super::caching::{CacheHolder, Durable};
+use super::channel::Channel;
 use super::listing::Listing;
+use super::lock_sequence::LockSequences;
 use super::pipe::PipeOpen;
+use super::session::Session;
 use super::tree::Tree;
 use super::waiting::OpenWaits;
 use crate::wire::FileId;
-use crate::wire::create::CreateOptions;
+use crate::wire::create::{CreateAction, CreateOptions};
 
 #[derive(Debug)]
 pub(crate) struct Open {
     pub(crate) id: FileId,
+    pub(crate) session: Weak<Session>,
     pub(crate) tree: Arc<Tree>,
     pub(crate) target: Target,
     pub(crate) waits: OpenWaits,
@@ -33,6 +38,14 @@ pub(crate) struct FileOpen {
     pub(crate) handle: Arc<Handle>,
     /// As the client gave them; FileModeInformation shows some.
     pub(crate) options: CreateOptions,
+    /// What its CREATE did.
+    pub(crate) action: CreateAction,
+    /// The client, as the holder of the open's oplock or lease.
+    pub(crate) holder: Option<Arc<CacheHolder>>,
+    /// Set where the open outlives its connection.
+    pub(crate) durable: Option<Arc<Durable>>,
+    pub(crate) channel: Channel,
+    pub(crate) lock_sequences: LockSequences,
     /// CurrentByteOffset: kept for clients, used for nothing.
     pub(crate) position: AtomicU64,
     pub(crate) listing: Mutex<Option<Box<Listing>>>,
@@ -40,13 +53,30 @@ pub(crate) struct FileOpen {
 }
 
 impl FileOpen {
-    pub(crate) fn new(handle: Arc<Handle>, options: CreateOptions) -> Self {
+    pub(crate) fn new(handle: Arc<Handle>, options: CreateOptions, action: CreateAction) -> Self {
+        let holder = handle.grant().and_then(|grant| CacheHolder::of(grant));
         Self {
             handle,
             options,
+            action,
+            holder,
+            durable: None,
+            channel: Channel::default(),
+            lock_sequences: LockSequences::default(),
             position: AtomicU64::new(0),
             listing: Mutex::default(),
             notices: Mutex::default(),
+        }
+    }
+
+    /// The same open for another connection.
+    pub(crate) fn again(&self) -> Self {
+        let position = self.position.load(Ordering::Relaxed);
+        Self {
+            durable: self.durable.clone(),
+            lock_sequences: self.lock_sequences.clone(),
+            position: AtomicU64::new(position),
+            ..Self::new(Arc::clone(&self.handle), self.options, self.action)
         }
     }
 }

@@ -6,11 +6,12 @@
 )]
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 use super::answer::Body;
+use super::channel::Outstanding;
 use super::connection::Conn;
 use super::exchange::{Element, Signature};
 use super::open::{FileOpen, Open, Target};
@@ -86,6 +87,8 @@ pub(crate) struct Request {
     /// Stands for FileId::ANY in related requests; or how the request failed that should have named a file.
     file: Result<FileId, NtStatus>,
     pub(crate) encrypted: bool,
+    /// Counts on the open that the request is about.
+    outstanding: OnceLock<Outstanding>,
     frame: Bytes,
     range: Range<usize>,
 }
@@ -158,6 +161,7 @@ impl Request {
             tree,
             file: related.file_for(element, frame, is_related),
             encrypted,
+            outstanding: OnceLock::new(),
             frame: frame.clone(),
             range: element.range.clone(),
         })
@@ -227,8 +231,23 @@ impl Request {
     pub(crate) fn open(&self, id: FileId) -> Result<Arc<Open>, Failure> {
         let tree = self.tree()?;
         let open = self.session()?.open(self.resolve(id)?);
-        open.filter(|open| Arc::ptr_eq(&open.tree, tree))
-            .ok_or_else(|| NtStatus::FILE_CLOSED.into())
+        let open = open.filter(|open| Arc::ptr_eq(&open.tree, tree));
+        let open = open.ok_or(NtStatus::FILE_CLOSED)?;
+        self.pass_channel(&open)?;
+        Ok(open)
+    }
+
+    /// MS-SMB2 3.3.5.2.10: once for each request, on the first open that it names.
+    fn pass_channel(&self, open: &Open) -> Result<(), Failure> {
+        let smb3 = self.conn.negotiated.get().is_some_and(|one| one.is_smb3());
+        if let Target::File(file) = &open.target
+            && smb3
+            && self.outstanding.get().is_none()
+        {
+            let outstanding = file.channel.admit(&self.header)?;
+            self.outstanding.set(outstanding).ok();
+        }
+        Ok(())
     }
 }
 

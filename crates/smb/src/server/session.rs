@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use strongroom_device::Timestamp;
-use strongroom_vfs::{Credentials, Vfs};
+use strongroom_vfs::Credentials;
 
 use super::connection::Conn;
 use super::open::{Open, Target};
@@ -147,7 +147,7 @@ impl Session {
         reason = "the target is what the caller had, moved back to it on the rare refusal"
     )]
     pub(crate) fn add_open(
-        &self,
+        self: &Arc<Self>,
         persistent: u64,
         tree: &Arc<Tree>,
         target: Target,
@@ -171,6 +171,7 @@ impl Session {
             let waits = super::waiting::OpenWaits::default();
             let open = Arc::new(Open {
                 id,
+                session: Arc::downgrade(self),
                 tree: Arc::clone(tree),
                 target,
                 waits,
@@ -227,8 +228,14 @@ impl Session {
     }
 
     /// Closes everything and ends the session, which must be out of its connection's table already.
-    pub(crate) async fn tear_down(&self, server: &Server) {
-        close_all(&server.vfs, self.drain()).await;
+    /// Opens that may outlive it are kept for the client's return.
+    pub(crate) async fn tear_down(&self, server: &Arc<Server>) {
+        let mut opens = self.drain();
+        opens.retain(|open| {
+            open.waits.close();
+            !server.durables.keep(server, open)
+        });
+        close_all(server, opens).await;
         server.forget_session(self.id);
         if let Some(user) = self.signed_in()
             && let Err(error) = server.vfs.end_session(user.credentials.session)
@@ -239,14 +246,16 @@ impl Session {
 }
 
 /// Closes opens that are in no table any more.
-pub(crate) async fn close_all(vfs: &Vfs, opens: Vec<Arc<Open>>) {
+pub(crate) async fn close_all(server: &Server, opens: Vec<Arc<Open>>) {
     for open in opens {
         open.waits.close();
-        if let Target::File(file) = &open.target
-            && let Err(error) = vfs.close(&file.handle).await
-        {
+        let Target::File(file) = &open.target else {
+            continue;
+        };
+        if let Err(error) = server.vfs.close(&file.handle).await {
             tracing::warn!(%error, "a file of an ended session did not close cleanly");
         }
+        server.forget_open(&open);
     }
 }
 

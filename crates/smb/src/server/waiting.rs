@@ -50,7 +50,7 @@ impl Waiter {
         }
     }
 
-    async fn ended(&self) -> Ended {
+    pub(crate) async fn ended(&self) -> Ended {
         loop {
             match self.state.load(Ordering::Acquire) {
                 CANCELLED => return Ended::Cancelled,

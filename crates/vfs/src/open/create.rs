@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use strongroom_store::Aspect;
+use strongroom_store::{Aspect, ObjectId};
 
 use super::{Admission, Attempt, Opening, READ_ONLY_RIGHTS, Vfs};
 use crate::acl::{self, SecurityDescriptor};
@@ -32,6 +32,7 @@ impl Vfs {
         };
         let is_directory = handle.node.is_directory();
         self.tell(
+            opening.request.parent_grant,
             directory.inode,
             WatchFilter::name(is_directory),
             WatchAction::Added,
@@ -110,6 +111,10 @@ impl Vfs {
         remember_link(&mut txn, inode, &mut attr, &link);
         attr.ea_size = eas.put(&mut txn, inode);
         let stream = self.make_stream(&mut txn, inode, &mut attr, opening.path.stream)?;
+        let key = opening.request.grant.key();
+        if let Some(key) = &key {
+            self.grant_keys.reserve(key, ObjectId { inode, stream })?;
+        }
         security.put(&mut txn, inode);
         put_attr(&mut txn, inode, &mut attr);
         let before = times_of(&state.attr);
@@ -123,6 +128,7 @@ impl Vfs {
             made.gone = true;
             self.nodes.remove(inode);
             restore_times(&mut state.attr, before);
+            key.iter().for_each(|key| self.grant_keys.give_back(key));
             return Err(error.into());
         }
         security.committed(&mut state);

@@ -1,12 +1,13 @@
 //! Opening what is there (MS-FSA 2.1.5.1.2).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use strongroom_store::{Aspect, ObjectId};
 
 use super::{Admission, Attempt, Opening, READ_ONLY_RIGHTS, Vfs, share};
 use crate::acl;
-use crate::grants::{Conflict, GrantKey, GrantRequest};
+use crate::grants::{Blockers, Conflict};
 use crate::node::{LinkRef, Node, State};
 use crate::vfs::put_attr;
 use crate::watch::{WatchAction, WatchFilter};
@@ -29,12 +30,13 @@ impl Vfs {
         if opening.path.stream.is_some() {
             return self.open_stream(opening, node, link).await;
         }
-        self.break_grants(opening, &node).await;
         let admitted = self.with_parent_rights(opening, &node, &link, |by_parent| {
             self.admit_existing(opening, &node, &link, by_parent)
         })?;
-        let Some(handle) = admitted else {
-            return Ok(Attempt::Again);
+        let handle = match admitted {
+            Admitted::Done(handle) => handle,
+            Admitted::Gone => return Ok(Attempt::Again),
+            Admitted::Blocked(blockers) => return Ok(Attempt::Blocked(blockers)),
         };
         if !opening.replaces() {
             return Ok(Attempt::Done((handle, CreateAction::Opened)));
@@ -64,26 +66,25 @@ impl Vfs {
         attempt(self.rights_by_parent(opening, node, link)?)
     }
 
-    /// Checks and registers an open under the file's lock; None if the file or its name is gone.
+    /// Checks and registers an open under the file's lock.
     fn admit_existing(
         &self,
         opening: &Opening<'_, '_>,
         node: &Arc<Node>,
         link: &Arc<LinkRef>,
         by_parent: AccessMask,
-    ) -> Result<Option<Arc<Handle>>> {
+    ) -> Result<Admitted<Arc<Handle>>> {
         let mut state = node.lock();
         if state.gone || !self.still_named(node.inode, &state.attr, link)? {
-            return Ok(None);
+            return Ok(Admitted::Gone);
         }
         self.check_kind(opening, node, &state, link)?;
         let granted = self.check_access(opening, node, &mut state, by_parent)?;
-        share::check(
-            &state,
-            0,
-            effective(opening, granted),
-            opening.request.share_access,
-        )?;
+        let access = effective(opening, granted);
+        let blockers = self.meet_others(opening, node, &state, 0, access)?;
+        if !blockers.is_empty() {
+            return Ok(Admitted::Blocked(blockers));
+        }
         let admission = Admission {
             node,
             link: Arc::clone(link),
@@ -91,20 +92,39 @@ impl Vfs {
             stream_name: "",
             granted,
         };
-        Ok(Some(self.admit(opening, admission, &mut state)))
+        Ok(Admitted::Done(self.admit(opening, admission, &mut state)))
     }
 
-    /// The conflict points of opens. Nothing is waited for where nobody holds a grant.
-    pub(super) async fn break_grants(&self, opening: &Opening<'_, '_>, node: &Node) {
-        let by = grant_key(&opening.request.grant);
-        let access = opening.request.access.map_generic();
-        let writes = access.intersects(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA);
-        let conflict = if opening.replaces() {
-            Conflict::Overwrite
-        } else {
-            Conflict::Open { writes }
+    /// The conflict points of opens: share modes and what others cache. Nothing is waited for where nobody holds a grant.
+    /// What is left is to admit the open: a key that it brings is reserved.
+    pub(super) fn meet_others(
+        &self,
+        opening: &Opening<'_, '_>,
+        node: &Node,
+        state: &State,
+        stream: u32,
+        access: AccessMask,
+    ) -> Result<Blockers> {
+        let key = opening.request.grant.key();
+        let object = Self::stream_object(node, stream);
+        if key.is_some_and(|key| !self.grant_keys.allows(&key, Some(object))) {
+            return Err(VfsError::InvalidParameter);
+        }
+        let shared = share::check(state, stream, access, opening.request.share_access);
+        let conflict = match shared {
+            Err(_) => Conflict::Sharing,
+            Ok(()) if opening.replaces() => Conflict::Overwrite,
+            Ok(()) => Conflict::Open,
         };
-        node.grants.conflict(by, conflict).await;
+        let first = !opening.waited.load(Ordering::Relaxed);
+        let blockers = self.contend_open(node, stream, access, key, conflict, first);
+        if blockers.is_empty() {
+            shared?;
+            if let Some(key) = key {
+                self.grant_keys.reserve(&key, object)?;
+            }
+        }
+        Ok(blockers)
     }
 
     /// Whether what is there is of the kind that is wanted.
@@ -228,20 +248,23 @@ impl Vfs {
     async fn overwrite(&self, opening: &Opening<'_, '_>, handle: Arc<Handle>) -> Result<Opened> {
         let supersedes = opening.request.disposition == Disposition::Supersede;
         if let Err(error) = self.replace_content(opening, &handle).await {
-            Self::retract(&handle);
+            self.retract(&handle);
             return Err(error);
         }
-        handle
-            .wrote
-            .store(true, std::sync::atomic::Ordering::Release);
-        handle
-            .resized
-            .store(true, std::sync::atomic::Ordering::Release);
+        handle.wrote.store(true, Ordering::Release);
+        handle.resized.store(true, Ordering::Release);
+        self.replaced(&handle);
         let link = handle.link()?;
         let filter = WatchFilter::SIZE
             .union(WatchFilter::LAST_WRITE)
             .union(WatchFilter::ATTRIBUTES);
-        self.tell(link.directory, filter, WatchAction::Modified, &link.name);
+        self.tell(
+            handle.parent_grant,
+            link.directory,
+            filter,
+            WatchAction::Modified,
+            &link.name,
+        );
         let action = if supersedes {
             CreateAction::Superseded
         } else {
@@ -292,11 +315,13 @@ impl Vfs {
     }
 }
 
-fn grant_key(request: &GrantRequest) -> Option<GrantKey> {
-    match request {
-        GrantRequest::None => None,
-        GrantRequest::Wanted { key, .. } => Some(*key),
-    }
+/// What came of an open whose file was there when it was looked up.
+pub(super) enum Admitted<T> {
+    Done(T),
+    /// The file or its name is gone.
+    Gone,
+    /// Holders of grants must answer first. Nothing was changed.
+    Blocked(Blockers),
 }
 
 fn overwrite_rights(disposition: Disposition) -> AccessMask {

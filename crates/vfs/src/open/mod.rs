@@ -8,11 +8,11 @@ mod streams;
 pub(crate) use create::{restore_times, times_of};
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::grants::Grant;
+use crate::grants::{Blockers, until_settled};
 use crate::names::ParsedPath;
 use crate::node::{LinkRef, Node, OpenEntry, State};
 use crate::rows::NameEntry;
@@ -39,6 +39,8 @@ enum Attempt {
     Done(Opened),
     /// Names changed meanwhile; look again.
     Again,
+    /// Look again when the holders of grants have answered.
+    Blocked(Blockers),
 }
 
 /// An open on its way: the request with what was found out so far.
@@ -46,6 +48,8 @@ pub(crate) struct Opening<'a, 'p> {
     credentials: &'a Credentials,
     request: &'a OpenRequest<'a>,
     path: &'a ParsedPath<'p>,
+    /// It has waited for holders of grants before.
+    waited: AtomicBool,
 }
 
 impl Vfs {
@@ -67,20 +71,27 @@ impl Vfs {
             credentials,
             request: &request,
             path: &path,
+            waited: AtomicBool::new(false),
         };
         opening.check_parameters()?;
         if request.disposition != Disposition::Open || request.options.delete_on_close {
             self.store.throttle().await;
         }
-        for _ in 0..ATTEMPTS_MAX {
+        let mut attempts = 0;
+        while attempts < ATTEMPTS_MAX {
             let attempt = match self.resolve(&request, &path)? {
                 Target::Found { node, link } => self.open_found(&opening, node, link).await?,
                 Target::Missing { directory, name } => {
                     self.open_missing(&opening, &directory, &name)?
                 }
             };
-            if let Attempt::Done(opened) = attempt {
-                return Ok(opened);
+            match attempt {
+                Attempt::Done(opened) => return Ok(opened),
+                Attempt::Again => attempts += 1,
+                Attempt::Blocked(blockers) => {
+                    opening.waited.store(true, Ordering::Relaxed);
+                    Box::pin(until_settled(&*self.env, blockers)).await;
+                }
             }
         }
         Err(VfsError::NotFound)
@@ -225,14 +236,14 @@ impl Vfs {
         } = admission;
         let id = self.new_handle_id();
         let request = opening.request;
-        let others_open = !state.opens.is_empty();
-        let grant: Option<Arc<Grant>> = node.grants.grant(&request.grant, others_open);
+        let grant = self.give_grant(&request.grant, node, state, stream, id);
         state.opens.push(OpenEntry {
             handle: id,
             stream,
             access: granted,
             share: request.share_access,
             link,
+            grant_key: grant.as_ref().map(|grant| grant.key()),
         });
         Arc::new(Handle {
             id,
@@ -243,6 +254,7 @@ impl Vfs {
             granted,
             options: request.options,
             credentials: opening.credentials.clone(),
+            session: AtomicU64::new(opening.credentials.session.0),
             share: request.share.id,
             root: request.share.root,
             read_only: request.share.read_only,
@@ -253,20 +265,19 @@ impl Vfs {
             resized: AtomicBool::new(false),
             frozen: Mutex::new(TimeFlags::default()),
             grant,
+            parent_grant: request.parent_grant,
         })
     }
 
     /// Takes back an open that failed after it was registered; nothing else happens.
-    fn retract(handle: &Handle) {
+    fn retract(&self, handle: &Handle) {
         handle.mark_closed();
-        if let Some(grant) = &handle.grant {
-            handle.node.grants.release(grant);
-        }
         handle
             .node
             .lock()
             .opens
             .retain(|open| open.handle != handle.id);
+        self.release_grant(handle);
     }
 }
 

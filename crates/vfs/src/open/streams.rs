@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use strongroom_store::{Aspect, ObjectId};
 
-use super::{Admission, Attempt, Opening, Vfs, share};
+use super::existing::Admitted;
+use super::{Admission, Attempt, Opening, Vfs};
 use crate::node::{LinkRef, Node};
 use crate::vfs::put_attr;
 use crate::watch::WatchAction;
@@ -21,12 +22,13 @@ impl Vfs {
         link: Arc<LinkRef>,
     ) -> Result<Attempt> {
         let name = opening.path.stream.unwrap_or_default();
-        self.break_grants(opening, &node).await;
         let admitted = self.with_parent_rights(opening, &node, &link, |by_parent| {
             self.admit_stream(opening, &node, &link, name, by_parent)
         })?;
-        let Some((handle, action)) = admitted else {
-            return Ok(Attempt::Again);
+        let (handle, action) = match admitted {
+            Admitted::Done(done) => done,
+            Admitted::Gone => return Ok(Attempt::Again),
+            Admitted::Blocked(blockers) => return Ok(Attempt::Blocked(blockers)),
         };
         match action {
             CreateAction::Created => self.tell_stream(&handle, WatchAction::AddedStream)?,
@@ -44,14 +46,15 @@ impl Vfs {
             .truncate(handle.session(), handle.object(), 0, Some(self.timestamp()))
             .await;
         if let Err(error) = emptied {
-            Self::retract(handle);
+            self.retract(handle);
             return Err(error.into());
         }
+        self.replaced(handle);
         self.settle_charge(&handle.node, &mut handle.node.lock())?;
         self.tell_stream(handle, WatchAction::ModifiedStream)
     }
 
-    /// Checks, makes where needed, and registers, under the file's lock; None if the file or its name is gone.
+    /// Checks, makes where needed, and registers, under the file's lock.
     fn admit_stream(
         &self,
         opening: &Opening<'_, '_>,
@@ -59,10 +62,10 @@ impl Vfs {
         link: &Arc<LinkRef>,
         name: &str,
         by_parent: AccessMask,
-    ) -> Result<Option<(Arc<Handle>, CreateAction)>> {
+    ) -> Result<Admitted<(Arc<Handle>, CreateAction)>> {
         let mut state = node.lock();
         if state.gone || !self.still_named(node.inode, &state.attr, link)? {
-            return Ok(None);
+            return Ok(Admitted::Gone);
         }
         if state.is_pending(link) {
             return Err(VfsError::DeletePending);
@@ -76,6 +79,7 @@ impl Vfs {
         }
         let granted = self.check_access(opening, node, &mut state, by_parent)?;
         let found = self.find_stream(node.inode, &state.attr, name)?;
+        let action = stream_action(opening, found.is_some())?;
         if let Some((id, _)) = &found {
             if state.pending_streams.contains(id) {
                 return Err(VfsError::DeletePending);
@@ -85,12 +89,14 @@ impl Vfs {
             } else {
                 granted
             };
-            share::check(&state, *id, access, opening.request.share_access)?;
+            let blockers = self.meet_others(opening, node, &state, *id, access)?;
+            if !blockers.is_empty() {
+                return Ok(Admitted::Blocked(blockers));
+            }
         }
-        let action = stream_action(opening, found.is_some())?;
         let id = match found {
             Some((id, _)) => id,
-            None => self.add_stream(opening, node, &mut state, name)?,
+            None => self.add_keyed_stream(opening, node, &mut state, name)?,
         };
         let admission = Admission {
             node,
@@ -99,7 +105,29 @@ impl Vfs {
             stream_name: name,
             granted,
         };
-        Ok(Some((self.admit(opening, admission, &mut state), action)))
+        let handle = self.admit(opening, admission, &mut state);
+        Ok(Admitted::Done((handle, action)))
+    }
+
+    /// A new stream; a key that the open brings must be free, and is reserved.
+    fn add_keyed_stream(
+        &self,
+        opening: &Opening<'_, '_>,
+        node: &Node,
+        state: &mut crate::node::State,
+        name: &str,
+    ) -> Result<u32> {
+        let Some(key) = opening.request.grant.key() else {
+            return self.add_stream(opening, node, state, name);
+        };
+        // The one that the next stream gets; the state is locked.
+        let object = Self::stream_object(node, state.attr.next_stream);
+        self.grant_keys.reserve(&key, object)?;
+        let added = self.add_stream(opening, node, state, name);
+        if added.is_err() {
+            self.grant_keys.give_back(&key);
+        }
+        added
     }
 
     fn add_stream(

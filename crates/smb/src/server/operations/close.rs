@@ -31,7 +31,9 @@ async fn close(request: Request, wanted: CloseRequest) -> Answer {
     } else {
         None
     };
-    vfs.close(&file.handle).await?;
+    let closed = vfs.close(&file.handle).await;
+    request.conn.server.forget_open(&open);
+    closed?;
     Ok(Body::Close(stat.map_or_else(
         CloseResponse::default,
         |stat| CloseResponse {

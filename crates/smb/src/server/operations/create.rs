@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use strongroom_vfs::grants::GrantRequest;
 use strongroom_vfs::{
     AccessMask, CaseMode, CreateAction, CreateOptions, Disposition, DosAttributes, Handle, Inode,
     OpenRequest, Share, ShareAccess, Stat,
 };
 
+use super::create_caching::{Wish, created, wish};
 use super::create_contexts::{Wanted, answer};
-use crate::server::answer::{Answer, Body, Step};
+use super::create_durable::{self, Course};
+use crate::server::answer::{Answer, Body, Created, Step};
 use crate::server::open::{FileOpen, Target};
 use crate::server::pipe::PipeOpen;
 use crate::server::request::Request;
@@ -21,7 +22,7 @@ use crate::wire::create::{
     CreateResponse, ImpersonationLevel, OplockLevel,
 };
 use crate::wire::create_context::CreateContexts;
-use crate::wire::{FileId, FileTime, NtStatus};
+use crate::wire::{FileTime, NtStatus};
 
 /// STATUS_BAD_IMPERSONATION_LEVEL (MS-ERREF).
 const BAD_IMPERSONATION_LEVEL: NtStatus = NtStatus(0xC000_00A5);
@@ -73,6 +74,11 @@ fn check(wanted: &CreateRequest<'_>) -> Result<(), Failure> {
 
 async fn create_file(request: &Request, share: &Arc<Share>, wanted: &CreateRequest<'_>) -> Answer {
     let contexts = Wanted::of(&wanted.contexts)?;
+    let course = create_durable::course(request, share, wanted, &contexts)?;
+    let durability = match course {
+        Course::Answered(answer) => return answer,
+        Course::Make(durability) => durability,
+    };
     let name = wanted.name.to_string();
     let by_file_id = wanted.options.contains(WireOptions::OPEN_BY_FILE_ID);
     let name = if by_file_id {
@@ -80,11 +86,21 @@ async fn create_file(request: &Request, share: &Arc<Share>, wanted: &CreateReque
     } else {
         resolve_path(&name)?
     };
-    let open = open_request(share, wanted, &contexts, &name)?;
+    create_durable::supersede(request, share, &contexts).await?;
+    let wish = wish(request, wanted, &contexts);
+    let open = open_request(share, wanted, &contexts, &wish, &name)?;
     let vfs = &request.conn.server.vfs;
     let (handle, action) = vfs.open(&request.user()?.credentials, open).await?;
     match describe(request, share, &handle, &contexts) {
-        Ok((stat, answers)) => enter(request, wanted, handle, action, &stat, answers).await,
+        Ok((stat, answers)) => {
+            let mut file = FileOpen::new(handle, wanted.options, wire_action(action));
+            durability.apply(request, share, &name, &contexts, &mut file)?;
+            let answers = with_durable(&file, answers);
+            let answer = enter(request, file, &stat, answers).await;
+            // From here on the answer itself keeps breaks back.
+            drop((wish, durability));
+            answer
+        }
         Err(failure) => {
             vfs.close(&handle).await?;
             Err(failure)
@@ -96,6 +112,7 @@ fn open_request<'a>(
     share: &'a Share,
     wanted: &CreateRequest<'_>,
     contexts: &Wanted,
+    wish: &Wish,
     name: &'a str,
 ) -> Result<OpenRequest<'a>, Failure> {
     let by_file_id = wanted.options.contains(WireOptions::OPEN_BY_FILE_ID);
@@ -118,7 +135,8 @@ fn open_request<'a>(
         eas: contexts.eas.clone(),
         allocation: contexts.allocation,
         case: CaseMode::Insensitive,
-        grant: GrantRequest::None,
+        grant: wish.grant.clone(),
+        parent_grant: wish.parent,
     })
 }
 
@@ -187,56 +205,43 @@ fn describe(
     Ok((stat, answers))
 }
 
+fn with_durable(file: &FileOpen, mut answers: CreateContexts<'static>) -> CreateContexts<'static> {
+    if let Some(durable) = &file.durable {
+        answers.push_response(&create_durable::durable_answer(durable));
+    }
+    answers
+}
+
+/// Enters an open in its session's table and answers.
 async fn enter(
     request: &Request,
-    wanted: &CreateRequest<'_>,
-    handle: Arc<Handle>,
-    action: CreateAction,
+    file: FileOpen,
     stat: &Stat,
     contexts: CreateContexts<'static>,
 ) -> Answer {
-    let target = Target::File(FileOpen::new(handle, wanted.options));
-    let persistent = request.conn.server.next_open_id();
+    let server = &request.conn.server;
+    let target = Target::File(file);
+    let persistent = server.next_open_id();
     match request
         .session()?
         .add_open(persistent, request.tree()?, target)
     {
-        Ok(open) => Ok(Body::Create(Box::new(response(
-            open.id, action, stat, contexts,
-        )))),
+        Ok(open) => created(request, &open, stat, contexts),
         Err((target, status)) => {
             if let Target::File(file) = target {
-                request.conn.server.vfs.close(&file.handle).await?;
+                server.vfs.close(&file.handle).await?;
             }
             Err(status.into())
         }
     }
 }
 
-fn response(
-    file_id: FileId,
-    action: CreateAction,
-    stat: &Stat,
-    contexts: CreateContexts<'static>,
-) -> CreateResponse<'static> {
-    CreateResponse {
-        oplock: OplockLevel::None,
-        flags: 0,
-        action: match action {
-            CreateAction::Superseded => WireAction::Superseded,
-            CreateAction::Opened => WireAction::Opened,
-            CreateAction::Created => WireAction::Created,
-            CreateAction::Overwritten => WireAction::Overwritten,
-        },
-        created: FileTime(stat.created.0),
-        accessed: FileTime(stat.accessed.0),
-        written: FileTime(stat.modified.0),
-        changed: FileTime(stat.changed.0),
-        allocation_size: stat.allocated,
-        end_of_file: stat.size,
-        file_attributes: stat.attributes.0,
-        file_id,
-        contexts,
+fn wire_action(action: CreateAction) -> WireAction {
+    match action {
+        CreateAction::Superseded => WireAction::Superseded,
+        CreateAction::Opened => WireAction::Opened,
+        CreateAction::Created => WireAction::Created,
+        CreateAction::Overwritten => WireAction::Overwritten,
     }
 }
 
@@ -249,7 +254,7 @@ fn create_pipe(request: &Request, wanted: &CreateRequest<'_>) -> Answer {
         .session()?
         .add_open(persistent, request.tree()?, Target::Pipe(pipe));
     let open = entered.map_err(|(_, status)| status)?;
-    Ok(Body::Create(Box::new(CreateResponse {
+    let response = CreateResponse {
         oplock: OplockLevel::None,
         flags: 0,
         action: WireAction::Opened,
@@ -262,6 +267,10 @@ fn create_pipe(request: &Request, wanted: &CreateRequest<'_>) -> Answer {
         file_attributes: DosAttributes::NORMAL.0,
         file_id: open.id,
         contexts: CreateContexts::default(),
+    };
+    Ok(Body::Create(Box::new(Created {
+        response,
+        hushed: None,
     })))
 }
 

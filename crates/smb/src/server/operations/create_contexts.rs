@@ -1,16 +1,19 @@
 //! Create contexts: what a request adds, and the answers (MS-SMB2 3.3.5.9.1 to 3.3.5.9.14).
-//!
-//! Oplocks, leases and durable handles are not granted, so their contexts go unanswered, as the specification wants it
-//! of a server that does not grant them.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the caller chose by the kind of context before"
+)]
 
 use strongroom_vfs::acl::SecurityDescriptor;
 use strongroom_vfs::{ExtendedAttribute, Handle, Share, Stat};
 
+use crate::server::caching::AppInstance;
 use crate::server::request::Request;
 use crate::server::status::{Failure, status_of};
-use crate::wire::create_context::{CreateContexts, RequestContext, ResponseContext};
+use crate::wire::create_context::{CreateContexts, Lease, RequestContext, ResponseContext};
 use crate::wire::fscc::ea::FullEa;
-use crate::wire::{FileTime, NtStatus};
+use crate::wire::{FileId, FileTime, Guid, NtStatus};
 
 /// What the contexts of a request ask for.
 #[derive(Debug, Default)]
@@ -18,8 +21,27 @@ pub(crate) struct Wanted {
     pub(crate) security: Option<SecurityDescriptor>,
     pub(crate) eas: Vec<ExtendedAttribute>,
     pub(crate) allocation: u64,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) durable: Option<DurableWish>,
+    pub(crate) reconnect: Option<Reconnect>,
+    pub(crate) app_instance: Option<Guid>,
+    app_version: Option<(u64, u64)>,
     maximal_access: Option<Option<FileTime>>,
     on_disk_id: bool,
+}
+
+/// A durable handle that is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum DurableWish {
+    V1,
+    V2 { timeout_ms: u32, create_guid: Guid },
+}
+
+/// A durable handle whose client comes back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reconnect {
+    V1(FileId),
+    V2 { file_id: FileId, create_guid: Guid },
 }
 
 impl Wanted {
@@ -28,6 +50,7 @@ impl Wanted {
         for context in contexts.requests() {
             wanted.take(&context?)?;
         }
+        wanted.check_durable()?;
         Ok(wanted)
     }
 
@@ -41,20 +64,77 @@ impl Wanted {
             RequestContext::AllocationSize(bytes) => self.allocation = *bytes,
             RequestContext::MaximalAccess(time) => self.maximal_access = Some(*time),
             RequestContext::OnDiskId => self.on_disk_id = true,
-            // No handle outlives its connection, and no past state can be opened.
-            RequestContext::DurableReconnect(_)
-            | RequestContext::DurableReconnectV2 { .. }
-            | RequestContext::Timewarp(_) => return Err(NtStatus::OBJECT_NAME_NOT_FOUND.into()),
+            RequestContext::Lease(lease) => self.lease = Some(*lease),
             RequestContext::DurableRequest
             | RequestContext::DurableRequestV2 { .. }
-            | RequestContext::Lease(_)
-            | RequestContext::AppInstanceId(_)
-            | RequestContext::AppInstanceVersion { .. }
-            | RequestContext::AaplQuery { .. }
+            | RequestContext::DurableReconnect(_)
+            | RequestContext::DurableReconnectV2 { .. } => self.take_durable(context)?,
+            RequestContext::AppInstanceId(id) => self.app_instance = Some(*id),
+            RequestContext::AppInstanceVersion { high, low } => {
+                self.app_version = Some((*high, *low));
+            }
+            // No past state can be opened.
+            RequestContext::Timewarp(_) => return Err(NtStatus::OBJECT_NAME_NOT_FOUND.into()),
+            RequestContext::AaplQuery { .. }
             | RequestContext::Posix { .. }
             | RequestContext::Unknown { .. } => {}
         }
         Ok(())
+    }
+
+    /// At most one of each kind.
+    fn take_durable(&mut self, context: &RequestContext<'_>) -> Result<(), Failure> {
+        let (wish, back) = match context {
+            RequestContext::DurableRequest => (Some(DurableWish::V1), None),
+            RequestContext::DurableRequestV2 {
+                timeout_ms,
+                create_guid,
+                ..
+            } => {
+                let (timeout_ms, create_guid) = (*timeout_ms, *create_guid);
+                let wish = DurableWish::V2 {
+                    timeout_ms,
+                    create_guid,
+                };
+                (Some(wish), None)
+            }
+            RequestContext::DurableReconnect(file_id) => (None, Some(Reconnect::V1(*file_id))),
+            RequestContext::DurableReconnectV2 {
+                file_id,
+                create_guid,
+                ..
+            } => {
+                let (file_id, create_guid) = (*file_id, *create_guid);
+                let back = Reconnect::V2 {
+                    file_id,
+                    create_guid,
+                };
+                (None, Some(back))
+            }
+            _ => (None, None),
+        };
+        let twice = (wish.is_some() && self.durable.is_some())
+            || (back.is_some() && self.reconnect.is_some());
+        if twice {
+            return Err(NtStatus::INVALID_PARAMETER.into());
+        }
+        self.durable = wish.or(self.durable);
+        self.reconnect = back.or(self.reconnect);
+        Ok(())
+    }
+
+    /// The two versions do not go together (MS-SMB2 3.3.5.9.6, 3.3.5.9.7, 3.3.5.9.10, 3.3.5.9.12); the first version's
+    /// request beside its reconnect is not looked at.
+    fn check_durable(&self) -> Result<(), Failure> {
+        match (&self.durable, &self.reconnect) {
+            (None, _) | (_, None) | (Some(DurableWish::V1), Some(Reconnect::V1(_))) => Ok(()),
+            (Some(_), Some(_)) => Err(NtStatus::INVALID_PARAMETER.into()),
+        }
+    }
+
+    pub(crate) fn app(&self) -> Option<AppInstance> {
+        let version = self.app_version;
+        self.app_instance.map(|id| AppInstance { id, version })
     }
 }
 

@@ -1,7 +1,6 @@
 //! LOCK (MS-SMB2 3.3.5.14).
 //!
-//! Lock sequences are verified for durable, resilient and persistent opens and for multi-channel servers only; there
-//! are none of these here yet, so the sequence fields are not looked at.
+//! Lock sequences are verified for durable opens.
 
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use strongroom_vfs::{LockOwner, LockRange, VfsError};
 
 use crate::server::Server;
 use crate::server::answer::{Answer, Body, Step};
+use crate::server::lock_sequence::LockSequences;
 use crate::server::open::Open;
 use crate::server::request::{Request, file_of};
 use crate::server::status::Failure;
@@ -34,15 +34,49 @@ fn lock_or_unlock(request: Request) -> Result<Step, Failure> {
     if file_of(&open)?.handle.is_directory() {
         return Err(NtStatus::INVALID_DEVICE_REQUEST.into());
     }
+    let sequence = Sequence::of(&open, &wanted);
+    if sequence.as_ref().is_some_and(Sequence::is_replay) {
+        return Ok(Step::Answer(Ok(Body::Empty)));
+    }
     let first = wanted.locks.first().ok_or(NtStatus::INVALID_PARAMETER)?;
     if first.flags.contains(LockFlags::UNLOCK) {
-        return unlock(&request, &open, &wanted.locks);
+        unlock(&request, &open, &wanted.locks)?;
+        sequence.iter().for_each(Sequence::succeeded);
+        return Ok(Step::Answer(Ok(Body::Empty)));
     }
-    lock(&request, open, &wanted.locks)
+    lock(&request, open, &wanted.locks, sequence)
+}
+
+/// What names the request among those of a durable open.
+#[derive(Debug)]
+struct Sequence {
+    of_open: LockSequences,
+    index: u32,
+    number: u8,
+}
+
+impl Sequence {
+    fn of(open: &Open, wanted: &LockRequest) -> Option<Self> {
+        let file = file_of(open).ok()?;
+        file.durable.as_ref()?;
+        Some(Self {
+            of_open: file.lock_sequences.clone(),
+            index: wanted.sequence_index,
+            number: wanted.sequence_number,
+        })
+    }
+
+    fn is_replay(&self) -> bool {
+        self.of_open.is_replay(self.index, self.number)
+    }
+
+    fn succeeded(&self) {
+        self.of_open.succeeded(self.index, self.number);
+    }
 }
 
 /// MS-SMB2 3.3.5.14.1. What was unlocked before an element that fails stays unlocked.
-fn unlock(request: &Request, open: &Open, elements: &[LockElement]) -> Result<Step, Failure> {
+fn unlock(request: &Request, open: &Open, elements: &[LockElement]) -> Result<(), Failure> {
     let handle = &file_of(open)?.handle;
     for element in elements {
         if element.flags != LockFlags::UNLOCK {
@@ -55,11 +89,16 @@ fn unlock(request: &Request, open: &Open, elements: &[LockElement]) -> Result<St
             .vfs
             .unlock(handle, owner, element.offset, element.length)?;
     }
-    Ok(Step::Answer(Ok(Body::Empty)))
+    Ok(())
 }
 
 /// MS-SMB2 3.3.5.14.2. Several locks are taken all or none, and must not wait.
-fn lock(request: &Request, open: Arc<Open>, elements: &[LockElement]) -> Result<Step, Failure> {
+fn lock(
+    request: &Request,
+    open: Arc<Open>,
+    elements: &[LockElement],
+    sequence: Option<Sequence>,
+) -> Result<Step, Failure> {
     let ranges = elements
         .iter()
         .map(range_of)
@@ -76,10 +115,13 @@ fn lock(request: &Request, open: Arc<Open>, elements: &[LockElement]) -> Result<
         .vfs
         .lock(handle, LockOwner::default(), &ranges)
     {
-        Ok(()) => Ok(Step::Answer(Ok(Body::Empty))),
+        Ok(()) => {
+            sequence.iter().for_each(Sequence::succeeded);
+            Ok(Step::Answer(Ok(Body::Empty)))
+        }
         Err(VfsError::LockNotGranted) if waits => {
             let range = *ranges.first().ok_or(NtStatus::INVALID_PARAMETER)?;
-            wait(request, open, range)
+            wait(request, open, range, sequence)
         }
         Err(error) => Err(error.into()),
     }
@@ -102,16 +144,26 @@ fn range_of(element: &LockElement) -> Result<LockRange, Failure> {
     })
 }
 
-fn wait(request: &Request, open: Arc<Open>, range: LockRange) -> Result<Step, Failure> {
+fn wait(
+    request: &Request,
+    open: Arc<Open>,
+    range: LockRange,
+    sequence: Option<Sequence>,
+) -> Result<Step, Failure> {
     let waiter = request.conn.waiters.enter(request.header.message_id.0);
     let waiter = waiter.ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
     let wait = OpenWait::enter(open, Arc::clone(&waiter));
     // The request itself is not taken along: it holds the buffer that it came in.
-    let work = granted(Arc::clone(&request.conn.server), wait, range);
+    let work = granted(Arc::clone(&request.conn.server), wait, range, sequence);
     Ok(Step::Wait(waiter, Box::pin(work)))
 }
 
-async fn granted(server: Arc<Server>, wait: OpenWait, range: LockRange) -> Answer {
+async fn granted(
+    server: Arc<Server>,
+    wait: OpenWait,
+    range: LockRange,
+    sequence: Option<Sequence>,
+) -> Answer {
     let handle = &file_of(&wait.open)?.handle;
     let owner = LockOwner::default();
     let result = match server.vfs.lock_wait(handle, owner, range) {
@@ -119,7 +171,10 @@ async fn granted(server: Arc<Server>, wait: OpenWait, range: LockRange) -> Answe
         Err(error) => Ok(Err(error)),
     };
     match result {
-        Ok(Ok(())) => Ok(Body::Empty),
+        Ok(Ok(())) => {
+            sequence.iter().for_each(Sequence::succeeded);
+            Ok(Body::Empty)
+        }
         Err(Ended::Cancelled) => Err(NtStatus::CANCELLED.into()),
         Ok(Err(VfsError::Closed)) | Err(Ended::Closed) => Err(NtStatus::RANGE_NOT_LOCKED.into()),
         Ok(Err(error)) => Err(error.into()),

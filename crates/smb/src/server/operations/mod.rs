@@ -3,7 +3,9 @@
 pub(crate) mod change_notify;
 pub(crate) mod close;
 pub(crate) mod create;
+mod create_caching;
 mod create_contexts;
+mod create_durable;
 pub(crate) mod echo;
 pub(crate) mod flush;
 pub(crate) mod ioctl;

@@ -86,7 +86,7 @@ fn agree(
         client_guid: wanted.client_guid,
         client_capabilities: wanted.capabilities,
         client_security_mode: wanted.security_mode,
-        capabilities: capabilities(dialect, cipher),
+        capabilities: capabilities(dialect, cipher, wanted.capabilities),
         security_mode: security_mode(config),
         signing: signing_of(dialect, chosen),
         cipher,
@@ -121,10 +121,17 @@ fn signing_of(dialect: Dialect, chosen: &Chosen) -> SigningAlgorithm {
     }
 }
 
-fn capabilities(dialect: Dialect, cipher: Option<CipherAlgorithm>) -> Capabilities {
+fn capabilities(
+    dialect: Dialect,
+    cipher: Option<CipherAlgorithm>,
+    asked: Capabilities,
+) -> Capabilities {
     let mut capabilities = Capabilities::NONE;
     if dialect != Dialect::Smb202 {
-        capabilities |= Capabilities::LARGE_MTU;
+        capabilities |= Capabilities::LARGE_MTU | Capabilities::LEASING;
+    }
+    if !matches!(dialect, Dialect::Smb202 | Dialect::Smb210) {
+        capabilities |= asked & Capabilities::DIRECTORY_LEASING;
     }
     if dialect != Dialect::Smb311 && cipher.is_some() {
         capabilities |= Capabilities::ENCRYPTION;

@@ -12,7 +12,7 @@ pub(crate) fn run(request: Request) -> Step {
     Step::Later(Box::pin(async move {
         let (session, tree) = (request.session()?, request.tree()?);
         session.remove_tree(tree.id);
-        close_all(&request.conn.server.vfs, session.drain_opens_of(tree)).await;
+        close_all(&request.conn.server, session.drain_opens_of(tree)).await;
         Ok(Body::Empty)
     }))
 }

@@ -61,6 +61,7 @@ pub(super) struct Client {
     pub(super) env: Arc<SimEnv>,
     connection: Connection,
     outbox: Outbox,
+    pub(super) guid: Guid,
     pub(super) next_id: u64,
     pub(super) session_id: SessionId,
     pub(super) tree_id: TreeId,
@@ -83,6 +84,7 @@ impl Client {
             env,
             connection,
             outbox,
+            guid: Guid([9; 16]),
             next_id: 0,
             session_id: SessionId(0),
             tree_id: TreeId(0),
@@ -261,7 +263,9 @@ impl Client {
         };
         NegotiateRequest {
             security_mode: SecurityMode::SIGNING_ENABLED,
-            capabilities: Capabilities::LARGE_MTU | Capabilities::ENCRYPTION,
+            capabilities: Capabilities::LARGE_MTU
+                | Capabilities::ENCRYPTION
+                | Capabilities::DIRECTORY_LEASING,
             client_guid: Guid([9; 16]),
             dialects: dialects.to_vec(),
             contexts,
@@ -269,7 +273,10 @@ impl Client {
     }
 
     pub(super) fn negotiate(&mut self, dialects: &[Dialect]) -> Answer {
-        let request = Self::negotiate_request(dialects);
+        let request = NegotiateRequest {
+            client_guid: self.guid,
+            ..Self::negotiate_request(dialects)
+        };
         let message = self.message(Command::Negotiate, &request);
         self.preauth.update(&message);
         self.send(message).unwrap();
@@ -303,12 +310,12 @@ impl Client {
         }
     }
 
-    fn session_setup(&mut self, token: &[u8]) -> Answer {
+    fn session_setup(&mut self, token: &[u8], previous: SessionId) -> Answer {
         let request = SessionSetupRequest {
             flags: SessionSetupFlags::NONE,
             security_mode: SecurityMode::SIGNING_ENABLED,
             capabilities: Capabilities::NONE,
-            previous_session_id: SessionId(0),
+            previous_session_id: previous,
             security_buffer: token,
         };
         let message = self.message(Command::SessionSetup, &request);
@@ -319,7 +326,17 @@ impl Client {
 
     /// Signs in; the session's keys are in use from then on.
     pub(super) fn log_on(&mut self, user: &str, password: &str) -> Result<(), NtStatus> {
-        let first = self.session_setup(&testing::negotiate());
+        self.log_on_after(user, password, SessionId(0))
+    }
+
+    /// Signs in in place of an earlier session.
+    pub(super) fn log_on_after(
+        &mut self,
+        user: &str,
+        password: &str,
+        previous: SessionId,
+    ) -> Result<(), NtStatus> {
+        let first = self.session_setup(&testing::negotiate(), previous);
         if first.status() != NtStatus::MORE_PROCESSING_REQUIRED {
             return Err(first.status());
         }
@@ -330,7 +347,7 @@ impl Client {
             .security_buffer
             .to_vec();
         let token = testing::authenticate(user, password, &challenge);
-        let last = self.session_setup(&token);
+        let last = self.session_setup(&token, previous);
         if last.status() != NtStatus::SUCCESS {
             self.session_id = SessionId(0);
             return Err(last.status());

@@ -5,8 +5,10 @@
     reason = "tests fail by panicking"
 )]
 
+mod caching;
 mod client;
 mod compounds;
+mod durable;
 mod files;
 mod held;
 mod limits;

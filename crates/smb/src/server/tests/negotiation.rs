@@ -263,7 +263,7 @@ fn a_frame_that_does_not_decrypt_ends_the_connection() {
 
 fn validate(client: &mut Client, dialects: Vec<Dialect>) -> Option<ValidateNegotiateResponse> {
     let told = ValidateNegotiateRequest {
-        capabilities: Capabilities::LARGE_MTU | Capabilities::ENCRYPTION,
+        capabilities: Client::negotiate_request(&[]).capabilities,
         client_guid: Guid([9; 16]),
         security_mode: SecurityMode::SIGNING_ENABLED,
         dialects,
