@@ -4,12 +4,13 @@
 //! the pipes of `IPC$`, and [`server`] keeps the protocol's state and turns each request into calls of the vfs.
 
 pub mod auth;
+pub mod compress;
 pub mod crypto;
 pub mod rpc;
 pub mod server;
 pub mod wire;
 
 pub use server::{
-    Connection, ConnectionStatus, Disconnect, EncryptionPolicy, Frame, Limits, Outbox, Refused,
-    Server, ServerConfig, ServerStatus, SessionStatus,
+    Connection, ConnectionStatus, Disconnect, EncryptionPolicy, Frame, Interface, Interfaces,
+    Limits, Outbox, Refused, Server, ServerConfig, ServerStatus, SessionStatus,
 };

@@ -33,8 +33,8 @@ pub use store::Store;
 pub use strongroom_pool::Txg;
 pub use txn::Txn;
 pub use types::{
-    Aspect, DataHead, HistoryOptions, IndexStatus, Inode, Key, ObjectId, Planted, SessionId,
-    StoreOptions, StoreSpace, StoreStatus, Table,
+    Aspect, CloneRange, DataHead, HistoryOptions, IndexStatus, Inode, Key, ObjectId, Planted,
+    SessionId, StoreOptions, StoreSpace, StoreStatus, Table,
 };
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use crate::engine::Engine;
 use crate::open;
 use crate::scrub::Scrubs;
 use crate::{
-    DataHead, Inode, JobId, Jobs, ObjectId, Result, SessionId, StoreError, StoreOptions,
-    StoreSpace, StoreStatus, Table, Txg, Txn,
+    CloneRange, DataHead, Inode, JobId, Jobs, ObjectId, Result, SessionId, StoreError,
+    StoreOptions, StoreSpace, StoreStatus, Table, Txg, Txn,
 };
 
 /// Rows and file data over one pool. See ARCHITECTURE.md for the meaning.
@@ -230,6 +230,35 @@ impl Store {
             offset,
             len,
         )
+    }
+
+    /// Makes bytes of one object bytes of another, or of a later or earlier part of itself, without moving them: both
+    /// own them from then on. Goes only as far as one short step; returns how many bytes from the start that were, 0
+    /// where they must be copied instead: small files that live in the index, and objects that somebody writes to.
+    ///
+    /// Neither object may die meanwhile.
+    ///
+    /// # Errors
+    /// `Invalid` for a range onto itself; else as [`Store::write`].
+    pub async fn clone_range(
+        &self,
+        session: SessionId,
+        target: ObjectId,
+        range: CloneRange,
+        mtime: Option<Timestamp>,
+    ) -> Result<u64> {
+        self.engine.throttle().await;
+        self.engine.writable()?;
+        let change = Change {
+            session,
+            object: target,
+            mtime,
+        };
+        let mut cloned = Ok(0);
+        self.engine
+            .env
+            .block_in_place(&mut || cloned = self.engine.clone_range(change, range));
+        cloned
     }
 
     pub fn set_mtime(&self, session: SessionId, object: ObjectId, mtime: Timestamp) -> Result<()> {

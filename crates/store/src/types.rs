@@ -146,6 +146,18 @@ pub struct DataHead {
     pub mtime: Timestamp,
 }
 
+/// A range of an object that is to be a range of another one, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CloneRange {
+    pub source: ObjectId,
+    /// First byte in the source.
+    pub from: u64,
+    /// First byte in the target.
+    pub to: u64,
+    /// Bytes.
+    pub len: u64,
+}
+
 /// How much past is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistoryOptions {
@@ -227,7 +239,9 @@ pub struct StoreSpace {
     pub total: u64,
     /// What clients can still write.
     pub available: u64,
+    /// What files of now hold. Bytes that several share count for each, up to all that is held.
     pub used_present: u64,
+    /// What only the past holds.
     pub used_history: u64,
     /// Promised to writes that were accepted and not yet stored.
     pub reserved: u64,

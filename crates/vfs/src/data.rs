@@ -137,12 +137,12 @@ impl Vfs {
     }
 
     /// The time that a write leaves; None where the handle keeps it as it is.
-    fn write_time(&self, handle: &Handle) -> Option<Timestamp> {
+    pub(crate) fn write_time(&self, handle: &Handle) -> Option<Timestamp> {
         (!handle.frozen.lock().modified).then(|| self.timestamp())
     }
 
     /// Notes once in memory that the data changed; the row is written when the handle closes.
-    fn wrote(&self, handle: &Handle, resized: bool) -> Result<()> {
+    pub(crate) fn wrote(&self, handle: &Handle, resized: bool) -> Result<()> {
         if resized {
             handle.resized.store(true, Ordering::Release);
         }
@@ -166,7 +166,7 @@ impl Vfs {
         self.flush_data(handle).await
     }
 
-    async fn flush_data(&self, handle: &Handle) -> Result<()> {
+    pub(crate) async fn flush_data(&self, handle: &Handle) -> Result<()> {
         self.settle(handle, &mut *handle.lock_open()?)?;
         Ok(self.store.sync(&[handle.object()]).await?)
     }
@@ -302,7 +302,7 @@ impl Vfs {
     }
 }
 
-fn require_data(handle: &Handle) -> Result<()> {
+pub(crate) fn require_data(handle: &Handle) -> Result<()> {
     handle.check_open()?;
     if handle.kind() == FileKind::Directory {
         Err(VfsError::IsDirectory)

@@ -7,6 +7,7 @@ pub mod acl;
 mod attributes;
 mod close;
 mod contend;
+mod copy;
 mod data;
 mod directory;
 mod eas;
@@ -36,6 +37,7 @@ mod vfs;
 pub mod watch;
 
 pub use access::{AccessMask, Credentials, DosAttributes, ShareAccess};
+pub use copy::COPY_MAX;
 pub use data::APPEND;
 pub use error::{Result, SymlinkStop, VfsError};
 pub use handle::{Handle, HandleId};

@@ -1,5 +1,8 @@
 //! What an administrator decides about the server, and the bounds that keep hostile clients small.
 
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Whether traffic is encrypted, for the server as a whole; shares can ask for it on their own.
@@ -56,6 +59,43 @@ impl Default for Limits {
     }
 }
 
+/// One address of the server, as clients that open several channels are told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interface {
+    /// Tells interfaces apart; addresses of one share it.
+    pub index: u32,
+    pub address: IpAddr,
+    pub bits_per_second: u64,
+    /// The interface spreads its work over several processors, so more than one connection to it pays.
+    pub receive_scaling: bool,
+}
+
+/// Tells the server's addresses whenever a client asks; they come and go.
+#[derive(Clone)]
+pub struct Interfaces(Arc<dyn Fn() -> Vec<Interface> + Send + Sync>);
+
+impl Interfaces {
+    pub fn new(list: impl Fn() -> Vec<Interface> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(list))
+    }
+
+    pub fn list(&self) -> Vec<Interface> {
+        (self.0)()
+    }
+}
+
+impl Default for Interfaces {
+    fn default() -> Self {
+        Self::new(Vec::new)
+    }
+}
+
+impl fmt::Debug for Interfaces {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_list().entries(self.list()).finish()
+    }
+}
+
 /// The server's settings.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -66,6 +106,8 @@ pub struct ServerConfig {
     /// Unsigned requests of signed-in users are refused. Off is for trusted wires only.
     pub signing_required: bool,
     pub encryption: EncryptionPolicy,
+    /// Clients may send compressed messages, and ask for compressed answers to their reads.
+    pub compression: bool,
     /// Largest buffer of a query, a listing or an ioctl, in bytes.
     pub max_transact_size: u32,
     /// Largest READ, in bytes.
@@ -73,6 +115,8 @@ pub struct ServerConfig {
     /// Largest WRITE, in bytes.
     pub max_write_size: u32,
     pub limits: Limits,
+    /// Where clients may open more channels.
+    pub interfaces: Interfaces,
 }
 
 impl ServerConfig {
@@ -83,10 +127,12 @@ impl ServerConfig {
             guid,
             signing_required: true,
             encryption: EncryptionPolicy::default(),
+            compression: true,
             max_transact_size: 8 << 20,
             max_read_size: 8 << 20,
             max_write_size: 8 << 20,
             limits: Limits::default(),
+            interfaces: Interfaces::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use strongroom_device::Timestamp;
@@ -18,6 +18,7 @@ use super::session::Session;
 use super::waiting::Waiters;
 use super::window::Window;
 use super::{ConnectionStatus, Disconnect, Server, outbox};
+use crate::compress;
 use crate::crypto::{Sender, TransformHeader};
 use crate::wire::compound::Compound;
 use crate::wire::header::{
@@ -177,7 +178,7 @@ impl Conn {
             Some(&SMB2_MAGIC) => self.receive_messages(frame, None),
             Some(&TRANSFORM_MAGIC) => self.receive_encrypted(frame),
             Some(&SMB1_MAGIC) => negotiate::multi_protocol(self, &frame),
-            Some(&COMPRESSION_MAGIC) => Err(Disconnect::Malformed),
+            Some(&COMPRESSION_MAGIC) => self.receive_messages(self.decompressed(&frame)?, None),
             _ => Err(Disconnect::NotSmb),
         }
     }
@@ -196,10 +197,27 @@ impl Conn {
             .open(&mut frame)
             .map_err(|_| Disconnect::Decryption)?;
         frame.advance(crate::crypto::TRANSFORM_HEADER_LEN);
-        if frame.first_chunk::<4>() != Some(&SMB2_MAGIC) {
-            return Err(Disconnect::Malformed);
+        match frame.first_chunk::<4>() {
+            Some(&SMB2_MAGIC) => self.receive_messages(frame, Some(session)),
+            Some(&COMPRESSION_MAGIC) => {
+                self.receive_messages(self.decompressed(&frame)?, Some(session))
+            }
+            _ => Err(Disconnect::Malformed),
         }
-        self.receive_messages(frame, Some(session))
+    }
+
+    /// MS-SMB2 3.3.5.2.13: what cannot be decompressed, or was not agreed on, ends the connection.
+    fn decompressed(&self, frame: &[u8]) -> Result<BytesMut, Disconnect> {
+        let negotiated = self.negotiated.get().ok_or(Disconnect::Negotiation)?;
+        let form = negotiated.compression.as_ref();
+        let form = form.ok_or(Disconnect::Malformed)?;
+        let max = self.server.config.max_frame_size();
+        let message = compress::decompress(form, frame, max);
+        let message = message.map_err(|_| Disconnect::Malformed)?;
+        match message.first_chunk::<4>() {
+            Some(&SMB2_MAGIC) => Ok(BytesMut::from(Bytes::from(message))),
+            _ => Err(Disconnect::Malformed),
+        }
     }
 
     fn receive_messages(

@@ -184,6 +184,9 @@ impl Exchange {
             let failure = NtStatus::INSUFFICIENT_RESOURCES.into();
             return (current, Step::Answer(Err(failure)));
         }
+        if let Some(form) = request.wants_compression() {
+            self.reply.compress(form);
+        }
         let begun = self.reply.begin(&current.addressing.header(&header, 0));
         let step = dispatch(request, self.reply.body());
         if let Step::Now(status) = step {

@@ -29,7 +29,7 @@ mod tree;
 mod waiting;
 mod window;
 
-pub use config::{EncryptionPolicy, Limits, ServerConfig};
+pub use config::{EncryptionPolicy, Interface, Interfaces, Limits, ServerConfig};
 pub use outbox::{Frame, Outbox};
 
 use std::collections::HashMap;

@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 
+use crate::compress::Form;
 use crate::crypto::{CipherAlgorithm, Derivation, PreauthHash, SigningAlgorithm};
 use crate::wire::Guid;
 use crate::wire::negotiate::{Capabilities, Dialect, SecurityMode};
@@ -16,6 +17,8 @@ pub(crate) struct Negotiated {
     pub(crate) security_mode: SecurityMode,
     pub(crate) signing: SigningAlgorithm,
     pub(crate) cipher: Option<CipherAlgorithm>,
+    /// None: nothing is compressed.
+    pub(crate) compression: Option<Form>,
     /// Connection.PreauthIntegrityHashValue: the request, then the response.
     pub(crate) preauth: Mutex<PreauthHash>,
 }

@@ -5,14 +5,19 @@ use std::sync::Arc;
 
 use super::outbox;
 use super::session::Session;
+use crate::compress::{self, Form};
 use crate::crypto::{SigningAlgorithm, TRANSFORM_HEADER_LEN};
 use crate::wire::compound::link_next;
-use crate::wire::header::{Header, HeaderMut};
+use crate::wire::header::{HEADER_LEN, Header, HeaderMut};
+use crate::wire::read::READ_RESPONSE_FIXED;
 use crate::wire::transport::{TRANSPORT_LEN, TRANSPORT_MAX, frame_head};
 use crate::wire::{AsyncId, Codec, NtStatus, Put, Route, SessionId, TreeId};
 
 /// Room in front of the first message, for the transport's header and that of an encrypted frame.
 const HEAD_ROOM: usize = TRANSPORT_LEN + TRANSFORM_HEADER_LEN;
+
+/// Header and fixed part of a READ response, which would not get shorter.
+const COMPRESS_FROM: usize = HEADER_LEN + READ_RESPONSE_FIXED;
 
 /// A frame of responses that is being laid out.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub(crate) struct Reply {
     /// Complete messages end here.
     done: usize,
     last: Option<Message>,
+    /// A client asked for fewer bytes.
+    compression: Option<Form>,
 }
 
 /// The last complete message, to be linked to the next and signed.
@@ -45,7 +52,13 @@ impl Reply {
             out,
             done: HEAD_ROOM,
             last: None,
+            compression: None,
         }
+    }
+
+    /// The frame is to be compressed if that makes it shorter.
+    pub(crate) fn compress(&mut self, form: Form) {
+        self.compression = Some(form);
     }
 
     /// Begins a message; what was begun and not completed before is dropped.
@@ -105,11 +118,26 @@ impl Reply {
             self.out.pad_to(last.start, 8);
         }
         match encrypt {
-            Some(session) => self.send_encrypted(outbox, session),
+            Some(session) => {
+                self.shorten();
+                self.send_encrypted(outbox, session);
+            }
             None => {
                 last.sign(&mut self.out);
+                self.shorten();
                 self.send_plain(outbox);
             }
+        }
+    }
+
+    /// Signatures are made before, encryption comes after (MS-SMB2 3.1.4.4).
+    fn shorten(&mut self) {
+        let message = self.out.get(HEAD_ROOM..).unwrap_or_default();
+        let form = self.compression.as_ref();
+        let shorter = form.and_then(|form| compress::compress(form, message, COMPRESS_FROM));
+        if let Some(frame) = shorter {
+            self.out.truncate(HEAD_ROOM);
+            self.out.put(&frame);
         }
     }
 

@@ -19,8 +19,13 @@ use super::reply::Addressing;
 use super::session::{Session, SignedIn};
 use super::status::Failure;
 use super::tree::Tree;
+use crate::compress::Form;
 use crate::wire::header::{HEADER_LEN, Header, HeaderFlags};
+use crate::wire::read::ReadFlags;
 use crate::wire::{Codec, Command, FileId, NtStatus, Reader, SessionId, TreeId, WireError};
+
+/// Where a READ's flags are in its body (MS-SMB2 2.2.19).
+const READ_FLAGS_AT: usize = 3;
 
 /// What related requests of one frame take over from the one before (MS-SMB2 3.3.5.2.7.2).
 #[derive(Debug, Default)]
@@ -194,6 +199,15 @@ impl Request {
         } else {
             Ok(())
         }
+    }
+
+    /// How the answer to a READ that asks for it is compressed (MS-SMB2 3.3.5.12).
+    pub(crate) fn wants_compression(&self) -> Option<Form> {
+        let flags = ReadFlags(*self.body().get(READ_FLAGS_AT)?);
+        if self.header.command != Command::Read || !flags.contains(ReadFlags::COMPRESSED) {
+            return None;
+        }
+        self.conn.negotiated.get()?.compression.clone()
     }
 
     pub(crate) fn session(&self) -> Result<&Arc<Session>, Failure> {

@@ -722,6 +722,18 @@ fn controls(list: &mut Vec<Sample>) {
             length: 2
         }
     );
+    sample!(
+        list,
+        fsctl::DuplicateExtentsEx,
+        fsctl::DuplicateExtentsEx {
+            structure_size: 0x30,
+            extents: fsctl::DuplicateExtents {
+                length: 4096,
+                ..fsctl::DuplicateExtents::default()
+            },
+            flags: 0,
+        }
+    );
     sample!(list, fsctl::ResumeKey, fsctl::ResumeKey { key: [3; 24] });
     let chunk = fsctl::CopyChunk {
         source: 1,

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use strongroom_smb::compress::{self, Form};
 use strongroom_smb::rpc::{Pipe, PipeContext, RpcShare, RpcShareKind};
 use strongroom_smb::wire::codec::Codec;
 use strongroom_smb::wire::compound::Compound;
@@ -54,6 +55,14 @@ fn try_decode<'a, T: Codec<'a>>(bytes: &'a [u8]) {
 pub(crate) fn framing(bytes: &[u8]) {
     wire::transport::split_frame(bytes, 1 << 20).ok();
     Packet::parse(bytes).ok();
+    for chained in [false, true] {
+        let algorithms = wire::negotiate_context::CompressionAlgorithm::ALL.to_vec();
+        let form = Form {
+            chained,
+            algorithms,
+        };
+        compress::decompress(&form, bytes, 1 << 16).ok();
+    }
     try_decode::<Header>(bytes);
     try_decode::<TransformHeader>(bytes);
     try_decode::<wire::smb1::Smb1Negotiate<'_>>(bytes);
@@ -143,6 +152,7 @@ pub(crate) fn information(bytes: &[u8]) {
 fn controls(bytes: &[u8]) {
     try_decode::<fsctl::ValidateNegotiateRequest>(bytes);
     try_decode::<fsctl::CopyChunkRequest>(bytes);
+    try_decode::<fsctl::DuplicateExtentsEx>(bytes);
     try_decode::<fsctl::DfsReferralRequest<'_>>(bytes);
     try_decode::<fsctl::PipeWait<'_>>(bytes);
     try_decode::<fsctl::ZeroData>(bytes);

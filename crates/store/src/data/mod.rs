@@ -7,6 +7,7 @@
 //!
 //! Lock order: the engine's flush lock, then its gate, then an object, then a shard of the overlay.
 
+mod clone;
 mod flush;
 mod layer;
 mod publish;

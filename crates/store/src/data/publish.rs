@@ -24,11 +24,11 @@ pub(crate) struct Published {
 }
 
 /// One row to write.
-struct RowChange {
-    table: Table,
-    key: Key,
-    session: SessionId,
-    value: Option<Bytes>,
+pub(super) struct RowChange {
+    pub(super) table: Table,
+    pub(super) key: Key,
+    pub(super) session: SessionId,
+    pub(super) value: Option<Bytes>,
 }
 
 impl Engine {
@@ -152,7 +152,9 @@ impl Engine {
         };
         let mut fresh = HashSet::new();
         for cluster in clusters(&sealed.layer, rows_end) {
-            let mut plan = ClusterPlan::load(self, id, &cluster, rows_end)?;
+            let start = cluster.first().map_or(0, |(start, _)| *start);
+            let end = cluster.last().map_or(0, |(_, entry)| entry.end);
+            let mut plan = ClusterPlan::load(self, id, start, end.min(rows_end))?;
             for (start, entry) in &cluster {
                 plan.cover(*start, entry, &mut fresh);
             }
@@ -332,23 +334,13 @@ fn clusters(layer: &Layer, rows_end: u64) -> Vec<Vec<(u64, Entry)>> {
 }
 
 /// The rows around some ranges, as they were and as they become.
-struct ClusterPlan {
+pub(super) struct ClusterPlan {
     before: BTreeMap<u64, ExtentRow>,
     after: BTreeMap<u64, (ExtentRow, SessionId)>,
 }
 
 impl ClusterPlan {
-    fn load(
-        engine: &Engine,
-        id: ObjectId,
-        cluster: &[(u64, Entry)],
-        rows_end: u64,
-    ) -> Result<Self> {
-        let start = cluster.first().map_or(0, |(start, _)| *start);
-        let end = cluster
-            .last()
-            .map_or(0, |(_, entry)| entry.end)
-            .min(rows_end);
+    pub(super) fn load(engine: &Engine, id: ObjectId, start: u64, end: u64) -> Result<Self> {
         let mut before = BTreeMap::new();
         if start < end {
             let (rows, _pin) = engine.extent_rows(id, start, end)?;
@@ -379,11 +371,17 @@ impl ClusterPlan {
                 // Nothing named the extent before; if it is in pieces by now, one of them begins its life.
                 fresh: fresh.insert(*address),
             };
-            self.after.insert(start, (row, entry.session));
+            self.insert(start, row, entry.session);
         }
     }
 
-    fn cut(&mut self, start: u64, end: u64, session: SessionId) {
+    /// Adds a row where [`Self::cut`] made room.
+    pub(super) fn insert(&mut self, start: u64, row: ExtentRow, session: SessionId) {
+        self.after.insert(start, (row, session));
+    }
+
+    /// Frees a range of rows.
+    pub(super) fn cut(&mut self, start: u64, end: u64, session: SessionId) {
         let from = self.after.range(..start).next_back();
         let from = from.filter(|(at, (row, _))| *at + u64::from(row.len) > start);
         let from = from.map_or(start, |(at, _)| *at);
@@ -415,7 +413,7 @@ impl ClusterPlan {
     }
 
     /// Adds the rows that differ; returns the bytes mapped now.
-    fn finish(
+    pub(super) fn finish(
         self,
         id: ObjectId,
         session: SessionId,

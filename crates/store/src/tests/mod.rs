@@ -6,6 +6,7 @@
 )]
 
 mod basics;
+mod clones;
 mod limits;
 mod members;
 mod model;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use strongroom_device::sim::Rng;
 
 use super::{ROWS, SESSION, World, key, object, read_all};
-use crate::{Result, Store};
+use crate::{CloneRange, Result, Store};
 
 /// Names that the workload uses.
 const NAMES: usize = 24;
@@ -111,13 +111,14 @@ pub(crate) fn run(world: &World, store: &Store, model: &mut Model, rng: &mut Rng
 }
 
 fn step(world: &World, store: &Store, model: &mut Model, rng: &mut Rng) -> Result<()> {
-    match rng.below(20) {
+    match rng.below(22) {
         0..=6 => change_rows(store, model, rng),
         7..=11 => write(world, store, model, rng),
         12 => truncate(world, store, model, rng),
         13 => zero(world, store, model, rng),
         14..=16 => sync(world, store, model, rng),
         17 => sync_all(world, store, model),
+        18 | 19 => clone(world, store, model, rng),
         _ => {
             let pause = std::time::Duration::from_millis([50, 900, 3000][rng.below(3)]);
             world.env.advance(pause);
@@ -196,6 +197,33 @@ fn zero(world: &World, store: &Store, model: &mut Model, rng: &mut Rng) -> Resul
     state[start..end].fill(0);
     push(model, inode, state);
     world.block_on(store.zero(SESSION, object(inode), start as u64, len as u64, None))
+}
+
+/// A clone goes as far as the store takes it, and is whole from then on.
+fn clone(world: &World, store: &Store, model: &mut Model, rng: &mut Rng) -> Result<()> {
+    let (source, bytes) = pick(model, rng);
+    let (target, mut state) = pick(model, rng);
+    let from = rng.below(bytes.len() + 1);
+    let len = rng.below(bytes.len() - from + 1);
+    let to = rng.below(state.len() + 9000);
+    if source == target && from < to + len && to < from + len {
+        return Ok(());
+    }
+    let range = CloneRange {
+        source: object(source),
+        from: from as u64,
+        to: to as u64,
+        len: len as u64,
+    };
+    let cloned = world.block_on(store.clone_range(SESSION, object(target), range, None))?;
+    let cloned = usize::try_from(cloned).unwrap();
+    if cloned > 0 {
+        let end = to + cloned;
+        state.resize(state.len().max(end), 0);
+        state[to..end].copy_from_slice(&bytes[from..from + cloned]);
+        push(model, target, state);
+    }
+    Ok(())
 }
 
 fn sync(world: &World, store: &Store, model: &mut Model, rng: &mut Rng) -> Result<()> {

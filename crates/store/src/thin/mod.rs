@@ -247,6 +247,8 @@ pub(crate) fn usage(snapshot: &dyn Snapshot) -> Result<Usage> {
     let live = number(META_LIVE)?;
     // What a grave holds is still mapped by rows of the present.
     let present = number(META_PRESENT)?.saturating_sub(number(META_GRAVES)?);
+    // Clones map more than there is.
+    let present = present.min(live);
     Ok(Usage {
         live,
         present,

@@ -5,6 +5,7 @@ mod banner;
 mod connection;
 mod control;
 mod first;
+mod interfaces;
 mod listen;
 mod pool;
 
@@ -43,7 +44,7 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     let data = DataDirectory::lock(data)?;
     let listener = listen::bind(options.smb).await?;
     let floors = Floors::open(&env, &data, &disks, store_options(options)).await?;
-    let smb = floors.smb(&env);
+    let smb = floors.smb(&env, listener.address());
     let state = floors.state(&smb, listener.address());
     let control = control::start(data.path(), state)?;
     banner::print(
@@ -116,8 +117,9 @@ impl Floors {
         })
     }
 
-    fn smb(&self, env: &Arc<dyn Env>) -> Arc<Server> {
-        let config = ServerConfig::new(address::netbios_name(), self.pool.id().0);
+    fn smb(&self, env: &Arc<dyn Env>, listening: std::net::SocketAddr) -> Arc<Server> {
+        let mut config = ServerConfig::new(address::netbios_name(), self.pool.id().0);
+        config.interfaces = interfaces::of(listening);
         let (vfs, identity) = (Arc::clone(&self.vfs), Arc::clone(&self.identity));
         Server::new(config, vfs, identity, Arc::clone(env))
     }

@@ -1,5 +1,6 @@
 //! The file system on a real store over simulated disks.
 
+mod copies;
 mod crash;
 mod creates;
 mod data;

@@ -90,6 +90,7 @@ fn agree(
         security_mode: security_mode(config),
         signing: signing_of(dialect, chosen),
         cipher,
+        compression: chosen.compression.clone(),
         preauth: Mutex::new(preauth),
     }
 }
@@ -228,6 +229,7 @@ fn settle_202(conn: &Conn) -> Result<(), Disconnect> {
         security_mode: security_mode(&conn.server.config),
         signing: SigningAlgorithm::HmacSha256,
         cipher: None,
+        compression: None,
         preauth: Mutex::default(),
     };
     conn.negotiated

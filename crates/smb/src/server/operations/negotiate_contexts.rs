@@ -1,5 +1,6 @@
 //! The negotiate contexts of dialect 3.1.1 (MS-SMB2 3.3.5.4, 3.3.4.1.x).
 
+use crate::compress::Form;
 use crate::crypto::{CipherAlgorithm, SigningAlgorithm};
 use crate::server::negotiated::Negotiated;
 use crate::server::status::Failure;
@@ -7,7 +8,7 @@ use crate::server::{EncryptionPolicy, ServerConfig};
 use crate::wire::NtStatus;
 use crate::wire::negotiate::{Dialect, NegotiateRequest};
 use crate::wire::negotiate_context::{
-    Cipher, HashAlgorithm, NegotiateContext, SigningAlgorithm as WireSigning,
+    Cipher, CompressionAlgorithm, HashAlgorithm, NegotiateContext, SigningAlgorithm as WireSigning,
 };
 
 /// The fastest first.
@@ -24,12 +25,24 @@ const CIPHERS: [CipherAlgorithm; 4] = [
     CipherAlgorithm::Aes256Ccm,
 ];
 
+/// What messages may be compressed with.
+const COMPRESSION: [CompressionAlgorithm; 4] = [
+    CompressionAlgorithm::Lz77,
+    CompressionAlgorithm::PatternV1,
+    CompressionAlgorithm::Lz77Huffman,
+    CompressionAlgorithm::Lznt1,
+];
+/// SMB2_COMPRESSION_CAPABILITIES_FLAG_CHAINED.
+const CHAINED: u32 = 1;
+
 /// What was chosen of the client's offers.
 #[derive(Debug, Default)]
 pub(crate) struct Chosen {
     pub(crate) signing: Option<SigningAlgorithm>,
     pub(crate) cipher: Option<CipherAlgorithm>,
+    pub(crate) compression: Option<Form>,
     offered_ciphers: bool,
+    offered_compression: bool,
 }
 
 pub(crate) fn choose(
@@ -53,8 +66,10 @@ pub(crate) fn choose(
             }
             NegotiateContext::Encryption(ciphers) => chosen.choose_cipher(config, ciphers)?,
             NegotiateContext::Signing(algorithms) => chosen.choose_signing(algorithms)?,
-            NegotiateContext::Compression { .. }
-            | NegotiateContext::Netname(_)
+            NegotiateContext::Compression { flags, algorithms } => {
+                chosen.choose_compression(config, *flags, algorithms)?;
+            }
+            NegotiateContext::Netname(_)
             | NegotiateContext::Transport(_)
             | NegotiateContext::RdmaTransform(_)
             | NegotiateContext::Posix(_)
@@ -75,6 +90,7 @@ fn check_once(contexts: &[NegotiateContext<'_>]) -> Result<(), Failure> {
             context,
             NegotiateContext::PreauthIntegrity { .. }
                 | NegotiateContext::Encryption(_)
+                | NegotiateContext::Compression { .. }
                 | NegotiateContext::Signing(_)
         )
     };
@@ -108,6 +124,31 @@ impl Chosen {
         Ok(())
     }
 
+    /// All that both know, in the client's order (MS-SMB2 3.3.5.4); a pattern alone compresses nothing by itself.
+    fn choose_compression(
+        &mut self,
+        config: &ServerConfig,
+        flags: u32,
+        offered: &[CompressionAlgorithm],
+    ) -> Result<(), Failure> {
+        if offered.is_empty() {
+            return Err(NtStatus::INVALID_PARAMETER.into());
+        }
+        self.offered_compression = true;
+        let chained = flags & CHAINED != 0;
+        let known = |offer: &&CompressionAlgorithm| {
+            COMPRESSION.contains(offer) && (chained || **offer != CompressionAlgorithm::PatternV1)
+        };
+        let algorithms: Vec<_> = offered.iter().filter(known).copied().collect();
+        if config.compression && !algorithms.is_empty() {
+            self.compression = Some(Form {
+                chained,
+                algorithms,
+            });
+        }
+        Ok(())
+    }
+
     fn choose_signing(&mut self, offered: &[WireSigning]) -> Result<(), Failure> {
         if offered.is_empty() {
             return Err(NtStatus::INVALID_PARAMETER.into());
@@ -134,10 +175,27 @@ impl Chosen {
             let id = self.cipher.map_or(0, CipherAlgorithm::id);
             contexts.push(NegotiateContext::Encryption(vec![Cipher::from_wire(id)]));
         }
+        if self.offered_compression {
+            contexts.push(self.compression_context());
+        }
         if let Some(signing) = self.signing {
             let id = WireSigning::from_wire(signing.id());
             contexts.push(NegotiateContext::Signing(vec![id]));
         }
         contexts
+    }
+
+    /// NONE says that nothing is in common.
+    fn compression_context(&self) -> NegotiateContext<'static> {
+        match &self.compression {
+            Some(form) => NegotiateContext::Compression {
+                flags: if form.chained { CHAINED } else { 0 },
+                algorithms: form.algorithms.clone(),
+            },
+            None => NegotiateContext::Compression {
+                flags: 0,
+                algorithms: vec![CompressionAlgorithm::None],
+            },
+        }
     }
 }

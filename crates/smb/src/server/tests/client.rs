@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use strongroom_device::sim::SimEnv;
 
 use crate::auth::testing;
+use crate::compress::{self, Form};
 use crate::crypto::{
     CipherAlgorithm, Derivation, PreauthHash, Sender, SessionKey, SessionKeys, SigningAlgorithm,
     TRANSFORM_HEADER_LEN, TransformHeader,
@@ -25,7 +26,7 @@ use crate::wire::create::{
     OplockLevel, ShareAccess,
 };
 use crate::wire::create_context::CreateContexts;
-use crate::wire::header::{Header, HeaderFlags};
+use crate::wire::header::{COMPRESSION_MAGIC, Header, HeaderFlags};
 use crate::wire::negotiate::{
     Capabilities, Dialect, NegotiateRequest, NegotiateResponse, SecurityMode,
 };
@@ -72,6 +73,10 @@ pub(super) struct Client {
     /// Requests go unsigned.
     pub(super) careless: bool,
     pub(super) encrypts: bool,
+    /// How the server's compressed frames are read.
+    pub(super) form: Option<Form>,
+    /// Compressed frames that came.
+    pub(super) compressed: usize,
     preauth: PreauthHash,
     answers: VecDeque<Answer>,
     /// Bytes of the last frame that came.
@@ -94,6 +99,8 @@ impl Client {
             keys: None,
             careless: false,
             encrypts: false,
+            form: None,
+            compressed: 0,
             preauth: PreauthHash::new(),
             answers: VecDeque::new(),
             last_frame: Vec::new(),
@@ -200,6 +207,10 @@ impl Client {
             let cipher = self.keys.as_ref().unwrap().cipher.as_ref().unwrap();
             frame = cipher.open(&mut frame).unwrap().to_vec();
         }
+        if frame.starts_with(&COMPRESSION_MAGIC) {
+            frame = compress::decompress(self.form.as_ref().unwrap(), &frame, 1 << 24).unwrap();
+            self.compressed += 1;
+        }
         self.last_frame.clone_from(&frame);
         let messages: Vec<_> = Compound::new(&frame)
             .map(|message| message.map(|m| (m.header, m.raw.to_vec())))
@@ -277,7 +288,11 @@ impl Client {
             client_guid: self.guid,
             ..Self::negotiate_request(dialects)
         };
-        let message = self.message(Command::Negotiate, &request);
+        self.negotiate_with(&request)
+    }
+
+    pub(super) fn negotiate_with(&mut self, request: &NegotiateRequest<'_>) -> Answer {
+        let message = self.message(Command::Negotiate, request);
         self.preauth.update(&message);
         self.send(message).unwrap();
         let answer = self.answer().unwrap();
@@ -301,6 +316,12 @@ impl Client {
             match context {
                 NegotiateContext::Signing(chosen) => {
                     self.signing = SigningAlgorithm::from_id(chosen[0].to_wire()).unwrap();
+                }
+                NegotiateContext::Compression { flags, algorithms } => {
+                    self.form = Some(Form {
+                        chained: *flags == 1,
+                        algorithms: algorithms.clone(),
+                    });
                 }
                 NegotiateContext::Encryption(chosen) => {
                     self.cipher = CipherAlgorithm::from_id(chosen[0].to_wire());

@@ -13,7 +13,7 @@ use crate::wire::simple::Empty;
 use crate::wire::write::{WriteFlags, WriteRequest, WriteResponse};
 use crate::wire::{Codec, Command, FileId, FileTime, NtStatus, Utf16};
 
-fn write(client: &mut Client, file_id: FileId, offset: u64, data: &[u8]) -> NtStatus {
+pub(super) fn write(client: &mut Client, file_id: FileId, offset: u64, data: &[u8]) -> NtStatus {
     let request = WriteRequest {
         offset,
         file_id,
@@ -31,7 +31,7 @@ fn write(client: &mut Client, file_id: FileId, offset: u64, data: &[u8]) -> NtSt
     answer.status()
 }
 
-fn read(client: &mut Client, file_id: FileId, length: u32) -> Result<Vec<u8>, NtStatus> {
+pub(super) fn read(client: &mut Client, file_id: FileId, length: u32) -> Result<Vec<u8>, NtStatus> {
     let request = ReadRequest {
         padding: 0,
         flags: ReadFlags::NONE,
@@ -50,7 +50,12 @@ fn read(client: &mut Client, file_id: FileId, length: u32) -> Result<Vec<u8>, Nt
     }
 }
 
-fn set<'a>(client: &mut Client, file_id: FileId, class: FileInfoClass, info: &impl Codec<'a>) {
+pub(super) fn set<'a>(
+    client: &mut Client,
+    file_id: FileId,
+    class: FileInfoClass,
+    info: &impl Codec<'a>,
+) {
     let buffer = info.to_vec();
     let request = SetInfoRequest {
         info_type: InfoType::File,

@@ -8,6 +8,8 @@
 mod caching;
 mod client;
 mod compounds;
+mod compression;
+mod controls;
 mod durable;
 mod files;
 mod held;

@@ -255,6 +255,9 @@ pub struct SnapshotArray {
 }
 
 impl SnapshotArray {
+    /// The least room that a client must give (MS-SMB2 3.3.5.15.1).
+    pub const LEN_MIN: usize = 16;
+
     /// Appends the array when it fits into `max` bytes, else only the numbers that say how much
     /// room is needed.
     pub fn encode(&self, max: usize, out: &mut Vec<u8>) {
@@ -365,6 +368,18 @@ plain! {
         target_offset: u64;
         /// Bytes.
         length: u64;
+    }
+}
+
+plain! {
+    /// SMB2_DUPLICATE_EXTENTS_DATA_EX (MS-FSCC 2.3.9.2).
+    pub struct DuplicateExtentsEx {
+        /// Always 0x30.
+        structure_size: u64;
+        /// What is wanted.
+        extents: DuplicateExtents;
+        /// 1: the source must not change meanwhile.
+        flags: u32, pad 4;
     }
 }
 

@@ -2,18 +2,16 @@
 
 use strongroom_vfs::AccessMask;
 
-use super::{Output, room};
+use super::{OFFSET_MAX, Output, room};
 use crate::server::open::FileOpen;
 use crate::server::request::{Request, file_of};
 use crate::server::status::Failure;
 use crate::wire::fscc::fsctl::{
-    CompressionState, Range, ZeroData, decode_set_sparse, encode_ranges,
+    CompressionState, FileRegion, Range, SnapshotArray, ZeroData, decode_set_sparse, decode_trim,
+    encode_file_regions, encode_ranges,
 };
 use crate::wire::ioctl::IoctlRequest;
-use crate::wire::{Codec, NtStatus};
-
-/// Sizes and offsets are signed on the wire.
-const OFFSET_MAX: u64 = i64::MAX as u64;
+use crate::wire::{Codec, NtStatus, Put};
 
 fn check_data_file(file: &FileOpen) -> Result<(), Failure> {
     if file.handle.is_directory() {
@@ -107,4 +105,103 @@ pub(super) fn get_compression(request: &Request, wanted: &IoctlRequest<'_>) -> O
         return Err(NtStatus::INVALID_PARAMETER.into());
     }
     Ok((NtStatus::SUCCESS, state))
+}
+
+/// What is not compressed may be said not to be; more than that is not offered (MS-FSCC 2.3.66).
+pub(super) fn set_compression(request: &Request, wanted: &IoctlRequest<'_>) -> Output {
+    let open = request.open(wanted.file_id)?;
+    let file = file_of(&open)?;
+    let asked = CompressionState::decode(wanted.input)?;
+    let rights = AccessMask::WRITE_DATA.union(AccessMask::WRITE_ATTRIBUTES);
+    if !file.handle.granted().intersects(rights) {
+        return Err(NtStatus::ACCESS_DENIED.into());
+    }
+    match asked.format {
+        0 => Ok((NtStatus::SUCCESS, Vec::new())),
+        _ => Err(NtStatus::NOT_SUPPORTED.into()),
+    }
+}
+
+/// Ranges of one FSCTL_FILE_LEVEL_TRIM.
+const TRIMS_MAX: usize = 1024;
+
+/// MS-FSCC 2.3.75: what the client needs no more becomes holes. The answer says how many ranges did.
+pub(super) async fn trim(request: &Request, wanted: &IoctlRequest<'_>) -> Output {
+    let open = request.open(wanted.file_id)?;
+    let file = file_of(&open)?;
+    check_data_file(file)?;
+    let ranges = decode_trim(wanted.input)?;
+    let valid = |range: &Range| {
+        let end = range.offset.checked_add(range.length);
+        end.is_some_and(|end| end <= OFFSET_MAX)
+    };
+    if ranges.is_empty() || ranges.len() > TRIMS_MAX || !ranges.iter().all(valid) {
+        return Err(NtStatus::INVALID_PARAMETER.into());
+    }
+    let vfs = &request.conn.server.vfs;
+    for range in &ranges {
+        vfs.zero_range(&file.handle, range.offset, range.length)
+            .await?;
+    }
+    let mut out = Vec::new();
+    if room(wanted) >= 4 {
+        out.put_u32(u32::try_from(ranges.len()).unwrap_or(u32::MAX));
+    }
+    Ok((NtStatus::SUCCESS, out))
+}
+
+/// FILE_REGION_USAGE_VALID_CACHED_DATA (MS-FSCC 2.3.55.1).
+const VALID_CACHED_DATA: u32 = 1;
+/// The head of the answer, before its regions.
+const REGIONS_HEAD: usize = 16;
+
+/// FSCTL_QUERY_FILE_REGIONS (MS-FSCC 2.3.55): every byte up to the end of the file is valid.
+pub(super) fn query_file_regions(request: &Request, wanted: &IoctlRequest<'_>) -> Output {
+    let open = request.open(wanted.file_id)?;
+    let file = file_of(&open)?;
+    check_data_file(file)?;
+    let asked = if wanted.input.is_empty() {
+        FileRegion {
+            offset: 0,
+            length: OFFSET_MAX,
+            usage: VALID_CACHED_DATA,
+        }
+    } else {
+        FileRegion::decode(wanted.input)?
+    };
+    let end = asked.offset.checked_add(asked.length);
+    let end = end.filter(|end| *end <= OFFSET_MAX && asked.usage & VALID_CACHED_DATA != 0);
+    let end = end.ok_or(NtStatus::INVALID_PARAMETER)?;
+    if room(wanted) < REGIONS_HEAD {
+        return Err(NtStatus::BUFFER_TOO_SMALL.into());
+    }
+    let size = request.conn.server.vfs.stat(&file.handle)?.size;
+    let region = FileRegion {
+        length: end.min(size).saturating_sub(asked.offset),
+        usage: VALID_CACHED_DATA,
+        ..asked
+    };
+    let regions = if region.length > 0 {
+        &[region][..]
+    } else {
+        &[]
+    };
+    let mut out = Vec::new();
+    if encode_file_regions(regions, room(wanted), &mut out) {
+        Ok((NtStatus::SUCCESS, out))
+    } else {
+        Ok((NtStatus::BUFFER_OVERFLOW, out))
+    }
+}
+
+/// FSCTL_SRV_ENUMERATE_SNAPSHOTS (MS-SMB2 3.3.5.15.1): none can be opened.
+pub(super) fn enumerate_snapshots(request: &Request, wanted: &IoctlRequest<'_>) -> Output {
+    let open = request.open(wanted.file_id)?;
+    file_of(&open)?;
+    if room(wanted) < SnapshotArray::LEN_MIN {
+        return Err(NtStatus::INVALID_PARAMETER.into());
+    }
+    let mut out = Vec::new();
+    SnapshotArray::default().encode(room(wanted), &mut out);
+    Ok((NtStatus::SUCCESS, out))
 }

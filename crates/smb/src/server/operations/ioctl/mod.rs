@@ -5,22 +5,26 @@
     reason = "codes from the wire are open: what is not served is refused as one"
 )]
 
+mod copy_chunk;
+mod duplicate_extents;
 mod file;
+mod integrity;
+mod network_interfaces;
 mod object_id;
+mod pipe;
 mod reparse;
 mod validate_negotiate;
 
 use crate::server::answer::{Answer, Body, Step};
-use crate::server::open::Target;
-use crate::server::pipe::PipeOpen;
 use crate::server::request::{Request, file_of};
 use crate::server::status::Failure;
+use crate::wire::NtStatus;
 use crate::wire::ioctl::{FsctlCode, IOCTL_IS_FSCTL, IoctlRequest};
-use crate::wire::{NtStatus, Put};
 
 /// STATUS_FS_DRIVER_REQUIRED: what is answered where DFS is not spoken (MS-SMB2 3.3.5.15.2).
 const FS_DRIVER_REQUIRED: NtStatus = NtStatus(0xC000_019C);
-const PIPE_CONNECTED: u32 = 3;
+/// Sizes and offsets are signed on the wire.
+const OFFSET_MAX: u64 = i64::MAX as u64;
 
 pub(crate) fn run(request: Request) -> Step {
     Step::Later(Box::pin(ioctl(request)))
@@ -53,12 +57,25 @@ async fn control(request: &Request, wanted: &IoctlRequest<'_>) -> Output {
     match wanted.code {
         FsctlCode::ValidateNegotiateInfo => validate_negotiate::run(request, wanted),
         FsctlCode::DfsGetReferrals | FsctlCode::DfsGetReferralsEx => Err(FS_DRIVER_REQUIRED.into()),
-        FsctlCode::PipeTransceive | FsctlCode::PipePeek => pipe(request, wanted),
-        FsctlCode::PipeWait => Ok((NtStatus::SUCCESS, Vec::new())),
+        FsctlCode::PipeTransceive | FsctlCode::PipePeek => pipe::run(request, wanted),
+        FsctlCode::PipeWait => pipe::wait(request, wanted),
+        FsctlCode::SrvRequestResumeKey => copy_chunk::request_resume_key(request, wanted),
+        FsctlCode::SrvCopyChunk | FsctlCode::SrvCopyChunkWrite => {
+            copy_chunk::copy_chunk(request, wanted).await
+        }
+        FsctlCode::DuplicateExtentsToFile => duplicate_extents::run(request, wanted).await,
+        FsctlCode::DuplicateExtentsToFileEx => duplicate_extents::run_ex(request, wanted).await,
+        FsctlCode::SrvEnumerateSnapshots => file::enumerate_snapshots(request, wanted),
+        FsctlCode::QueryNetworkInterfaceInfo => network_interfaces::run(request, wanted),
         FsctlCode::SetSparse => file::set_sparse(request, wanted),
         FsctlCode::SetZeroData => file::set_zero_data(request, wanted).await,
         FsctlCode::QueryAllocatedRanges => file::query_allocated_ranges(request, wanted),
+        FsctlCode::QueryFileRegions => file::query_file_regions(request, wanted),
+        FsctlCode::FileLevelTrim => file::trim(request, wanted).await,
         FsctlCode::GetCompression => file::get_compression(request, wanted),
+        FsctlCode::SetCompression => file::set_compression(request, wanted),
+        FsctlCode::GetIntegrityInformation => integrity::get(request, wanted),
+        FsctlCode::SetIntegrityInformation => integrity::set(request, wanted),
         FsctlCode::GetReparsePoint => reparse::get(request, wanted),
         FsctlCode::SetReparsePoint => reparse::set(request, wanted).await,
         FsctlCode::DeleteReparsePoint => reparse::delete(request, wanted).await,
@@ -75,9 +92,7 @@ async fn control(request: &Request, wanted: &IoctlRequest<'_>) -> Output {
 /// What a file system does not know gets STATUS_INVALID_DEVICE_REQUEST, once its open is found (MS-SMB2 3.3.5.15).
 fn unsupported(request: &Request, wanted: &IoctlRequest<'_>) -> Failure {
     match wanted.code {
-        FsctlCode::QueryNetworkInterfaceInfo
-        | FsctlCode::LmrRequestResiliency
-        | FsctlCode::SetCompression => NtStatus::NOT_SUPPORTED.into(),
+        FsctlCode::LmrRequestResiliency => NtStatus::NOT_SUPPORTED.into(),
         _ => match request.open(wanted.file_id) {
             Ok(_) => NtStatus::INVALID_DEVICE_REQUEST.into(),
             Err(failure) => failure,
@@ -87,32 +102,4 @@ fn unsupported(request: &Request, wanted: &IoctlRequest<'_>) -> Failure {
 
 fn room(wanted: &IoctlRequest<'_>) -> usize {
     usize::try_from(wanted.max_output_response).unwrap_or(0)
-}
-
-fn pipe(request: &Request, wanted: &IoctlRequest<'_>) -> Output {
-    let open = request.open(wanted.file_id)?;
-    let Target::Pipe(pipe) = &open.target else {
-        return Err(NtStatus::INVALID_DEVICE_REQUEST.into());
-    };
-    if wanted.code == FsctlCode::PipePeek {
-        return peek(pipe);
-    }
-    let read = pipe.transceive(wanted.input, room(wanted))?;
-    let status = if read.more {
-        NtStatus::BUFFER_OVERFLOW
-    } else {
-        NtStatus::SUCCESS
-    };
-    Ok((status, read.data))
-}
-
-/// FSCTL_PIPE_PEEK reply (MS-FSCC 2.3.46): state, bytes, messages, length of the next one; no data.
-fn peek(pipe: &PipeOpen) -> Output {
-    let (next, all) = pipe.available();
-    let mut out = Vec::with_capacity(16);
-    out.put_u32(PIPE_CONNECTED);
-    out.put_u32(u32::try_from(all).unwrap_or(u32::MAX));
-    out.put_u32(u32::from(all > 0));
-    out.put_u32(u32::try_from(next).unwrap_or(u32::MAX));
-    Ok((NtStatus::SUCCESS, out))
 }

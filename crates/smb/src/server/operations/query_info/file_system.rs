@@ -135,7 +135,8 @@ fn attributes(share: &Share) -> AttributeInfo {
         | FsAttributes::NAMED_STREAMS
         | FsAttributes::SUPPORTS_HARD_LINKS
         | FsAttributes::SUPPORTS_EXTENDED_ATTRIBUTES
-        | FsAttributes::SUPPORTS_OPEN_BY_FILE_ID;
+        | FsAttributes::SUPPORTS_OPEN_BY_FILE_ID
+        | FsAttributes::SUPPORTS_BLOCK_REFCOUNTING;
     let read_only = if share.read_only {
         FsAttributes::READ_ONLY_VOLUME
     } else {
