@@ -72,7 +72,7 @@ fn more_than_a_frame_may_hold_is_refused_before_it_is_made() {
     assert!(decompress(&form(true), &frame, len).is_ok());
     let refused = decompress(&form(true), &frame, len - 1);
     assert_eq!(refused.unwrap_err(), CompressError::TooLarge);
-    let mut huge = frame.clone();
+    let mut huge = frame;
     huge[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(
         decompress(&form(true), &huge, MAX).unwrap_err(),

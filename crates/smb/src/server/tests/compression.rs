@@ -159,13 +159,12 @@ fn the_answer_names_what_both_know() {
         });
         let answer = client.negotiate_with(&request);
         let response: NegotiateResponse<'_> = answer.decode();
-        let found = response
-            .contexts
-            .into_iter()
-            .find_map(|context| match context {
-                NegotiateContext::Compression { flags, algorithms } => Some((flags, algorithms)),
-                _ => None,
-            });
+        let found = response.contexts.into_iter().find_map(|context| {
+            let NegotiateContext::Compression { flags, algorithms } = context else {
+                return None;
+            };
+            Some((flags, algorithms))
+        });
         found.unwrap()
     };
     use CompressionAlgorithm::{Lz4, Lz77, Lznt1, PatternV1};

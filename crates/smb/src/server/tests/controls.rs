@@ -69,7 +69,9 @@ fn copy(
 }
 
 fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|n| (n / 251) as u8 ^ n as u8).collect()
+    (0..len)
+        .map(|n| (n / 251).to_le_bytes()[0] ^ n.to_le_bytes()[0])
+        .collect()
 }
 
 #[test]
