@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::kernel;
 use crate::process::is_root;
 use crate::samba::tool;
 use crate::server::{target_directory, workspace};
@@ -19,6 +20,9 @@ const SYSTEM_TOOLS: [(&str, &str); 4] = [
     ("smbpasswd", "samba-common-bin"),
     ("smbtorture", "samba-testsuite"),
 ];
+
+/// Python finds its own module.
+const VENV: &str = "/usr/share/doc/python3-venv";
 
 /// The tests that drive the release build; all others are unit tests and simulations.
 const INTEROPERABILITY: &str = "package(xtask) and kind(test)";
@@ -118,11 +122,15 @@ fn advisories() -> Result<()> {
 }
 
 fn install_tools() -> Result<()> {
-    let missing: Vec<&str> = SYSTEM_TOOLS
+    let mut missing: Vec<&str> = SYSTEM_TOOLS
         .iter()
+        .chain(&kernel::PACKAGES)
         .filter(|(command, _)| !tool(command).is_file())
         .map(|(_, package)| *package)
         .collect();
+    if !Path::new(VENV).exists() {
+        missing.push("python3-venv");
+    }
     if !missing.is_empty() {
         install_packages(&missing)?;
     }

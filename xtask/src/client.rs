@@ -185,12 +185,24 @@ impl Requests {
         let all = ShareAccess::FILE_SHARE_READ
             | ShareAccess::FILE_SHARE_WRITE
             | ShareAccess::FILE_SHARE_DELETE;
+        self.create_sharing(path, access, disposition, options, all)
+            .await
+    }
+
+    async fn create_sharing(
+        &self,
+        path: &str,
+        access: u32,
+        disposition: CreateDisposition,
+        options: u32,
+        share: u32,
+    ) -> Result<CreateResponse> {
         let request = CreateRequest {
             requested_oplock_level: OplockLevel::None,
             impersonation_level: ImpersonationLevel::Impersonation,
             desired_access: FileAccessMask::new(access | FileAccessMask::SYNCHRONIZE),
             file_attributes: 0,
-            share_access: ShareAccess(all),
+            share_access: ShareAccess(share),
             create_disposition: disposition,
             create_options: options,
             name: path.replace('/', "\\"),
@@ -213,6 +225,20 @@ impl Requests {
     pub async fn overwrite_file(&self, path: &str) -> Result<FileId> {
         let (how, options) = (CreateDisposition::FileOverwriteIf, FILE_NON_DIRECTORY_FILE);
         Ok(self.create(path, READ | WRITE, how, options).await?.file_id)
+    }
+
+    /// Opens a file that must exist, to read and write it.
+    pub async fn open_to_write(&self, path: &str) -> Result<FileId> {
+        let (how, options) = (CreateDisposition::FileOpen, FILE_NON_DIRECTORY_FILE);
+        Ok(self.create(path, READ | WRITE, how, options).await?.file_id)
+    }
+
+    /// Opens a file that nobody else may have open, for anything.
+    pub async fn open_alone(&self, path: &str) -> Result<FileId> {
+        let (how, options) = (CreateDisposition::FileOpen, FILE_NON_DIRECTORY_FILE);
+        let access = READ | WRITE | DELETE;
+        let answer = self.create_sharing(path, access, how, options, 0).await?;
+        Ok(answer.file_id)
     }
 
     /// Opens a file to read; also gives its size.

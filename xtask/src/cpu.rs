@@ -30,11 +30,20 @@ const TICKS_A_SECOND: f64 = 100.0;
 
 /// The highest amount of memory that a process has held at once, in bytes.
 pub fn peak_memory(process: u32) -> Result<u64> {
+    status_of(process, "VmHWM:")
+}
+
+/// The memory that a process holds now, in bytes.
+pub fn memory(process: u32) -> Result<u64> {
+    status_of(process, "VmRSS:")
+}
+
+fn status_of(process: u32, field: &str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let line = status.lines().find(|line| line.starts_with(field));
     let kib = line
         .and_then(|line| line.split_whitespace().nth(1))
-        .context("no VmHWM")?;
+        .with_context(|| format!("no {field}"))?;
     Ok(kib.parse::<u64>()? * 1024)
 }
 

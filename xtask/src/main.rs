@@ -23,6 +23,8 @@ enum Command {
     Soak {
         /// Which one
         name: Soak,
+        /// How long, for smb-churn
+        minutes: Option<u32>,
     },
     /// Measure against a peer on this machine
     Bench {
@@ -48,6 +50,18 @@ enum Soak {
     /// 300 flipped bytes
     #[value(name = "rot-300")]
     Rot,
+    /// The machine under the server is killed 30 times
+    #[value(name = "kernel-kill")]
+    KernelKill,
+    /// fsx and pjdfstest over a mount by the Linux kernel
+    #[value(name = "kernel-smb")]
+    KernelSmb,
+    /// 1,000 idle connections with 10,000 open files
+    #[value(name = "idle-1000")]
+    Idle,
+    /// 8 clients whose connections are cut at random, 30 minutes
+    #[value(name = "smb-churn")]
+    Churn,
 }
 
 impl From<Soak> for soak::Soak {
@@ -57,6 +71,10 @@ impl From<Soak> for soak::Soak {
             Soak::Growth => soak::Soak::Growth,
             Soak::RealInput => soak::Soak::RealInput,
             Soak::Rot => soak::Soak::Rot,
+            Soak::KernelKill => soak::Soak::KernelKill,
+            Soak::KernelSmb => soak::Soak::KernelSmb,
+            Soak::Idle => soak::Soak::Idle,
+            Soak::Churn => soak::Soak::Churn,
         }
     }
 }
@@ -90,7 +108,7 @@ enum Bench {
 async fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Test => checks::run(),
-        Command::Soak { name } => soak::run(name.into()).await,
+        Command::Soak { name, minutes } => soak::run(name.into(), minutes).await,
         Command::Bench {
             what:
                 Bench::Smb {

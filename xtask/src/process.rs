@@ -1,11 +1,14 @@
 //! Child processes that never outlive the test that started them.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::server::target_directory;
 
 /// A child that is killed when dropped.
 #[derive(Debug)]
@@ -84,6 +87,15 @@ pub fn wait_for_port(address: SocketAddr, patience: Duration) -> Result<()> {
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())
+}
+
+/// Keeps other processes of the tests from making the same tool at the same time, until it is dropped.
+pub fn lock(tool: &str) -> Result<File> {
+    let tools = target_directory().join("tools");
+    std::fs::create_dir_all(&tools)?;
+    let file = File::create(tools.join(format!("{tool}.lock")))?;
+    file.lock()?;
+    Ok(file)
 }
 
 /// True when running as root.

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 
 use crate::client::{Client, Target};
+use crate::kernel::Network;
 use crate::process::{Guarded, free_address};
 
 pub const USER: &str = "tester";
@@ -65,6 +66,18 @@ impl Server {
         let arguments = vec!["--disk".into(), directory.join("disk-0").into_os_string()];
         let server = Server::start_with(&directory.join("data"), address, arguments)?;
         server.add_user()?;
+        Ok(server)
+    }
+
+    /// As [`Server::create`] on one disk, in the network of kernel guests, which the calling thread has entered.
+    pub fn create_for_guests(directory: &Path) -> Result<Server> {
+        let address = SocketAddr::from((Network::SERVER, 445));
+        let arguments = vec!["--disk".into(), directory.join("disk-0").into_os_string()];
+        let server = Server::start_with(&directory.join("data"), address, arguments)?;
+        server.admin_with_input(
+            &["user", "add", USER, "--password-stdin", "--admin"],
+            PASSWORD,
+        )?;
         Ok(server)
     }
 

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::scenario::{growth, kill, real_input, rot};
-use crate::server::target_directory;
+use crate::kernel::suites::{FSX, PJDFSTEST};
+use crate::kernel::{Network, Security};
+use crate::scenario::{churn, growth, idle, kernel_kill, kernel_smb, kill, real_input, rot};
+use crate::server::{Server, target_directory};
 
 /// The long tests by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,10 +21,20 @@ pub enum Soak {
     RealInput,
     /// 300 flipped bytes on one disk and on a mirror.
     Rot,
+    /// The machine under the server is killed 30 times.
+    KernelKill,
+    /// The suites of POSIX semantics and of data integrity over a mount by the Linux kernel.
+    KernelSmb,
+    /// 1,000 idle connections with 10,000 open files.
+    Idle,
+    /// 8 clients whose connections are cut at random.
+    Churn,
 }
 
 /// Runs one in a directory of its own below the build directory.
-pub async fn run(what: Soak) -> Result<()> {
+///
+/// `minutes` is for the one whose length can be chosen.
+pub async fn run(what: Soak, minutes: Option<u32>) -> Result<()> {
     let parent = target_directory().join("soak");
     std::fs::create_dir_all(&parent)?;
     let place = tempfile::tempdir_in(&parent)?;
@@ -32,6 +44,10 @@ pub async fn run(what: Soak) -> Result<()> {
         Soak::Growth => growth_1m(place.path()).await?,
         Soak::RealInput => real_input_full(place.path())?,
         Soak::Rot => rot_300(place.path()).await?,
+        Soak::KernelKill => kernel_kill(place.path())?,
+        Soak::KernelSmb => kernel_smb(place.path())?,
+        Soak::Idle => idle_1000(place.path()).await?,
+        Soak::Churn => smb_churn(place.path(), minutes.unwrap_or(30)).await?,
     }
     println!("done in {} s", start.elapsed().as_secs());
     Ok(())
@@ -50,6 +66,7 @@ async fn kill_100(place: &Path) -> Result<()> {
         kills: 100,
         clients: 8,
         seed: seed(),
+        time: Duration::from_millis(500),
         open_limit,
     };
     let flushed = kill::run(place, plan).await?;
@@ -100,5 +117,68 @@ async fn rot_300(place: &Path) -> Result<()> {
             std::fs::remove_dir_all(&directory)?;
         }
     }
+    Ok(())
+}
+
+fn kernel_kill(place: &Path) -> Result<()> {
+    let plan = kill::Plan {
+        kills: 30,
+        clients: 8,
+        seed: seed(),
+        time: Duration::from_secs(3),
+        open_limit: Duration::from_secs(10),
+    };
+    let flushed = kernel_kill::run(place, plan)?;
+    println!("30 killed machines; {flushed} acknowledged flushes were all there");
+    Ok(())
+}
+
+fn kernel_smb(place: &Path) -> Result<()> {
+    let network = Network::enter(&[FSX, PJDFSTEST])?;
+    let server = Server::create_for_guests(place)?;
+    for (security, options) in [
+        (Security::Signed, &kernel_smb::POSIX[..]),
+        (Security::Encrypted, &[]),
+    ] {
+        let guest = kernel_smb::guest(1, security, options);
+        kernel_smb::fsx(&network, &guest, &[1, 2, 3, 4], 20_000)?;
+        println!("{security:?}, {options:?}: fsx found no wrong byte in 4 times 20,000 operations");
+    }
+    let guest = kernel_smb::guest(1, Security::Signed, &kernel_smb::NUMBERS);
+    let cases = kernel_smb::pjdfstest(&network, &guest, &[], Duration::from_secs(1800))?;
+    println!(
+        "pjdfstest: {} of {} cases passed, {} skipped",
+        cases.passed.len(),
+        cases.total(),
+        cases.skipped.len()
+    );
+    for (case, said) in &cases.failed {
+        println!("failed: {case}: {said}");
+    }
+    kernel_smb::check(&cases)?;
+    server.stop()
+}
+
+async fn idle_1000(place: &Path) -> Result<()> {
+    let plan = idle::Plan {
+        connections: 1000,
+        files_each: 10,
+        measured: Duration::from_secs(20),
+        memory_limit: 200 << 20,
+        slowdown_limit: 1.2,
+    };
+    println!("{:#?}", idle::run(place, plan).await?);
+    Ok(())
+}
+
+async fn smb_churn(place: &Path, minutes: u32) -> Result<()> {
+    let plan = churn::Plan {
+        clients: 8,
+        duration: Duration::from_secs(60 * u64::from(minutes)),
+        cut_every: Duration::from_secs(3),
+        seed: seed(),
+        growth_limit: 1.1,
+    };
+    println!("{:#?}", churn::run(place, plan).await?);
     Ok(())
 }

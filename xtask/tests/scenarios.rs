@@ -55,6 +55,7 @@ async fn what_was_flushed_survives_kills() {
         kills: 15,
         clients: 8,
         seed: 1,
+        time: Duration::from_millis(500),
         open_limit,
     };
     assert!(kill::run(place.path(), plan).await.unwrap() > 0);

@@ -56,6 +56,16 @@ impl Sid {
     pub const GUESTS: Sid = Sid::known(5, &[32, 546]);
     pub const BACKUP_OPERATORS: Sid = Sid::known(5, &[32, 551]);
 
+    /// A user of Unix systems by number, for whom no account stands (the authority that Samba uses for them).
+    pub const fn unix_user(id: u32) -> Sid {
+        Sid::known(22, &[1, id])
+    }
+
+    /// A group of Unix systems by number.
+    pub const fn unix_group(id: u32) -> Sid {
+        Sid::known(22, &[2, id])
+    }
+
     const fn known(authority: u8, parts: &[u32]) -> Sid {
         let mut sub_authorities = [0; MAX_SUB_AUTHORITIES];
         let mut at = 0;

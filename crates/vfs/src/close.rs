@@ -81,7 +81,9 @@ impl Vfs {
         {
             self.finish_stream(handle, &mut state)?;
         }
-        let remove_name = state.is_pending(&link) && state.opens_through(&link).next().is_none();
+        let at_once = handle.stream == 0 && handle.unlinks.load(Ordering::Acquire);
+        let remove_name =
+            state.is_pending(&link) && (at_once || state.opens_through(&link).next().is_none());
         let purge = state.gone && state.opens.is_empty();
         if !remove_name && !purge && !state.gone {
             self.settle(handle, &mut state)?;
@@ -163,14 +165,17 @@ impl Vfs {
         }
     }
 
-    /// Removes a name that was marked, now that its last open is closed, and the file with its last name.
+    /// Removes a name that was marked, now that its last open is closed or that of a POSIX client which marked it, and
+    /// the file with its last name, as far as nobody has it open.
     /// A directory that was filled meanwhile stays.
     fn remove_last(&self, handle: &Handle, link: &Arc<LinkRef>) -> Result<()> {
         let node = &handle.node;
         let directory = self.node(link.directory)?;
         let mut locked = lock_all(&[&directory, node]);
         let state = locked.of(node);
-        if !state.is_pending(link) || state.opens_through(link).next().is_some() {
+        let waits =
+            !handle.unlinks.load(Ordering::Acquire) && state.opens_through(link).next().is_some();
+        if !state.is_pending(link) || waits {
             return Ok(());
         }
         let kept = node.is_directory() && !self.is_empty(node.inode)?;
@@ -330,6 +335,9 @@ impl Vfs {
             self.contend(handle, Conflict::Name).await;
         }
         let node = &handle.node;
+        handle
+            .unlinks
+            .store(handle.posix && delete, Ordering::Release);
         let mut state = node.lock();
         let link = state
             .open_of(handle.id)

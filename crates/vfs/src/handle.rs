@@ -9,7 +9,8 @@ use strongroom_store::{Inode, ObjectId, SessionId};
 use crate::grants::{Grant, GrantKey};
 use crate::node::{LinkRef, Node, State};
 use crate::{
-    AccessMask, CreateOptions, Credentials, FileKind, Result, ShareId, TimeFlags, Vfs, VfsError,
+    AccessMask, CaseMode, CreateOptions, Credentials, FileKind, Result, ShareId, TimeFlags, Vfs,
+    VfsError,
 };
 
 /// Names one open; never reused while the program runs.
@@ -32,7 +33,11 @@ pub struct Handle {
     pub(crate) share: ShareId,
     pub(crate) root: Inode,
     pub(crate) read_only: bool,
+    /// Opened with the semantics of POSIX.
+    pub(crate) posix: bool,
     pub(crate) delete_on_close: AtomicBool,
+    /// The deletion that this handle asked for does not wait for other handles.
+    pub(crate) unlinks: AtomicBool,
     pub(crate) closed: AtomicBool,
     /// Shared by changes of the data while they are at work; closing waits for them here, so that none of them comes
     /// after the file is gone.
@@ -84,6 +89,25 @@ impl Handle {
 
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+
+    /// Whether it was opened with the semantics of POSIX.
+    pub fn is_posix(&self) -> bool {
+        self.posix
+    }
+
+    /// How the names that it leads to are compared.
+    pub(crate) fn case(&self) -> CaseMode {
+        if self.posix {
+            CaseMode::Exact
+        } else {
+            CaseMode::Insensitive
+        }
+    }
+
+    /// POSIX calls an administrator root, who may do what no list grants.
+    pub(crate) fn overrides(&self) -> bool {
+        self.posix && self.credentials.admin
     }
 
     pub fn share(&self) -> ShareId {

@@ -19,6 +19,7 @@ mod locks;
 pub mod names;
 mod node;
 mod open;
+mod posix;
 mod quota;
 mod rename;
 mod reparse;
@@ -42,8 +43,11 @@ pub use data::APPEND;
 pub use error::{Result, SymlinkStop, VfsError};
 pub use handle::{Handle, HandleId};
 pub use locks::{LockOwner, LockRange, LockWait};
+pub use posix::{Posix, PosixChange};
 pub use quota::{QuotaInfo, QuotaOf};
-pub use request::{CaseMode, CreateAction, CreateOptions, Disposition, OpenRequest, Opened};
+pub use request::{
+    CaseMode, CreateAction, CreateOptions, Disposition, OpenRequest, Opened, PosixOpen,
+};
 pub use strongroom_identity::{Sid, SidError};
 pub use strongroom_store::{Inode, SessionId};
 pub use time::FileTime;

@@ -82,6 +82,8 @@ pub(crate) struct Inheritance {
     pub(crate) owner: crate::Sid,
     pub(crate) group: crate::Sid,
     pub(crate) is_directory: bool,
+    /// Of a creation with a mode, its permission bits.
+    pub(crate) mode: Option<u32>,
     pub(crate) slot: u32,
     pub(crate) descriptor: Arc<SecurityDescriptor>,
 }

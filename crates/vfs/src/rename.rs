@@ -107,8 +107,8 @@ impl Vfs {
             Some(base) => Arc::clone(&base.node),
             None => self.node(handle.root)?,
         };
-        let directory = self.walk(start, before, &parsed, CaseMode::Insensitive)?;
-        let entry = self.lookup(directory.inode, last, CaseMode::Insensitive)?;
+        let directory = self.walk(start, before, &parsed, handle.case())?;
+        let entry = self.lookup(directory.inode, last, handle.case())?;
         let present = match entry {
             None => None,
             Some(entry) => {
@@ -136,7 +136,7 @@ impl Vfs {
         if moves && node.is_directory() && self.is_below(&to.directory, node.inode)? {
             return Err(VfsError::InvalidParameter);
         }
-        if node.is_directory() && self.has_opens_below(node)? {
+        if node.is_directory() && !handle.posix && self.has_opens_below(node)? {
             return Err(VfsError::InUse);
         }
         let target = replaced_by(node, &from, to, replace)?;
@@ -197,10 +197,11 @@ impl Vfs {
             return Err(VfsError::DeletePending);
         }
         // A rename opens the target's directory without sharing its deletion.
-        if parent
-            .opens
-            .iter()
-            .any(|open| open.handle != handle.id && holds_directory(open))
+        if !handle.posix
+            && parent
+                .opens
+                .iter()
+                .any(|open| open.handle != handle.id && holds_directory(open))
         {
             return Err(VfsError::SharingViolation);
         }
@@ -210,7 +211,7 @@ impl Vfs {
         if is_directory && parent.attr.quota_tree != tree {
             return Err(VfsError::NotSameVolume);
         }
-        let backup = handle.options.backup_intent;
+        let backup = handle.options.backup_intent || handle.posix;
         self.check_may_add(&handle.credentials, backup, directory, parent, is_directory)
     }
 
@@ -224,21 +225,35 @@ impl Vfs {
     ) -> Result<()> {
         let parent = self.security_of(directory, locked.of(directory))?;
         let state = locked.of(&present.node);
-        if present.node.is_directory() || state.attr.dos.contains(DosAttributes::READ_ONLY) {
+        if state.attr.dos.contains(DosAttributes::READ_ONLY) {
             return Err(VfsError::AccessDenied);
         }
-        if handle.node.is_directory() {
-            return Err(VfsError::AccessDenied);
-        }
+        self.check_replaced_kind(handle, &present.node)?;
         let link = LinkRef {
             directory: directory.inode,
             name: present.name.clone(),
         };
-        if state.opens_through(&link).next().is_some() || state.is_pending(&link) {
+        let in_use = !handle.posix && state.opens_through(&link).next().is_some();
+        if in_use || state.is_pending(&link) {
             return Err(VfsError::AccessDenied);
+        }
+        if handle.overrides() {
+            return Ok(());
         }
         let own = self.security_of(&present.node, state)?;
         require_deletable(&own, &parent, &handle.credentials)
+    }
+
+    /// NT replaces no directory; POSIX replaces an empty one by another directory.
+    fn check_replaced_kind(&self, handle: &Handle, present: &Node) -> Result<()> {
+        match (handle.node.is_directory(), present.is_directory()) {
+            (false, false) => Ok(()),
+            _ if !handle.posix => Err(VfsError::AccessDenied),
+            (true, true) if self.is_empty(present.inode)? => Ok(()),
+            (true, true) => Err(VfsError::NotEmpty),
+            (true, false) => Err(VfsError::NotDirectory),
+            (false, true) => Err(VfsError::IsDirectory),
+        }
     }
 
     /// The change itself, in one transaction. Every node is locked.
@@ -281,7 +296,7 @@ impl Vfs {
                 Some(self.drop_replaced(&mut txn, &present.node, state, &link, &mut changes)?);
         }
         if row
-            .find(&to.name, CaseMode::Insensitive)
+            .find(&to.name, handle.case())
             .is_some_and(|entry| target.is_none() || entry.name == to.name)
         {
             return Ok(Step::Again);
@@ -486,7 +501,7 @@ impl Vfs {
             return Err(VfsError::DeletePending);
         }
         let tree = parent.attr.quota_tree;
-        let backup = handle.options.backup_intent;
+        let backup = handle.options.backup_intent || handle.posix;
         self.check_may_add(&handle.credentials, backup, &to.directory, parent, false)?;
         let state = locked.of(node);
         if state.gone || !state.pending.is_empty() {
@@ -529,7 +544,7 @@ impl Vfs {
             let state = locked.of(&present.node);
             replaced =
                 Some(self.drop_replaced(&mut txn, &present.node, state, &link, &mut changes)?);
-        } else if row.find(&to.name, CaseMode::Insensitive).is_some() {
+        } else if row.find(&to.name, handle.case()).is_some() {
             return Ok(Step::Again);
         }
         row.insert(NameEntry {

@@ -58,6 +58,13 @@ pub enum CaseMode {
     Exact,
 }
 
+/// An open with the semantics of POSIX: a name that is deleted goes at once, and a rename replaces what is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct PosixOpen {
+    /// Permission bits of what is made, the three special ones included; None leaves them to inheritance.
+    pub mode: Option<u32>,
+}
+
 /// One open, as NT create has it (MS-FSA 2.1.5.1).
 #[derive(Debug, Clone)]
 pub struct OpenRequest<'a> {
@@ -74,7 +81,7 @@ pub struct OpenRequest<'a> {
     pub options: CreateOptions,
     /// For a file that is made or overwritten.
     pub attributes: DosAttributes,
-    /// For a file that is made.
+    /// For a file that is made. With a POSIX mode only owner and group count.
     pub security: Option<SecurityDescriptor>,
     /// For a file that is made or overwritten.
     pub eas: Vec<ExtendedAttribute>,
@@ -84,6 +91,7 @@ pub struct OpenRequest<'a> {
     pub grant: GrantRequest,
     /// The key of the grant on the directory above that the opener holds: changes through this open do not disturb it.
     pub parent_grant: Option<GrantKey>,
+    pub posix: Option<PosixOpen>,
 }
 
 impl<'a> OpenRequest<'a> {
@@ -105,6 +113,7 @@ impl<'a> OpenRequest<'a> {
             case: CaseMode::Insensitive,
             grant: GrantRequest::None,
             parent_grant: None,
+            posix: None,
         }
     }
 }

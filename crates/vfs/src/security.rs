@@ -69,8 +69,26 @@ pub(crate) struct NewSecurity {
     pub(crate) place: SdRef,
     /// The slot is new, so its row must be written.
     fresh: bool,
-    /// The same creation will come to the same: (owner, group, is a directory).
-    repeats: Option<(Sid, Sid, bool)>,
+    /// The same creation will come to the same.
+    repeats: Option<Repeat>,
+}
+
+/// What a creation without a descriptor of its own depends on, besides the directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Repeat {
+    owner: Sid,
+    group: Sid,
+    is_directory: bool,
+    mode: Option<u32>,
+}
+
+/// Something to be made, as far as its descriptor goes.
+pub(crate) struct NewFile<'a> {
+    pub(crate) given: Option<&'a SecurityDescriptor>,
+    /// Permission bits, for POSIX clients.
+    pub(crate) mode: Option<u32>,
+    pub(crate) is_directory: bool,
+    pub(crate) creator: &'a Credentials,
 }
 
 impl NewSecurity {
@@ -103,7 +121,13 @@ impl NewSecurity {
         if self.fresh {
             templates.kept.push(Arc::clone(&self.descriptor));
         }
-        if let Some((owner, group, is_directory)) = self.repeats {
+        if let Some(Repeat {
+            owner,
+            group,
+            is_directory,
+            mode,
+        }) = self.repeats
+        {
             if templates.recent.len() >= RECENT_MAX {
                 templates.recent.pop_front();
             }
@@ -112,6 +136,7 @@ impl NewSecurity {
                 owner,
                 group,
                 is_directory,
+                mode,
                 slot,
                 descriptor,
             });
@@ -175,12 +200,22 @@ impl Vfs {
         &self,
         directory: &Node,
         state: &mut State,
-        given: Option<&SecurityDescriptor>,
-        is_directory: bool,
-        creator: &Credentials,
+        new: &NewFile<'_>,
     ) -> Result<NewSecurity> {
+        let NewFile {
+            given,
+            mode,
+            is_directory,
+            creator,
+        } = *new;
+        let repeats = Repeat {
+            owner: creator.user,
+            group: creator.primary_group,
+            is_directory,
+            mode,
+        };
         if given.is_none()
-            && let Some(known) = recent(state, is_directory, creator)
+            && let Some(known) = recent(state, &repeats)
         {
             let place = SdRef::Shared {
                 directory: directory.inode,
@@ -203,13 +238,16 @@ impl Vfs {
             is_directory,
             creator,
         };
-        let descriptor = Arc::new(acl::inherit(&creation));
+        let inherited = acl::inherit(&creation);
+        let descriptor = Arc::new(match mode {
+            Some(mode) => acl::with_mode(&inherited, mode, is_directory),
+            None => inherited,
+        });
         // What is inherited can be longer than what the parent has, and a row that cannot be read again would take the
         // whole directory with it.
         if !descriptor.fits() {
             return Err(VfsError::InvalidSecurity);
         }
-        let repeats = (creator.user, creator.primary_group, is_directory);
         self.place_for(
             directory.inode,
             state,
@@ -224,7 +262,7 @@ impl Vfs {
         directory: Inode,
         state: &mut State,
         descriptor: Arc<SecurityDescriptor>,
-        repeats: Option<(Sid, Sid, bool)>,
+        repeats: Option<Repeat>,
     ) -> Result<NewSecurity> {
         let kept = &self.templates(directory, state)?.kept;
         let known = kept.iter().position(|kept| **kept == *descriptor);
@@ -326,27 +364,7 @@ impl Vfs {
         })
     }
 
-    /// Sets the nine permission bits (chmod), and the three special ones.
-    pub async fn set_mode(&self, handle: &Handle, mode: u32) -> Result<()> {
-        handle.require(AccessMask::WRITE_DAC)?;
-        handle.require_writable_share()?;
-        self.store.throttle().await;
-        let is_directory = handle.node.is_directory();
-        let special = u16::try_from(mode & 0o7000).unwrap_or(0);
-        self.replace_security(handle, Some(special), |current| {
-            acl::with_mode(current, mode, is_directory)
-        })
-    }
-
-    /// The permission bits as a view of the descriptor, with the special ones.
-    pub fn mode(&self, handle: &Handle) -> Result<u32> {
-        handle.require(AccessMask::READ_ATTRIBUTES)?;
-        let mut state = handle.node.lock();
-        let security = self.security_of(&handle.node, &mut state)?;
-        Ok(acl::mode_of(&security) | u32::from(state.attr.mode_bits))
-    }
-
-    fn replace_security(
+    pub(crate) fn replace_security(
         &self,
         handle: &Handle,
         special: Option<u16>,
@@ -417,11 +435,12 @@ fn owner_changes(attr: &Attr, old: &SecurityDescriptor, new: &SecurityDescriptor
     changes
 }
 
-fn recent(state: &State, is_directory: bool, creator: &Credentials) -> Option<Inheritance> {
+fn recent(state: &State, wanted: &Repeat) -> Option<Inheritance> {
     let matches = |known: &&Inheritance| {
-        known.is_directory == is_directory
-            && known.owner == creator.user
-            && known.group == creator.primary_group
+        known.is_directory == wanted.is_directory
+            && known.owner == wanted.owner
+            && known.group == wanted.group
+            && known.mode == wanted.mode
     };
     state
         .templates
@@ -434,7 +453,7 @@ fn recent(state: &State, is_directory: bool, creator: &Credentials) -> Option<In
 
 /// Whether a creator or setter may name this owner (MS-FSA 2.1.5.17): itself; administrators, who may restore what
 /// others own, any. A group that users are members of owns nothing, or they could charge each other with their files.
-fn check_owner(owner: Option<Sid>, credentials: &Credentials) -> Result<()> {
+pub(crate) fn check_owner(owner: Option<Sid>, credentials: &Credentials) -> Result<()> {
     match owner {
         Some(owner) if !credentials.admin && credentials.user != owner => {
             Err(VfsError::InvalidOwner)

@@ -1,4 +1,4 @@
-//! The server is killed under writing clients, again and again.
+//! The server is killed under writing clients, again and again; or the whole machine that it runs on.
 //!
 //! Each client works alone in a directory of its own and writes down every change before it asks for it. After the
 //! restart the directory must be what it was after some number of those changes, at least as many as the last
@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tokio::task::JoinSet;
 
-use crate::client::Requests;
+use crate::client::{Client, Requests, Target};
 use crate::random::{Random, content};
 use crate::server::Server;
 
@@ -22,46 +22,94 @@ pub struct Plan {
     pub kills: usize,
     pub clients: usize,
     pub seed: u64,
+    /// The longest that clients write before a kill, and a tenth of a second.
+    pub time: Duration,
     /// Opening must take less.
     pub open_limit: Duration,
 }
 
+/// What is killed and started again, always on the same pool.
+pub trait Victim {
+    /// Starts it and waits until it serves; gives how long opening the pool took.
+    fn start(&mut self) -> impl Future<Output = Result<Duration>>;
+    fn target(&self) -> Target;
+    fn kill(&mut self) -> Result<()>;
+    fn stop(&mut self) -> Result<()>;
+}
+
+/// The program, as a process of this machine.
+#[derive(Debug)]
+struct Process<'a> {
+    directory: &'a Path,
+    server: Option<Server>,
+    target: Target,
+}
+
+impl Victim for Process<'_> {
+    async fn start(&mut self) -> Result<Duration> {
+        let server = Server::start(self.directory)?;
+        self.target = server.target();
+        Ok(self.server.insert(server).opened_in())
+    }
+
+    fn target(&self) -> Target {
+        self.target.clone()
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.server.take().context("it runs")?.kill()
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.server.take().context("it runs")?.stop()
+    }
+}
+
 /// Kills and restarts the server as planned; returns how many acknowledged flushes were checked.
 pub async fn run(directory: &Path, plan: Plan) -> Result<usize> {
-    let mut server = Server::create(directory, 1)?;
+    let server = Server::create(directory, 1)?;
+    let victim = Process {
+        directory,
+        target: server.target(),
+        server: Some(server),
+    };
+    run_on(victim, plan).await
+}
+
+/// The same with anything that can be killed and runs already.
+pub async fn run_on(mut victim: impl Victim, plan: Plan) -> Result<usize> {
     let mut random = Random::new(plan.seed);
     let mut all = Vec::new();
     for round in 0..plan.kills {
-        let diaries = write_until_killed(server, plan.clients, round, &mut random).await?;
-        server = Server::start(directory)?;
-        let opened_in = server.opened_in();
+        let diaries = write_until_killed(&mut victim, plan, round, &mut random).await?;
+        let opened_in = victim.start().await?;
         ensure!(
             opened_in < plan.open_limit,
             "kill {round}: opening took {opened_in:?}"
         );
-        check(&server, &diaries)
+        check(&victim.target(), &diaries)
             .await
             .with_context(|| format!("after kill {round}"))?;
         all.extend(diaries);
     }
-    server.stop()?;
-    let server = Server::start(directory)?;
-    check_flushed(&server, &all)
+    victim.stop()?;
+    victim.start().await?;
+    check_flushed(&victim.target(), &all)
         .await
         .context("after all kills and a clean stop")?;
     Ok(all.iter().map(|diary| diary.flushed.len()).sum())
 }
 
 async fn write_until_killed(
-    server: Server,
-    clients: usize,
+    victim: &mut impl Victim,
+    plan: Plan,
     round: usize,
     random: &mut Random,
 ) -> Result<Vec<Diary>> {
     let mut tasks = JoinSet::new();
     let mut diaries = Vec::new();
-    for number in 0..clients {
-        let client = server.connect().await?;
+    for number in 0..plan.clients {
+        let client = Client::connect(&victim.target()).await?;
         let diary = Arc::new(Mutex::new(Diary::new(format!("kill-{round}-{number}"))));
         diaries.push(Arc::clone(&diary));
         let random = Random::new(random.number());
@@ -74,8 +122,9 @@ async fn write_until_killed(
             writer.run().await
         });
     }
-    tokio::time::sleep(Duration::from_millis(100 + random.below(500))).await;
-    server.kill()?;
+    let time = u64::try_from(plan.time.as_millis())?;
+    tokio::time::sleep(Duration::from_millis(100 + random.below(time.max(1)))).await;
+    victim.kill()?;
     while let Some(ended) = tasks.join_next().await {
         // Every writer ends by losing its connection, which is what this test is about.
         ensure!(ended?.is_err(), "a writer ended by itself");
@@ -226,8 +275,8 @@ impl Writer {
     }
 }
 
-async fn check(server: &Server, diaries: &[Diary]) -> Result<()> {
-    let client = server.connect().await?;
+async fn check(target: &Target, diaries: &[Diary]) -> Result<()> {
+    let client = Client::connect(target).await?;
     let requests = client.share();
     let present = requests.list("").await?;
     for diary in diaries {
@@ -288,6 +337,6 @@ async fn read(requests: &Requests, path: &str) -> Result<Vec<u8>> {
 }
 
 /// What was whole once stays whole through all later crashes.
-async fn check_flushed(server: &Server, diaries: &[Diary]) -> Result<()> {
-    check(server, diaries).await
+async fn check_flushed(target: &Target, diaries: &[Diary]) -> Result<()> {
+    check(target, diaries).await
 }

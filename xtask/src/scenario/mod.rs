@@ -1,6 +1,10 @@
 //! Whole stories told to the real program. The tests run them small, `cargo xtask soak` at length.
 
+pub mod churn;
 pub mod growth;
+pub mod idle;
+pub mod kernel_kill;
+pub mod kernel_smb;
 pub mod kill;
 pub mod real_input;
 pub mod rot;

@@ -108,6 +108,8 @@ pub struct ServerConfig {
     pub encryption: EncryptionPolicy,
     /// Clients may send compressed messages, and ask for compressed answers to their reads.
     pub compression: bool,
+    /// The POSIX extensions are offered to clients that ask for them with 3.1.1.
+    pub posix_extensions: bool,
     /// Largest buffer of a query, a listing or an ioctl, in bytes.
     pub max_transact_size: u32,
     /// Largest READ, in bytes.
@@ -128,6 +130,7 @@ impl ServerConfig {
             signing_required: true,
             encryption: EncryptionPolicy::default(),
             compression: true,
+            posix_extensions: true,
             max_transact_size: 8 << 20,
             max_read_size: 8 << 20,
             max_write_size: 8 << 20,

@@ -18,6 +18,7 @@ mod open;
 mod operations;
 mod outbox;
 mod pipe;
+mod posix;
 mod reply;
 mod request;
 mod session;

@@ -19,6 +19,8 @@ pub(crate) struct Negotiated {
     pub(crate) cipher: Option<CipherAlgorithm>,
     /// None: nothing is compressed.
     pub(crate) compression: Option<Form>,
+    /// The POSIX extensions.
+    pub(crate) posix: bool,
     /// Connection.PreauthIntegrityHashValue: the request, then the response.
     pub(crate) preauth: Mutex<PreauthHash>,
 }

@@ -227,6 +227,12 @@ impl Request {
             .ok_or_else(|| NtStatus::USER_SESSION_DELETED.into())
     }
 
+    /// Whether the connection agreed on the POSIX extensions.
+    pub(crate) fn is_posix(&self) -> bool {
+        let negotiated = self.conn.negotiated.get();
+        negotiated.is_some_and(|negotiated| negotiated.posix)
+    }
+
     pub(crate) fn tree(&self) -> Result<&Arc<Tree>, Failure> {
         self.tree
             .as_ref()

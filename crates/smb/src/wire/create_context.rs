@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::codec::{Codec, Put, Reader, WireError, len16, len32, padding, slice_at};
+use super::fscc::posix::PosixAttributes;
 use super::status::NtStatus;
 use super::types::{FileId, FileTime, Guid};
 use super::utf16::Utf16;
@@ -528,6 +529,8 @@ pub enum ResponseContext<'a> {
     },
     /// The lease granted.
     Lease(Lease),
+    /// The POSIX extensions' answer.
+    Posix(PosixAttributes),
     /// Apple's answer; each part is there when it was asked for.
     Aapl(AaplResponse<'a>),
     /// Any other.
@@ -566,6 +569,7 @@ impl<'a> ResponseContext<'a> {
             }
             context_name::LEASE => Self::Lease(Lease::decode(data)?),
             context_name::AAPL => Self::Aapl(AaplResponse::decode(data)?),
+            context_name::POSIX => Self::Posix(PosixAttributes::decode(data)?),
             _ => Self::Unknown { name, data },
         })
     }
@@ -600,6 +604,10 @@ impl<'a> ResponseContext<'a> {
             Self::Aapl(response) => {
                 response.encode(out);
                 context_name::AAPL
+            }
+            Self::Posix(attributes) => {
+                attributes.encode(out);
+                context_name::POSIX
             }
             Self::Unknown { name, data } => {
                 out.put(data);

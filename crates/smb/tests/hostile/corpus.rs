@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use strongroom_smb::wire::codec::Codec;
 use strongroom_smb::wire::create::*;
 use strongroom_smb::wire::create_context::*;
-use strongroom_smb::wire::fscc::{file, fsctl, quota, rename, volume};
+use strongroom_smb::wire::fscc::{file, fsctl, posix, quota, rename, volume};
 use strongroom_smb::wire::header::{HeaderFlags, Route, TransformHeader};
 use strongroom_smb::wire::info::*;
 use strongroom_smb::wire::negotiate::*;
@@ -292,10 +292,21 @@ fn response_contexts() -> CreateContexts<'static> {
             v2: None,
         }),
         ResponseContext::Aapl(aapl),
+        ResponseContext::Posix(posix_attributes()),
     ] {
         contexts.push_response(&context);
     }
     contexts
+}
+
+fn posix_attributes() -> posix::PosixAttributes {
+    posix::PosixAttributes {
+        links: 1,
+        reparse_tag: 0,
+        mode: 0o644,
+        owner: vec![1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0],
+        group: vec![1, 2, 0, 0, 0, 0, 0, 22, 2, 0, 0, 0, 100, 0, 0, 0],
+    }
 }
 
 fn creates(list: &mut Vec<Sample>) {
@@ -575,6 +586,22 @@ fn information(list: &mut Vec<Sample>) {
         },
     };
     sample!(list, file::AllInfo, all);
+    let posix = posix::PosixInfo {
+        times: [TIME; 4],
+        end_of_file: 7,
+        allocation_size: 4096,
+        attributes: 0x20,
+        inode: 9,
+        device: 1,
+        posix: posix_attributes(),
+    };
+    sample!(list, posix::PosixInfo, posix.clone());
+    let entry = posix::PosixEntry {
+        info: posix,
+        name: "größe".to_owned(),
+    };
+    sample!(list, posix::PosixEntry, entry);
+    sample!(list, posix::PosixFsInfo, posix::PosixFsInfo::default());
     let network = file::NetworkOpenInfo {
         end_of_file: 9,
         attributes: 0x20,

@@ -8,7 +8,7 @@ use strongroom_smb::rpc::{Pipe, PipeContext, RpcShare, RpcShareKind};
 use strongroom_smb::wire::codec::Codec;
 use strongroom_smb::wire::compound::Compound;
 use strongroom_smb::wire::fscc::{
-    directory, ea, file, fsctl, names, notify, quota, rename, volume,
+    directory, ea, file, fsctl, names, notify, posix, quota, rename, volume,
 };
 use strongroom_smb::wire::header::{Header, Packet, TransformHeader};
 use strongroom_smb::wire::info::FileInfoClass;
@@ -128,6 +128,8 @@ pub(crate) fn information(bytes: &[u8]) {
     try_decode::<file::BasicInfo>(bytes);
     try_decode::<file::AllInfo>(bytes);
     try_decode::<file::NameInfo>(bytes);
+    try_decode::<posix::PosixEntry>(bytes);
+    try_decode::<posix::PosixFsInfo>(bytes);
     try_decode::<file::EndOfFileInfo>(bytes);
     try_decode::<file::DispositionInfo>(bytes);
     try_decode::<rename::RenameInfo<'_>>(bytes);

@@ -12,7 +12,9 @@ pub use check::{access_check, maximal_access};
 pub use codec::{DescriptorError, MAX_DESCRIPTOR_LEN};
 pub(crate) use inherit::without_generic;
 pub use inherit::{Creation, inherit, reinherit};
-pub use mode::{descriptor_with_mode, mode_of, with_mode};
+pub use mode::{
+    SET_GROUP_ID, SPECIAL, STICKY, descriptor_with_mode, mode_of, with_mode, with_owner,
+};
 
 use strongroom_identity::Sid;
 

@@ -13,6 +13,11 @@ const READ: u32 = 4;
 const WRITE: u32 = 2;
 const EXECUTE: u32 = 1;
 
+/// The special bits: set-user-id, set-group-id and sticky.
+pub const SPECIAL: u32 = 0o7000;
+pub const SET_GROUP_ID: u32 = 0o2000;
+pub const STICKY: u32 = 0o1000;
+
 /// Groups that all who log on are members of: together they are what a mode calls the others.
 const BROAD: [Sid; 3] = [Sid::EVERYONE, Sid::AUTHENTICATED_USERS, Sid::USERS];
 
@@ -67,6 +72,28 @@ pub fn with_mode(
     changed
 }
 
+/// The descriptor given to another owner or group as `chown` does it: its mode stays, so the entries of the old ones go.
+pub fn with_owner(
+    descriptor: &SecurityDescriptor,
+    owner: Option<Sid>,
+    group: Option<Sid>,
+    is_directory: bool,
+) -> SecurityDescriptor {
+    let mode = mode_of(descriptor);
+    let left = [(descriptor.owner, owner), (descriptor.group, group)];
+    let left = left.map(|(old, new)| old.filter(|_| new.is_some() && new != old));
+    let mut changed = descriptor.clone();
+    if let AclSlot::Present(acl) = &mut changed.dacl {
+        acl.aces.retain(|ace| {
+            let inherits = ace.flags.contains(AceFlags::INHERIT_ONLY);
+            inherits || !names(ace, &left)
+        });
+    }
+    changed.owner = owner.or(changed.owner);
+    changed.group = group.or(changed.group);
+    with_mode(&changed, mode, is_directory)
+}
+
 /// A descriptor that is nothing but a mode.
 pub fn descriptor_with_mode(
     owner: Sid,
@@ -80,6 +107,14 @@ pub fn descriptor_with_mode(
         ..Default::default()
     };
     with_mode(&empty, mode, is_directory)
+}
+
+/// Whether an entry gives or denies something to one of these.
+fn names(ace: &Ace, sids: &[Option<Sid>]) -> bool {
+    match &ace.kind {
+        AceKind::Allow { sid, .. } | AceKind::Deny { sid, .. } => sids.contains(&Some(*sid)),
+        AceKind::Audit { .. } | AceKind::Other { .. } => false,
+    }
 }
 
 /// An entry for somebody else, no longer giving more than `ceiling`; inherit-only entries stay whole.

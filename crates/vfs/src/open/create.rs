@@ -1,5 +1,6 @@
 //! Making what is not there (MS-FSA 2.1.5.1.1).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use strongroom_store::{Aspect, ObjectId};
@@ -11,6 +12,7 @@ use crate::eas::EaRows;
 use crate::names::fold;
 use crate::node::{LinkRef, Node, State};
 use crate::rows::{Attr, NameEntry};
+use crate::security::NewFile;
 use crate::vfs::{new_attr, put_attr};
 use crate::watch::{WatchAction, WatchFilter};
 use crate::{AccessMask, CreateAction, DosAttributes, FileKind, Handle, Result, VfsError};
@@ -74,14 +76,14 @@ impl Vfs {
         }
         let is_directory = opening.wants_directory();
         self.check_parent(opening, directory, &mut state, is_directory)?;
-        let given = opening.request.security.as_ref();
-        let security = self.security_for_new(
-            directory,
-            &mut state,
-            given,
+        let posix = PosixFile::of(opening, self, directory, &mut state, is_directory)?;
+        let new = NewFile {
+            given: posix.security.as_deref(),
+            mode: posix.mode,
             is_directory,
-            opening.credentials,
-        )?;
+            creator: opening.credentials,
+        };
+        let security = self.security_for_new(directory, &mut state, &new)?;
         let granted = creator_rights(opening, &security.descriptor)?;
 
         let inode = self.store.allocate_inode(directory.inode);
@@ -94,6 +96,7 @@ impl Vfs {
         let mut attr = new_attr(kind, now, directory.inode);
         attr.dos = new_attributes(opening, is_directory);
         attr.security = security.place;
+        attr.mode_bits = posix.special;
         attr.quota_tree = state.attr.quota_tree;
         attr.links = 1;
         let link = LinkRef {
@@ -152,14 +155,14 @@ impl Vfs {
     ) -> Result<()> {
         self.check_may_add(
             opening.credentials,
-            opening.request.options.backup_intent,
+            opening.request.options.backup_intent || opening.request.posix.is_some(),
             directory,
             state,
             is_directory,
         )
     }
 
-    /// As [`Self::check_parent`], also for links and renames.
+    /// As [`Self::check_parent`], also for links and renames. With `backup`, administrators need no right.
     pub(crate) fn check_may_add(
         &self,
         credentials: &crate::Credentials,
@@ -194,6 +197,50 @@ pub(crate) fn restore_times(attr: &mut Attr, (modified, changed, version): Times
     attr.modified = modified;
     attr.changed = changed;
     attr.version = version;
+}
+
+/// What a new file gets by the rules of POSIX, where it is made by them.
+struct PosixFile<'a> {
+    security: Option<Cow<'a, SecurityDescriptor>>,
+    mode: Option<u32>,
+    special: u16,
+}
+
+impl<'a> PosixFile<'a> {
+    /// A directory with the set-group-id bit passes on its group, and to directories that bit.
+    fn of(
+        opening: &Opening<'a, '_>,
+        vfs: &Vfs,
+        directory: &Node,
+        state: &mut State,
+        is_directory: bool,
+    ) -> Result<Self> {
+        let security = opening.request.security.as_ref().map(Cow::Borrowed);
+        let Some(mut mode) = opening.request.posix.and_then(|posix| posix.mode) else {
+            return Ok(Self {
+                security,
+                mode: None,
+                special: 0,
+            });
+        };
+        let mut owners = SecurityDescriptor {
+            owner: security.as_ref().and_then(|given| given.owner),
+            group: security.as_ref().and_then(|given| given.group),
+            ..SecurityDescriptor::default()
+        };
+        if u32::from(state.attr.mode_bits) & acl::SET_GROUP_ID != 0 {
+            owners.group = vfs.security_of(directory, state)?.group;
+            if is_directory {
+                mode |= acl::SET_GROUP_ID;
+            }
+        }
+        let named = owners.owner.is_some() || owners.group.is_some();
+        Ok(Self {
+            security: named.then_some(Cow::Owned(owners)),
+            mode: Some(mode & !acl::SPECIAL),
+            special: u16::try_from(mode & acl::SPECIAL).unwrap_or(0),
+        })
+    }
 }
 
 fn check_creation(opening: &Opening<'_, '_>) -> Result<()> {

@@ -12,8 +12,8 @@ use crate::node::{LinkRef, Node, State};
 use crate::vfs::put_attr;
 use crate::watch::{WatchAction, WatchFilter};
 use crate::{
-    AccessMask, CreateAction, Disposition, DosAttributes, FileKind, Handle, Opened,
-    REPARSE_TAG_SYMLINK, Result, VfsError,
+    AccessMask, CreateAction, Credentials, Disposition, DosAttributes, FileKind, Handle, Opened,
+    REPARSE_TAG_SYMLINK, Result, Sid, VfsError,
 };
 
 /// Rights that an overwrite needs on top of what is asked for (MS-FSA 2.1.5.1.2.1).
@@ -180,7 +180,7 @@ impl Vfs {
         let mut allowed = acl::maximal_access(&security, credentials);
         if credentials.admin {
             allowed |= AccessMask::WRITE_OWNER | AccessMask::ACCESS_SYSTEM_SECURITY;
-            if request.options.backup_intent {
+            if request.options.backup_intent || request.posix.is_some() {
                 allowed |= AccessMask::FILE_ALL;
             }
         }
@@ -219,7 +219,8 @@ impl Vfs {
         Ok(granted)
     }
 
-    /// What the parent's descriptor gives: deleting a child, and seeing its attributes.
+    /// What the parent's descriptor gives: deleting a child, and seeing its attributes. To POSIX, whoever may write to a
+    /// directory may take names out of it.
     fn rights_by_parent(
         &self,
         opening: &Opening<'_, '_>,
@@ -235,13 +236,35 @@ impl Vfs {
         let security = self.security_of(&parent, &mut parent.lock())?;
         let by_parent = acl::maximal_access(&security, opening.credentials);
         let mut rights = AccessMask::NONE;
-        if by_parent.contains(AccessMask::DELETE_CHILD) {
+        let deletes = match opening.request.posix {
+            None => by_parent.contains(AccessMask::DELETE_CHILD),
+            Some(_) => {
+                by_parent.intersects(AccessMask::DELETE_CHILD | AccessMask::ADD_FILE)
+                    && self.may_unlink(&parent, security.owner, node, opening.credentials)?
+            }
+        };
+        if deletes {
             rights |= AccessMask::DELETE;
         }
         if by_parent.contains(AccessMask::LIST_DIRECTORY) {
             rights |= AccessMask::READ_ATTRIBUTES;
         }
         Ok(rights)
+    }
+
+    /// Whether a directory's sticky bit lets the caller take this name out of it.
+    fn may_unlink(
+        &self,
+        parent: &Node,
+        owner: Option<Sid>,
+        node: &Node,
+        credentials: &Credentials,
+    ) -> Result<bool> {
+        if u32::from(parent.lock().attr.mode_bits) & acl::STICKY == 0 {
+            return Ok(true);
+        }
+        let own = self.security_of(node, &mut node.lock())?.owner;
+        Ok([owner, own].contains(&Some(credentials.user)))
     }
 
     /// Empties a file that was just opened and gives it the attributes, extended attributes and streams of a new one.

@@ -14,6 +14,7 @@ use super::create_durable::{self, Course};
 use crate::server::answer::{Answer, Body, Created, Step};
 use crate::server::open::{FileOpen, Target};
 use crate::server::pipe::PipeOpen;
+use crate::server::posix;
 use crate::server::request::Request;
 use crate::server::status::Failure;
 use crate::server::tree::Root;
@@ -73,13 +74,16 @@ fn check(wanted: &CreateRequest<'_>) -> Result<(), Failure> {
 }
 
 async fn create_file(request: &Request, share: &Arc<Share>, wanted: &CreateRequest<'_>) -> Answer {
-    let contexts = Wanted::of(&wanted.contexts)?;
+    let contexts = Wanted::of(request, &wanted.contexts)?;
     let course = create_durable::course(request, share, wanted, &contexts)?;
     let durability = match course {
         Course::Answered(answer) => return answer,
         Course::Make(durability) => durability,
     };
-    let name = wanted.name.to_string();
+    let mut name = wanted.name.to_string();
+    if contexts.posix.is_some() {
+        name = posix::path(&name);
+    }
     let by_file_id = wanted.options.contains(WireOptions::OPEN_BY_FILE_ID);
     let name = if by_file_id {
         Cow::Borrowed("")
@@ -134,9 +138,13 @@ fn open_request<'a>(
         security: contexts.security.clone(),
         eas: contexts.eas.clone(),
         allocation: contexts.allocation,
-        case: CaseMode::Insensitive,
+        case: match contexts.posix {
+            Some(_) => CaseMode::Exact,
+            None => CaseMode::Insensitive,
+        },
         grant: wish.grant.clone(),
         parent_grant: wish.parent,
+        posix: contexts.posix,
     })
 }
 

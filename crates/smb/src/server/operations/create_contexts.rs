@@ -6,9 +6,10 @@
 )]
 
 use strongroom_vfs::acl::SecurityDescriptor;
-use strongroom_vfs::{ExtendedAttribute, Handle, Share, Stat};
+use strongroom_vfs::{ExtendedAttribute, Handle, PosixOpen, Share, Stat};
 
 use crate::server::caching::AppInstance;
+use crate::server::posix;
 use crate::server::request::Request;
 use crate::server::status::{Failure, status_of};
 use crate::wire::create_context::{CreateContexts, Lease, RequestContext, ResponseContext};
@@ -26,6 +27,8 @@ pub(crate) struct Wanted {
     pub(crate) reconnect: Option<Reconnect>,
     pub(crate) app_instance: Option<Guid>,
     app_version: Option<(u64, u64)>,
+    /// POSIX semantics, with the mode of what is made.
+    pub(crate) posix: Option<PosixOpen>,
     maximal_access: Option<Option<FileTime>>,
     on_disk_id: bool,
 }
@@ -45,13 +48,27 @@ pub(crate) enum Reconnect {
 }
 
 impl Wanted {
-    pub(crate) fn of(contexts: &CreateContexts<'_>) -> Result<Self, Failure> {
+    pub(crate) fn of(request: &Request, contexts: &CreateContexts<'_>) -> Result<Self, Failure> {
         let mut wanted = Self::default();
         for context in contexts.requests() {
             wanted.take(&context?)?;
         }
         wanted.check_durable()?;
+        if request.is_posix() {
+            wanted.settle_posix(request.user()?.credentials.admin);
+        } else {
+            wanted.posix = None;
+        }
         Ok(wanted)
+    }
+
+    /// With POSIX semantics a descriptor is a way to spell mode and owners.
+    fn settle_posix(&mut self, admin: bool) {
+        if let Some(posix) = &mut self.posix {
+            let (mode, owners) = posix::new_file(self.security.as_ref(), admin);
+            posix.mode = mode.or(posix.mode);
+            self.security = owners;
+        }
     }
 
     fn take(&mut self, context: &RequestContext<'_>) -> Result<(), Failure> {
@@ -64,6 +81,10 @@ impl Wanted {
             RequestContext::AllocationSize(bytes) => self.allocation = *bytes,
             RequestContext::MaximalAccess(time) => self.maximal_access = Some(*time),
             RequestContext::OnDiskId => self.on_disk_id = true,
+            RequestContext::Posix { mode } => {
+                let mode = posix::mode_of_context(*mode);
+                self.posix = Some(PosixOpen { mode });
+            }
             RequestContext::Lease(lease) => self.lease = Some(*lease),
             RequestContext::DurableRequest
             | RequestContext::DurableRequestV2 { .. }
@@ -75,9 +96,7 @@ impl Wanted {
             }
             // No past state can be opened.
             RequestContext::Timewarp(_) => return Err(NtStatus::OBJECT_NAME_NOT_FOUND.into()),
-            RequestContext::AaplQuery { .. }
-            | RequestContext::Posix { .. }
-            | RequestContext::Unknown { .. } => {}
+            RequestContext::AaplQuery { .. } | RequestContext::Unknown { .. } => {}
         }
         Ok(())
     }
@@ -177,6 +196,11 @@ pub(crate) fn answer(
             file: stat.inode.0,
             volume,
         });
+    }
+    if wanted.posix.is_some() {
+        let known = request.conn.server.vfs.posix(handle)?;
+        let attributes = posix::attributes(stat, &known);
+        answers.push_response(&ResponseContext::Posix(attributes));
     }
     Ok(answers)
 }

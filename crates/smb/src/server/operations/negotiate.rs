@@ -91,6 +91,7 @@ fn agree(
         signing: signing_of(dialect, chosen),
         cipher,
         compression: chosen.compression.clone(),
+        posix: chosen.posix,
         preauth: Mutex::new(preauth),
     }
 }
@@ -230,6 +231,7 @@ fn settle_202(conn: &Conn) -> Result<(), Disconnect> {
         signing: SigningAlgorithm::HmacSha256,
         cipher: None,
         compression: None,
+        posix: false,
         preauth: Mutex::default(),
     };
     conn.negotiated

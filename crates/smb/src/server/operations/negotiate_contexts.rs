@@ -6,6 +6,7 @@ use crate::server::negotiated::Negotiated;
 use crate::server::status::Failure;
 use crate::server::{EncryptionPolicy, ServerConfig};
 use crate::wire::NtStatus;
+use crate::wire::create_context::context_name;
 use crate::wire::negotiate::{Dialect, NegotiateRequest};
 use crate::wire::negotiate_context::{
     Cipher, CompressionAlgorithm, HashAlgorithm, NegotiateContext, SigningAlgorithm as WireSigning,
@@ -41,6 +42,8 @@ pub(crate) struct Chosen {
     pub(crate) signing: Option<SigningAlgorithm>,
     pub(crate) cipher: Option<CipherAlgorithm>,
     pub(crate) compression: Option<Form>,
+    /// The POSIX extensions, in the one version that there is.
+    pub(crate) posix: bool,
     offered_ciphers: bool,
     offered_compression: bool,
 }
@@ -72,8 +75,16 @@ pub(crate) fn choose(
             NegotiateContext::Netname(_)
             | NegotiateContext::Transport(_)
             | NegotiateContext::RdmaTransform(_)
-            | NegotiateContext::Posix(_)
             | NegotiateContext::Unknown { .. } => {}
+            // A list of versions, each 16 bytes long.
+            NegotiateContext::Posix(versions) => {
+                let known = versions
+                    .as_chunks::<16>()
+                    .0
+                    .iter()
+                    .any(|version| version == context_name::POSIX);
+                chosen.posix = config.posix_extensions && known;
+            }
         }
     }
     if preauth {
@@ -92,6 +103,7 @@ fn check_once(contexts: &[NegotiateContext<'_>]) -> Result<(), Failure> {
                 | NegotiateContext::Encryption(_)
                 | NegotiateContext::Compression { .. }
                 | NegotiateContext::Signing(_)
+                | NegotiateContext::Posix(_)
         )
     };
     let mut kinds: Vec<u16> = contexts
@@ -181,6 +193,9 @@ impl Chosen {
         if let Some(signing) = self.signing {
             let id = WireSigning::from_wire(signing.id());
             contexts.push(NegotiateContext::Signing(vec![id]));
+        }
+        if self.posix {
+            contexts.push(NegotiateContext::Posix(context_name::POSIX));
         }
         contexts
     }

@@ -1,17 +1,20 @@
 //! QUERY_DIRECTORY (MS-SMB2 3.3.5.18).
 
-use strongroom_vfs::{AccessMask, DirEntry};
+use strongroom_vfs::{AccessMask, DirEntry, Handle, Vfs};
 
 use super::negotiate::payload_max;
 use crate::server::answer::Step;
 use crate::server::listing::Listing;
 use crate::server::open::FileOpen;
+use crate::server::posix;
 use crate::server::request::{Request, file_of};
 use crate::server::status::Failure;
 use crate::wire::directory::{QueryDirectoryFlags, QueryDirectoryRequest};
 use crate::wire::fscc::directory::{DirectoryEntry, DirectoryWriter, fixed_len};
-use crate::wire::info::Buffer;
-use crate::wire::{FileTime, NtStatus};
+use crate::wire::fscc::list::ListWriter;
+use crate::wire::fscc::posix::POSIX_ENTRY_MIN;
+use crate::wire::info::{Buffer, FileInfoClass};
+use crate::wire::{Codec, FileTime, NtStatus};
 
 pub(crate) fn run(request: &Request, out: &mut Vec<u8>) -> Step {
     match query(request, out) {
@@ -54,7 +57,10 @@ fn check(
     if !file.handle.granted().contains(AccessMask::LIST_DIRECTORY) {
         return Err(NtStatus::ACCESS_DENIED.into());
     }
-    let fixed = fixed_len(wanted.class).ok_or(NtStatus::INVALID_INFO_CLASS)?;
+    let fixed = match wanted.class {
+        FileInfoClass::Posix if request.is_posix() => POSIX_ENTRY_MIN,
+        class => fixed_len(class).ok_or(NtStatus::INVALID_INFO_CLASS)?,
+    };
     if room(wanted) < fixed {
         return Err(NtStatus::INFO_LENGTH_MISMATCH.into());
     }
@@ -100,15 +106,15 @@ fn fill(
         .flags
         .contains(QueryDirectoryFlags::RETURN_SINGLE_ENTRY);
     let slot = Buffer::begin(out);
-    let mut list = DirectoryWriter::new(out, wanted.class, room(wanted))
-        .ok_or(NtStatus::INVALID_INFO_CLASS)?;
+    let mut list =
+        Entries::new(out, wanted.class, room(wanted)).ok_or(NtStatus::INVALID_INFO_CLASS)?;
     let mut overflow = false;
     loop {
         let left = room(wanted).saturating_sub(list.used());
         let Some(entry) = listing.peek(vfs, &file.handle, left)? else {
             break;
         };
-        if !list.push(&wire_entry(entry)) {
+        if !list.push(vfs, &file.handle, entry)? {
             overflow = true;
             break;
         }
@@ -127,6 +133,45 @@ fn fill(
         (false, false) => NtStatus::NO_MORE_FILES,
     };
     Err(status.into())
+}
+
+/// The entries of one answer, in the class that was asked for.
+enum Entries<'o> {
+    Windows(DirectoryWriter<'o>),
+    Posix(ListWriter<'o>),
+}
+
+impl<'o> Entries<'o> {
+    fn new(out: &'o mut Vec<u8>, class: FileInfoClass, max: usize) -> Option<Self> {
+        if class == FileInfoClass::Posix {
+            return Some(Self::Posix(ListWriter::new(out, max, 8)));
+        }
+        DirectoryWriter::new(out, class, max).map(Self::Windows)
+    }
+
+    /// False when there is no room. An entry that is gone since it was listed is left out.
+    fn push(&mut self, vfs: &Vfs, directory: &Handle, entry: &DirEntry) -> Result<bool, Failure> {
+        let list = match self {
+            Self::Windows(list) => return Ok(list.push(&wire_entry(entry))),
+            Self::Posix(list) => list,
+        };
+        let entry = posix::entry(vfs, entry, directory.share().0)?;
+        Ok(entry.is_none_or(|entry| list.push(entry.len(), |out| entry.encode(out))))
+    }
+
+    fn used(&self) -> usize {
+        match self {
+            Self::Windows(list) => list.used(),
+            Self::Posix(list) => list.used(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Windows(list) => list.is_empty(),
+            Self::Posix(list) => list.is_empty(),
+        }
+    }
 }
 
 fn wire_entry(entry: &DirEntry) -> DirectoryEntry<'_> {

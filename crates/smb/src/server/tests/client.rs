@@ -284,11 +284,10 @@ impl Client {
     }
 
     pub(super) fn negotiate(&mut self, dialects: &[Dialect]) -> Answer {
-        let request = NegotiateRequest {
+        self.negotiate_with(&NegotiateRequest {
             client_guid: self.guid,
             ..Self::negotiate_request(dialects)
-        };
-        self.negotiate_with(&request)
+        })
     }
 
     pub(super) fn negotiate_with(&mut self, request: &NegotiateRequest<'_>) -> Answer {

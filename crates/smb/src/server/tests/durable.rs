@@ -72,6 +72,7 @@ fn durable(answer: &Answer) -> Option<u32> {
             | ResponseContext::OnDiskId { .. }
             | ResponseContext::Lease(_)
             | ResponseContext::Aapl(_)
+            | ResponseContext::Posix(_)
             | ResponseContext::Unknown { .. } => None,
         })
 }

@@ -15,5 +15,6 @@ mod files;
 mod held;
 mod limits;
 mod negotiation;
+mod posix;
 mod waits;
 mod world;

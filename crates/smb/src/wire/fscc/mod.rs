@@ -10,6 +10,7 @@ pub mod fsctl;
 pub mod list;
 pub mod names;
 pub mod notify;
+pub mod posix;
 pub mod quota;
 pub mod rename;
 pub mod volume;

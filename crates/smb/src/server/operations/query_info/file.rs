@@ -7,10 +7,11 @@
 
 use std::sync::atomic::Ordering;
 
-use strongroom_vfs::{AccessMask, Stat};
+use strongroom_vfs::{AccessMask, Stat, Vfs};
 
 use super::{cut, eas, room};
 use crate::server::open::FileOpen;
+use crate::server::posix;
 use crate::server::request::Request;
 use crate::server::status::Failure;
 use crate::wire::create::CreateOptions;
@@ -21,6 +22,7 @@ use crate::wire::fscc::file::{
 };
 use crate::wire::fscc::list::ListWriter;
 use crate::wire::fscc::names::{HardLinkInfo, LinkEntry, StreamEntry};
+use crate::wire::fscc::posix::POSIX_INFO_MIN;
 use crate::wire::info::{FileInfoClass, QueryInfoRequest};
 use crate::wire::{Codec, FileTime, NtStatus};
 
@@ -35,7 +37,10 @@ pub(super) fn query(
 ) -> Result<NtStatus, Failure> {
     let class = FileInfoClass::from_wire(wanted.class);
     let room = room(wanted);
-    let min = query_min_len(class).ok_or_else(|| unknown(class))?;
+    let min = match class {
+        FileInfoClass::Posix if request.is_posix() => POSIX_INFO_MIN,
+        class => query_min_len(class).ok_or_else(|| unknown(class))?,
+    };
     if room < min {
         return Err(NtStatus::INFO_LENGTH_MISMATCH.into());
     }
@@ -62,6 +67,7 @@ pub(super) fn query(
         FileInfoClass::CaseSensitive => CaseSensitiveInfo { flags: 0 }.encode(out),
         FileInfoClass::Stream => return context.streams(room, out),
         FileInfoClass::HardLink => return context.links(room, out),
+        FileInfoClass::Posix => posix::info(context.vfs(), &file.handle)?.encode(out),
         FileInfoClass::FullEa => return eas::query(request, file, wanted, out),
         _ => return Err(unknown(class)),
     }
@@ -87,6 +93,10 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
+    fn vfs(&self) -> &Vfs {
+        &self.request.conn.server.vfs
+    }
+
     fn stat(&self) -> Result<Stat, Failure> {
         Ok(self.request.conn.server.vfs.stat(&self.file.handle)?)
     }

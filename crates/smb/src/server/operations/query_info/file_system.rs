@@ -6,6 +6,7 @@ use super::{cut, room};
 use crate::server::request::Request;
 use crate::server::status::Failure;
 use crate::wire::codec::len32;
+use crate::wire::fscc::posix::{POSIX_FS_LEN, PosixFsInfo};
 use crate::wire::fscc::volume::{
     AttributeInfo, ControlInfo, DeviceInfo, FsAttributes, FullSizeInfo, ObjectIdInfo,
     SectorSizeInfo, SizeInfo, VolumeInfo, query_min_len,
@@ -32,7 +33,10 @@ pub(super) fn query(
 ) -> Result<NtStatus, Failure> {
     let class = FsInfoClass::from_wire(wanted.class);
     let room = room(wanted);
-    let min = query_min_len(class).ok_or(NtStatus::INVALID_INFO_CLASS)?;
+    let min = match class {
+        FsInfoClass::Posix if request.is_posix() => POSIX_FS_LEN,
+        class => query_min_len(class).ok_or(NtStatus::INVALID_INFO_CLASS)?,
+    };
     if room < min {
         return Err(NtStatus::INFO_LENGTH_MISMATCH.into());
     }
@@ -54,10 +58,10 @@ pub(super) fn query(
         FsInfoClass::Control => CONTROL.encode(out),
         FsInfoClass::ObjectId => object_id(request, share).encode(out),
         FsInfoClass::SectorSize => SECTORS.encode(out),
+        FsInfoClass::Posix => posix(&volume()?).encode(out),
         FsInfoClass::Label
         | FsInfoClass::DriverPath
         | FsInfoClass::VolumeFlags
-        | FsInfoClass::Posix
         | FsInfoClass::Unknown(_) => return Err(NtStatus::INVALID_INFO_CLASS.into()),
     }
     Ok(cut(out, start, room))
@@ -112,6 +116,20 @@ fn full_size(volume: &Volume) -> FullSizeInfo {
         actual_available_units: units(volume, volume.available_to_all),
         sectors_per_unit: volume.unit / SECTOR,
         bytes_per_sector: SECTOR,
+    }
+}
+
+/// Files are not counted, and the best size of a request is the client's own affair.
+fn posix(volume: &Volume) -> PosixFsInfo {
+    PosixFsInfo {
+        transfer_size: u32::MAX,
+        block_size: volume.unit,
+        blocks: units(volume, volume.total),
+        blocks_free: units(volume, volume.available_to_all),
+        blocks_available: units(volume, volume.available),
+        files: u64::MAX,
+        files_free: u64::MAX,
+        id: volume.id,
     }
 }
 

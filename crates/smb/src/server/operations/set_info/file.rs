@@ -13,6 +13,7 @@ use strongroom_vfs::{
 
 use crate::server::open::FileOpen;
 use crate::server::operations::create_contexts::eas_of;
+use crate::server::posix;
 use crate::server::request::Request;
 use crate::server::status::Failure;
 use crate::wire::fscc::file::{
@@ -106,17 +107,33 @@ impl<'a> Setting<'a> {
     }
 
     async fn rename(&self, info: &RenameInfo<'_>) -> Result<(), Failure> {
-        let name = target_name(info)?;
+        let name = self.target_name(info)?;
         let replace = info.flags.contains(RenameFlags::REPLACE_IF_EXISTS);
         self.vfs().rename(&self.file.handle, &name, replace).await?;
         Ok(())
     }
 
     async fn link(&self, info: &RenameInfo<'_>) -> Result<(), Failure> {
-        let name = target_name(info)?;
+        let name = self.target_name(info)?;
         let replace = info.flags.contains(RenameFlags::REPLACE_IF_EXISTS);
         self.vfs().link(&self.file.handle, &name, replace).await?;
         Ok(())
+    }
+
+    /// The new path: from the share's root, or `:stream`.
+    fn target_name(&self, info: &RenameInfo<'_>) -> Result<String, Failure> {
+        let name = info.name.to_string();
+        if info.root_directory != 0 || name.is_empty() {
+            return Err(NtStatus::INVALID_PARAMETER.into());
+        }
+        if self.file.handle.is_posix() {
+            return Ok(posix::path(&name));
+        }
+        match name.strip_prefix('\\') {
+            Some(rest) if !rest.is_empty() => Ok(rest.to_owned()),
+            Some(_) => Err(VfsError::InvalidName.into()),
+            None => Ok(name),
+        }
     }
 
     async fn disposition(&self) -> Result<(), Failure> {
@@ -233,18 +250,5 @@ fn time_of(time: FileTime) -> Result<Option<VfsTime>, Failure> {
         FileTime::UNCHANGED | FileTime::FREEZE | FileTime::THAW => Ok(None),
         FileTime(ticks) if i64::try_from(ticks).is_err() => Err(NtStatus::INVALID_PARAMETER.into()),
         FileTime(ticks) => Ok(Some(VfsTime(ticks))),
-    }
-}
-
-/// The new path: from the share's root, or `:stream`.
-fn target_name(info: &RenameInfo<'_>) -> Result<String, Failure> {
-    let name = info.name.to_string();
-    if info.root_directory != 0 || name.is_empty() {
-        return Err(NtStatus::INVALID_PARAMETER.into());
-    }
-    match name.strip_prefix('\\') {
-        Some(rest) if !rest.is_empty() => Ok(rest.to_owned()),
-        Some(_) => Err(VfsError::InvalidName.into()),
-        None => Ok(name),
     }
 }
