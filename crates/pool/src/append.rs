@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
-use strongroom_device::{Device, DeviceError, DeviceFile};
+use strongroom_device::{DeviceError, DeviceFile};
 
-use crate::fragment::{Header, Table, header_len, sum_pieces, sums_of};
+use crate::disk::Disk;
+use crate::fragment::{Header, Table, sum_pieces};
+use crate::geometry::{UNIT, shard_len, stripe_len, units};
 use crate::headers::HeaderKey;
 use crate::pool::{Current, Pool};
+use crate::parity::Parity;
 use crate::segment::{Segment, Shard, shard_path};
 use crate::{
-    Address, BLOCK, ExtentTag, Lane, MAX_STRIPE_PAYLOAD, PoolError, Result, SegmentId, Txg,
+    Address, BLOCK, ErrorKind, ExtentTag, Lane, Layout, MAX_STRIPE_PAYLOAD, PoolError, Result, SegmentId, Txg,
 };
 
 /// A segment is sealed once a shard holds this much payload, or this many stripes.
@@ -21,12 +24,14 @@ const SEGMENT_STRIPES: u32 = 1000;
 /// Shard files take space in such steps ahead of the appends.
 const PREALLOCATE_STEP: u64 = 8 << 20;
 
-static ZEROES: [u8; BLOCK] = [0; BLOCK];
+static ZEROES: [u8; UNIT] = [0; UNIT];
 
 /// The open segment of a lane.
 #[derive(Debug, Default)]
 pub(crate) struct LaneState {
     open: Option<OpenSegment>,
+    /// Room for parity, kept from one append to the next.
+    parity: Parity,
 }
 
 #[derive(Debug)]
@@ -34,7 +39,24 @@ struct OpenSegment {
     segment: Arc<Segment>,
     payload: u64,
     stripes: u32,
+    /// Appends, also those that failed.
+    attempts: u64,
     preallocated: u64,
+    /// Bytes behind short fragments that nothing will be written to: the shard, offset and length.
+    gaps: Vec<(u8, u64, u64)>,
+}
+
+impl OpenSegment {
+    /// Remembers what short fragments of a stripe that ends at `end` leave unused.
+    fn note_gaps(&mut self, layout: Layout, payload: usize, end: u64) {
+        for shard in 0..layout.data {
+            let unused = stripe_len(layout, payload) - shard_len(layout, shard, payload);
+            if unused > 0 {
+                let gap = unused as u64;
+                self.gaps.push((shard, end - gap, gap));
+            }
+        }
+    }
 }
 
 /// The payload of one stripe, in pieces, with padding, and where its extents lie.
@@ -45,8 +67,26 @@ struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    fn gather(extents: &[(ExtentTag, &[&'a [u8]])], max: usize) -> Result<Self> {
-        let slices = extents.iter().map(|(_, slices)| slices.len() + 1).sum();
+    /// Lays the extents one after the other. One that fits into a stripe unit does not begin in one and end in the next,
+    /// unless there is no room to spare.
+    fn gather(extents: &[(ExtentTag, &[&'a [u8]])], layout: Layout) -> Result<Self> {
+        let max = MAX_STRIPE_PAYLOAD * usize::from(layout.data);
+        let whole = layout.data > 1;
+        let mut payload = Self::lay(extents, whole)?;
+        if whole && payload.len > max {
+            payload = Self::lay(extents, false)?;
+        }
+        if payload.len == 0 || payload.len > max {
+            let len = payload.len;
+            return Err(PoolError::Invalid(format!(
+                "a stripe of {len} bytes; 1 to {max} fit"
+            )));
+        }
+        Ok(payload)
+    }
+
+    fn lay(extents: &[(ExtentTag, &[&'a [u8]])], whole: bool) -> Result<Self> {
+        let slices = extents.iter().map(|(_, slices)| slices.len() + 2).sum();
         let mut payload = Self {
             pieces: Vec::with_capacity(slices),
             tags: Vec::with_capacity(extents.len()),
@@ -60,24 +100,49 @@ impl<'a> Payload<'a> {
                     "an extent of {len} bytes tagged with {told}"
                 )));
             }
+            let inside = payload.len % UNIT;
+            if whole && len <= UNIT && inside + len > UNIT {
+                payload.pad(UNIT - inside);
+            }
             let offset = u32::try_from(payload.len).unwrap_or(u32::MAX);
             payload.tags.push((*tag, offset));
-            payload
-                .pieces
-                .extend(slices.iter().filter(|slice| !slice.is_empty()));
-            let padding = len.next_multiple_of(BLOCK) - len;
-            if padding > 0 {
-                payload.pieces.push(&ZEROES[..padding]);
-            }
-            payload.len += len + padding;
-        }
-        if payload.len == 0 || payload.len > max {
-            let len = payload.len;
-            return Err(PoolError::Invalid(format!(
-                "a stripe of {len} bytes; 1 to {max} fit"
-            )));
+            let given = slices.iter().filter(|slice| !slice.is_empty());
+            payload.pieces.extend(given);
+            payload.len += len;
+            payload.pad(len.next_multiple_of(BLOCK) - len);
         }
         Ok(payload)
+    }
+
+    /// Fewer zeroes than a unit.
+    fn pad(&mut self, zeroes: usize) {
+        if zeroes > 0 {
+            self.pieces.push(&ZEROES[..zeroes]);
+            self.len += zeroes;
+        }
+    }
+}
+
+/// The payload cut into units, and the parity of it.
+struct Pieces<'a> {
+    units: Vec<SmallVec<[&'a [u8]; 2]>>,
+    parity: &'a Parity,
+}
+
+impl<'a> Pieces<'a> {
+    /// The bytes of one shard: its units, or parity.
+    fn of(&self, layout: Layout, shard: u8) -> SmallVec<[&'a [u8]; 16]> {
+        let units = self.units.iter();
+        if layout.data == 1 {
+            return units.flatten().copied().collect();
+        }
+        if let Some(row) = shard.checked_sub(layout.data) {
+            return SmallVec::from_iter([self.parity.shard(row)]);
+        }
+        let mine = units
+            .skip(usize::from(shard))
+            .step_by(usize::from(layout.data));
+        mine.flatten().copied().collect()
     }
 }
 
@@ -90,34 +155,79 @@ impl Pool {
     ///
     /// # Errors
     /// No space: nothing was appended, and the pool is as before. Other errors of a disk set it aside and the append
-    /// goes on; [`PoolError::WritingStopped`] when no copy is left.
+    /// goes on; [`PoolError::WritingStopped`] when too few disks are left.
     pub fn append(
         &self,
         lane: Lane,
         txg: Txg,
         extents: &[(ExtentTag, &[&[u8]])],
     ) -> Result<Vec<Address>> {
-        let max = MAX_STRIPE_PAYLOAD * usize::from(self.layout.data);
-        let payload = Payload::gather(extents, max)?;
+        let payload = Payload::gather(extents, self.layout)?;
         let mut state = self.lanes[lane.index()].lock();
         self.refuse_if_stopped()?;
-        let current = self.current_epoch()?;
-        let open = self.open_segment(&mut state, current)?;
-        let stripe = open.segment.known_end().unwrap_or(0);
-        let blocks = self.write_stripe(open, current, txg, stripe, &payload)?;
-        open.payload += payload.len as u64 / u64::from(self.layout.data);
-        open.stripes += 1;
-        open.segment.appended_to(stripe + blocks);
-        let segment = open.segment.id;
-        if open.payload >= SEGMENT_PAYLOAD || open.stripes >= SEGMENT_STRIPES {
-            self.seal_lane(&mut state);
-        }
+        let placed = match self.append_to_lane(&mut state, txg, &payload) {
+            Err(error) if error.kind() == ErrorKind::NoSpace && self.has_room(&state, &payload) => {
+                self.seal_lane(&mut state);
+                self.append_to_lane(&mut state, txg, &payload)
+            }
+            placed => placed,
+        };
+        let (segment, stripe) = placed?;
+        self.activity.wrote(payload.len);
         let address = |(_, offset): &(ExtentTag, u32)| Address {
             segment,
             stripe,
             offset: *offset,
         };
         Ok(payload.tags.iter().map(address).collect())
+    }
+
+    fn append_to_lane(
+        &self,
+        state: &mut LaneState,
+        txg: Txg,
+        payload: &Payload<'_>,
+    ) -> Result<(SegmentId, u32)> {
+        let current = self.current_epoch()?;
+        self.prepare_lane(state, current)?;
+        let LaneState { open, parity } = &mut *state;
+        let Some(open) = open.as_mut() else {
+            return Err(PoolError::Invalid("no open segment".into()));
+        };
+        let stripe = open.segment.known_end().unwrap_or(0);
+        let units = units(self.layout, &payload.pieces);
+        parity.compute(&self.code, self.layout, &units, payload.len);
+        open.attempts += 1;
+        let pieces = Pieces { units, parity };
+        let blocks = self.write_stripe(open, current, txg, stripe, payload, &pieces)?;
+        open.payload += payload.len as u64 / u64::from(self.layout.data);
+        open.stripes += 1;
+        open.segment.appended_to(stripe + blocks);
+        let segment = open.segment.id;
+        drop(pieces);
+        let full = open.payload >= SEGMENT_PAYLOAD || open.stripes >= SEGMENT_STRIPES;
+        if full {
+            self.seal_lane(state);
+        }
+        Ok((segment, stripe))
+    }
+
+    /// Whether another choice of disks than that of the lane's segment, one of which is full, could take the payload.
+    fn has_room(&self, state: &LaneState, payload: &Payload<'_>) -> bool {
+        let Some(open) = &state.open else {
+            return false;
+        };
+        let Ok(others) = self.place_segment(open.segment.id) else {
+            return false;
+        };
+        let len = (stripe_len(self.layout, payload.len) + 2 * BLOCK) as u64;
+        let roomy = |disk: &Arc<Disk>| {
+            let space = disk.live().map(|device| device.space());
+            space.is_some_and(|space| space.is_ok_and(|space| space.free >= len))
+        };
+        let shards = open.segment.live_shards();
+        let known = |disk: &Arc<Disk>| shards.iter().any(|shard| Arc::ptr_eq(&shard.disk, disk));
+        others.len() >= shards.len() && others.iter().all(roomy) && !others.iter().all(known)
     }
 
     fn current_epoch(&self) -> Result<Current> {
@@ -138,46 +248,38 @@ impl Pool {
         txg: Txg,
         stripe: u32,
         payload: &Payload<'_>,
+        pieces: &Pieces<'_>,
     ) -> Result<u32> {
-        let segment = Arc::clone(&open.segment);
-        let header_len = header_len(payload.tags.len(), sums_of(payload.len));
-        let len = header_len + payload.len;
-        self.preallocate(open, u64::from(stripe) * BLOCK as u64 + len as u64)?;
+        let header = Header {
+            layout: self.layout,
+            epoch: current.epoch,
+            txg,
+            payload_len: u32::try_from(payload.len).unwrap_or(u32::MAX),
+            data_len: 0,
+            punched: false,
+            attempt: open.attempts,
+            extents: payload.tags.clone(),
+            sums: Vec::new(),
+        };
+        let len = header.len() + stripe_len(self.layout, payload.len);
+        let end = u64::from(stripe) * BLOCK as u64 + len as u64;
+        self.preallocate(open, end)?;
         let mut written = 0;
-        let live = |shard: &&Shard| self.disks[shard.disk].live().is_some();
-        for shard in segment.shards.iter().filter(live) {
-            let place = shard.place(self.id, segment.id, stripe);
-            let data_len = u32::try_from(payload.len).unwrap_or(u32::MAX);
-            let mut header = Header {
-                layout: self.layout,
-                epoch: current.epoch,
-                txg,
-                payload_len: data_len,
-                data_len,
-                punched: false,
-                extents: payload.tags.clone(),
-                sums: vec![0; sums_of(payload.len)],
-            };
-            let data_offset = place.file_offset() + header_len as u64;
-            header.sums = sum_pieces(place.data_seed(current.epoch), data_offset, &payload.pieces);
-            let encoded = header.encode(&place);
-            match self.write_fragment(open, shard, place.file_offset(), &encoded, payload) {
-                Ok(()) => {
-                    let key = HeaderKey {
-                        segment: segment.id,
-                        stripe,
-                        shard: shard.shard,
-                    };
-                    self.headers.insert(key, Table::new(&place, &header));
-                    written += 1;
-                }
+        for shard in open.segment.shards().iter().flatten() {
+            if !shard.is_live() {
+                continue;
+            }
+            let data = pieces.of(self.layout, shard.shard);
+            match self.write_fragment(open, shard, stripe, header.for_shard(shard.shard), &data) {
+                Ok(()) => written += 1,
                 Err(error @ DeviceError::NoSpace { .. }) => return Err(error.into()),
-                Err(error) => self.set_aside(&self.disks[shard.disk].name(), &error)?,
+                Err(error) => self.set_aside(&shard.disk.name(), &error)?,
             }
         }
-        if written == 0 {
-            return Err(self.stop("no disk took the data"));
+        if written < usize::from(self.layout.data) {
+            return Err(self.stop("too few disks took the data"));
         }
+        open.note_gaps(self.layout, payload.len, end);
         Ok(u32::try_from(len / BLOCK).unwrap_or(u32::MAX))
     }
 
@@ -188,67 +290,57 @@ impl Pool {
             return Ok(());
         }
         let step = end.next_multiple_of(PREALLOCATE_STEP) - open.preallocated;
-        for shard in &open.segment.shards {
-            let disk = &self.disks[shard.disk];
-            if disk.live().is_none() {
-                continue;
-            }
+        for shard in open.segment.live_shards() {
             let taken = open
                 .segment
-                .file(shard, disk, &self.handles)
+                .file(&shard, &self.handles)
                 .and_then(|file| file.preallocate(open.preallocated, step));
             match taken {
                 Ok(()) | Err(DeviceError::NoSpace { .. }) => {}
-                Err(error) => self.set_aside(&disk.name(), &error)?,
+                Err(error) => self.set_aside(&shard.disk.name(), &error)?,
             }
         }
         open.preallocated += step;
         Ok(())
     }
 
+    /// Gives the header its checksums and writes it with its data.
     fn write_fragment(
         &self,
         open: &OpenSegment,
         shard: &Shard,
-        offset: u64,
-        header: &[u8],
-        payload: &Payload<'_>,
+        stripe: u32,
+        mut header: Header,
+        data: &[&[u8]],
     ) -> std::result::Result<(), DeviceError> {
-        let file = open
-            .segment
-            .file(shard, &self.disks[shard.disk], &self.handles)?;
-        let mut slices: SmallVec<[IoSlice<'_>; 16]> =
-            SmallVec::with_capacity(payload.pieces.len() + 1);
-        slices.push(IoSlice::new(header));
-        slices.extend(payload.pieces.iter().map(|piece| IoSlice::new(piece)));
-        file.write_vectored_at(offset, &slices)
+        let place = shard.place(self.id, open.segment.id, stripe);
+        let data_offset = place.file_offset() + header.len() as u64;
+        header.sums = sum_pieces(place.data_seed(header.epoch), data_offset, data);
+        let encoded = header.encode(&place);
+        let mut slices: SmallVec<[IoSlice<'_>; 16]> = SmallVec::with_capacity(data.len() + 1);
+        slices.push(IoSlice::new(&encoded));
+        slices.extend(data.iter().map(|piece| IoSlice::new(piece)));
+        let file = open.segment.file(shard, &self.handles)?;
+        file.write_vectored_at(place.file_offset(), &slices)?;
+        self.headers
+            .insert(HeaderKey::of(&place), Table::new(&place, &header));
+        Ok(())
     }
 
-    /// The lane's segment, or a new one if it has none, it was sealed, or one of its disks was set aside.
-    fn open_segment<'a>(
-        &self,
-        state: &'a mut LaneState,
-        current: Current,
-    ) -> Result<&'a mut OpenSegment> {
+    /// Sees to it that the lane has a segment: a new one if it has none, it was sealed, or one of its disks was set aside.
+    fn prepare_lane(&self, state: &mut LaneState, current: Current) -> Result<()> {
         let usable = state.open.as_ref().is_some_and(|open| {
-            let whole = open
-                .segment
-                .shards
-                .iter()
-                .all(|s| self.disks[s.disk].live().is_some());
+            let shards = open.segment.shards();
+            let whole = shards.iter().flatten().all(|shard| shard.disk.takes_shards());
             whole && open.segment.is_open()
         });
         if !usable {
             self.seal_lane(state);
-            state.open = None;
         }
         if state.open.is_none() {
             state.open = Some(self.create_segment(current)?);
         }
-        state
-            .open
-            .as_mut()
-            .ok_or_else(|| PoolError::Invalid("no open segment".into()))
+        Ok(())
     }
 
     /// Makes the shards of a new segment; a disk that fails is set aside and the others are asked again.
@@ -256,24 +348,26 @@ impl Pool {
         let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
         let id = SegmentId(u64::from(current.sequence) << 32 | u64::from(number));
         let shards = loop {
-            let disks = self.place_segment()?;
-            if disks.is_empty() {
-                return Err(self.stop("no disk is left"));
+            let disks = self.place_segment(id)?;
+            if disks.len() < usize::from(self.layout.data) {
+                return Err(self.stop("too few disks are left"));
             }
             match self.create_shards(id, &disks) {
                 Ok(shards) => break shards,
                 Err((_, error @ DeviceError::NoSpace { .. })) => return Err(error.into()),
-                Err((disk, error)) => self.set_aside(&self.disks[disk].name(), &error)?,
+                Err((disk, error)) => self.set_aside(&disk.name(), &error)?,
             }
         };
-        let segment = Arc::new(Segment::created(id, shards));
+        let segment = Arc::new(Segment::created(id, self.layout.width(), shards));
         self.segments.insert(Arc::clone(&segment));
         self.handles.opened(&segment);
         Ok(OpenSegment {
             segment,
             payload: 0,
             stripes: 0,
+            attempts: 0,
             preallocated: PREALLOCATE_STEP,
+            gaps: Vec::new(),
         })
     }
 
@@ -281,72 +375,21 @@ impl Pool {
     fn create_shards(
         &self,
         id: SegmentId,
-        disks: &[usize],
-    ) -> std::result::Result<Vec<Shard>, (usize, DeviceError)> {
+        disks: &[Arc<Disk>],
+    ) -> std::result::Result<Vec<Shard>, (Arc<Disk>, DeviceError)> {
         let mut shards = Vec::with_capacity(disks.len());
-        for (disk, shard) in disks.iter().copied().zip(0u8..) {
-            match self.create_shard(disk, id, shard) {
-                Ok(file) => shards.push(Shard::created(disk, shard, file)),
+        for (disk, shard) in disks.iter().zip(0u8..) {
+            match create_shard(disk, id, shard) {
+                Ok(file) => {
+                    shards.push(Shard::created(Arc::clone(disk), shard, 0, Some(file)));
+                }
                 Err(error) => {
-                    self.discard_shards(id, &shards);
-                    return Err((disk, error));
+                    discard_shards(id, &shards);
+                    return Err((Arc::clone(disk), error));
                 }
             }
         }
         Ok(shards)
-    }
-
-    fn create_shard(
-        &self,
-        disk: usize,
-        id: SegmentId,
-        shard: u8,
-    ) -> std::result::Result<Arc<dyn DeviceFile>, DeviceError> {
-        let path = shard_path(id, shard, 0);
-        let device: &Arc<dyn Device> = self.disks[disk].live().ok_or_else(|| DeviceError::Io {
-            device: self.disks[disk].name(),
-            operation: "create",
-            path: path.clone(),
-            message: "the disk is set aside".into(),
-        })?;
-        device.create(&path, 0)
-    }
-
-    /// Best effort: a file without appends is removed at the next opening at the latest.
-    fn discard_shards(&self, id: SegmentId, shards: &[Shard]) {
-        for shard in shards {
-            let Some(device) = self.disks[shard.disk].live() else {
-                continue;
-            };
-            if let Err(error) = device.delete(&shard.path(id)) {
-                tracing::warn!(%error, "could not remove an unused shard");
-            }
-        }
-    }
-
-    /// Disks for a new segment: those with most room first, no failure domain twice while there is another.
-    fn place_segment(&self) -> Result<Vec<usize>> {
-        let mut candidates = Vec::with_capacity(self.disks.len());
-        for (index, disk) in self.disks.iter().enumerate() {
-            let Some(device) = disk.live() else { continue };
-            match device.space() {
-                Ok(space) => candidates.push((space.free, index, device.failure_domain())),
-                Err(error) => self.set_aside(device.name(), &error)?,
-            }
-        }
-        candidates.sort_by_key(|(free, index, _)| (std::cmp::Reverse(*free), *index));
-        let mut chosen: Vec<(usize, u64)> = Vec::with_capacity(self.layout.width());
-        for distinct in [true, false] {
-            for (_, index, domain) in &candidates {
-                let taken = chosen
-                    .iter()
-                    .any(|(i, d)| i == index || (distinct && d == domain));
-                if !taken && chosen.len() < self.layout.width() {
-                    chosen.push((*index, *domain));
-                }
-            }
-        }
-        Ok(chosen.into_iter().map(|(index, _)| index).collect())
     }
 
     fn seal_lane(&self, state: &mut LaneState) {
@@ -355,16 +398,12 @@ impl Pool {
         };
         open.segment.seal();
         let len = u64::from(open.segment.known_end().unwrap_or(0)) * BLOCK as u64;
-        for shard in &open.segment.shards {
-            let disk = &self.disks[shard.disk];
-            if disk.live().is_none() {
-                continue;
-            }
+        for shard in open.segment.live_shards() {
             // Also cuts off what a failed append left. Without it only space is lost.
             let trimmed = open
                 .segment
-                .file(shard, disk, &self.handles)
-                .and_then(|file| file.set_len(len));
+                .file(&shard, &self.handles)
+                .and_then(|file| trim(&*file, &shard, len, &open.gaps));
             if let Err(error) = trimmed {
                 tracing::warn!(%error, segment = %open.segment.id, "could not trim a shard");
             }
@@ -411,4 +450,40 @@ impl Pool {
             .collect();
         self.sync_segments(&unsynced)
     }
+}
+
+fn create_shard(
+    disk: &Disk,
+    id: SegmentId,
+    shard: u8,
+) -> std::result::Result<Arc<dyn DeviceFile>, DeviceError> {
+    let path = shard_path(id, shard, 0);
+    disk.live_or_error("create", &path)?.create(&path, 0)
+}
+
+/// Best effort: a file without appends is removed at the next opening at the latest.
+fn discard_shards(id: SegmentId, shards: &[Shard]) {
+    for shard in shards {
+        let Some(device) = shard.disk.live() else {
+            continue;
+        };
+        if let Err(error) = device.delete(&shard.path(id)) {
+            tracing::warn!(%error, "could not remove an unused shard");
+        }
+    }
+}
+
+/// Cuts a shard to its length, and gives back what was taken ahead behind its short fragments.
+fn trim(
+    file: &dyn DeviceFile,
+    shard: &Shard,
+    len: u64,
+    gaps: &[(u8, u64, u64)],
+) -> std::result::Result<(), DeviceError> {
+    file.set_len(len)?;
+    let mine = gaps.iter().filter(|(number, _, _)| *number == shard.shard);
+    for (_, offset, gap) in mine {
+        file.punch(*offset, *gap)?;
+    }
+    Ok(())
 }

@@ -16,6 +16,11 @@ impl Seed {
         )
     }
 
+    /// The folded words themselves, to tell one list of words from another.
+    pub(crate) fn value(self) -> u64 {
+        self.0
+    }
+
     /// This seed moved on by one more word.
     #[must_use]
     pub fn with(self, word: u64) -> Self {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
-use strongroom_device::Device;
+use parking_lot::{Mutex, RwLock};
+use strongroom_device::{Device, DeviceError};
 
 use crate::{DiskId, DiskState, DiskStatus};
 
@@ -17,9 +17,15 @@ pub(crate) struct Disk {
     /// Whether it is read and written.
     member: AtomicBool,
     state: Mutex<(DiskState, Option<String>)>,
+    /// A member that waits for another to fail: it takes no shards.
+    pub(crate) spare: AtomicBool,
+    /// A member that is being emptied: it takes no new shards.
+    pub(crate) leaving: AtomicBool,
     pub(crate) errors: AtomicU64,
     /// Label copies to be rewritten when the next epoch begins.
     pub(crate) bad_labels: Vec<&'static str>,
+    /// What the disk shares with others and fails with, as a person named it.
+    pub(crate) domain: String,
 }
 
 impl Disk {
@@ -34,22 +40,54 @@ impl Disk {
             id,
             member: AtomicBool::new(state == DiskState::Member),
             state: Mutex::new((state, reason)),
+            spare: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             errors: AtomicU64::new(0),
             bad_labels: Vec::new(),
+            domain: String::new(),
         }
     }
 
     /// The device, if the disk is a member now.
     pub(crate) fn live(&self) -> Option<&Arc<dyn Device>> {
-        self.device
-            .as_ref()
-            .filter(|_| self.member.load(Ordering::Acquire))
+        self.device.as_ref().filter(|_| self.is_live())
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.member.load(Ordering::Acquire)
+    }
+
+    /// Whether new shards and mirrored files may be put on it.
+    pub(crate) fn takes_shards(&self) -> bool {
+        self.is_live() && !self.is_spare() && !self.is_leaving()
+    }
+
+    pub(crate) fn is_spare(&self) -> bool {
+        self.spare.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_named(&self, name: &str) -> bool {
         self.device
             .as_ref()
             .is_some_and(|device| device.name() == name)
+    }
+
+    /// The device, or the error that whoever asks for it gets instead.
+    pub(crate) fn live_or_error(
+        &self,
+        operation: &'static str,
+        path: &str,
+    ) -> Result<&Arc<dyn Device>, DeviceError> {
+        self.live().ok_or_else(|| DeviceError::Io {
+            device: self.name(),
+            operation,
+            path: path.to_owned(),
+            message: "the disk is set aside".into(),
+        })
     }
 
     /// True if it was a member until now.
@@ -59,6 +97,21 @@ impl Disk {
             *self.state.lock() = (state, Some(reason.to_owned()));
         }
         was
+    }
+
+    /// Makes it a member.
+    pub(crate) fn join(&self) {
+        *self.state.lock() = (DiskState::Member, None);
+        self.member.store(true, Ordering::Release);
+    }
+
+    /// Says something else of a disk that is no member.
+    pub(crate) fn describe(&self, state: DiskState, reason: &str) {
+        *self.state.lock() = (state, Some(reason.to_owned()));
+    }
+
+    pub(crate) fn state(&self) -> DiskState {
+        self.state.lock().0
     }
 
     pub(crate) fn name(&self) -> String {
@@ -78,5 +131,36 @@ impl Disk {
             errors: self.errors.load(Ordering::Relaxed),
             reason,
         }
+    }
+}
+
+/// The disks of a pool. The list is replaced as a whole, so that readers of it hold no lock.
+#[derive(Debug)]
+pub(crate) struct Disks(RwLock<Arc<[Arc<Disk>]>>);
+
+impl Disks {
+    pub(crate) fn new(disks: Vec<Arc<Disk>>) -> Self {
+        Self(RwLock::new(disks.into()))
+    }
+
+    pub(crate) fn all(&self) -> Arc<[Arc<Disk>]> {
+        Arc::clone(&self.0.read())
+    }
+
+    /// Those that are read and written.
+    pub(crate) fn live(&self) -> Vec<Arc<Disk>> {
+        let all = self.all();
+        all.iter().filter(|disk| disk.is_live()).cloned().collect()
+    }
+
+    pub(crate) fn find(&self, id: DiskId) -> Option<Arc<Disk>> {
+        self.all().iter().find(|disk| disk.id == Some(id)).cloned()
+    }
+
+    pub(crate) fn replace(&self, change: impl FnOnce(&mut Vec<Arc<Disk>>)) {
+        let mut held = self.0.write();
+        let mut list = held.to_vec();
+        change(&mut list);
+        *held = list.into();
     }
 }

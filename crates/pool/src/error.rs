@@ -79,7 +79,7 @@ pub enum PoolError {
         present: usize,
         detail: String,
     },
-    #[error("layout {layout} is not supported by this version: use 1+0, 1+1 or 1+2")]
+    #[error("there is no layout {layout}: 1+0 to 16+4 are possible")]
     UnsupportedLayout { layout: Layout },
     #[error("layout {layout} needs at least {needed} disks, {given} given")]
     TooFewDisks {

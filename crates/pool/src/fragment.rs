@@ -25,13 +25,16 @@
 //!     96   16  authentication tag
 //!    112   16  pool id
 //!    128    8  checksum of bytes 512..4096*h
-//!    136  368  zero
+//!    136    8  attempt: counts the appends to the segment, also those that failed
+//!    144  360  zero
 //!    504    8  checksum of bytes 0..504
 //!    512 48*e  extents: share (8, zero), inode (8), offset in its stream (8), txg (8), stream (4), length (4),
 //!              offset in the payload (4), zero (4)
 //!      …  8*b  checksums
 //!      …       zeroes
 //! ```
+//!
+//! The header is as long on every shard of a stripe; a shard that holds less data than the first is followed by a hole.
 //!
 //! The first 512 bytes are one sector and have their own checksum, so that marking a fragment as punched replaces one
 //! sector and can not be torn.
@@ -41,6 +44,7 @@ use std::sync::Arc;
 use crate::checksum::{Checksum, Seed, checksum};
 use crate::codec::{Reader, Truncated, Writer};
 use crate::epoch::halves;
+use crate::geometry::{shard_len, stripe_len};
 use crate::{
     Address, BLOCK, EpochId, ExtentTag, Layout, MAX_STRIPE_PAYLOAD, PoolId, SegmentId, StripeInfo,
     Txg,
@@ -97,6 +101,8 @@ pub(crate) struct Header {
     pub(crate) payload_len: u32,
     pub(crate) data_len: u32,
     pub(crate) punched: bool,
+    /// Tells a stripe from one that was begun in the same place and failed.
+    pub(crate) attempt: u64,
     /// With their offsets in the payload.
     pub(crate) extents: Vec<(ExtentTag, u32)>,
     pub(crate) sums: Vec<u64>,
@@ -124,11 +130,13 @@ pub(crate) struct Head {
     epoch: EpochId,
     txg: Txg,
     sums: usize,
+    attempt: u64,
     table_sum: u64,
 }
 
-/// Bytes of a header for so many extents and checksums.
-pub(crate) fn header_len(extents: usize, sums: usize) -> usize {
+/// Bytes of each header of a stripe with so many extents: there is room for the checksums of its longest shard.
+pub(crate) fn header_len(extents: usize, layout: Layout, payload: usize) -> usize {
+    let sums = sums_of(stripe_len(layout, payload));
     (SECTOR + extents * EXTENT_LEN + sums * 8).next_multiple_of(BLOCK)
 }
 
@@ -146,7 +154,7 @@ fn narrow32(value: usize) -> u32 {
 
 impl Header {
     pub(crate) fn len(&self) -> usize {
-        header_len(self.extents.len(), self.sums.len())
+        header_len(self.extents.len(), self.layout, self.payload_len as usize)
     }
 
     pub(crate) fn encode(&self, place: &Place) -> Vec<u8> {
@@ -191,7 +199,7 @@ impl Header {
             .bytes(&[0; 12])
             .u32(0)
             .bytes(&[0; 16]);
-        out.bytes(&place.pool.0).u64(0);
+        out.bytes(&place.pool.0).u64(0).u64(self.attempt);
     }
 
     /// Reads the tables behind a good head. `bytes` is the whole header.
@@ -215,14 +223,39 @@ impl Header {
             payload_len: head.payload_len,
             data_len: head.data_len,
             punched: head.punched,
+            attempt: head.attempt,
             extents,
             sums,
         })
     }
 
-    /// Blocks of the whole fragment.
-    pub(crate) fn fragment_blocks(&self) -> u32 {
-        narrow32((self.len() + self.data_len as usize) / BLOCK)
+    /// Blocks of the stripe on each shard.
+    pub(crate) fn stripe_blocks(&self) -> u32 {
+        let data = stripe_len(self.layout, self.payload_len as usize);
+        narrow32((self.len() + data) / BLOCK)
+    }
+
+    /// What all good fragments of one stripe have in common, and those of no other.
+    pub(crate) fn identity(&self) -> u64 {
+        let (low, high) = halves(self.epoch.0);
+        let mut words = vec![low, high, self.txg.0, self.attempt, u64::from(self.payload_len)];
+        words.extend([u64::from(self.layout.data), u64::from(self.layout.parity)]);
+        for (tag, offset) in &self.extents {
+            words.extend([tag.inode, tag.offset, tag.txg.0]);
+            words.extend([tag.stream, tag.len, *offset].map(u64::from));
+        }
+        words.into_iter().fold(Seed::of(&[]), Seed::with).value()
+    }
+
+    /// The header of another shard of the same stripe, without its checksums.
+    pub(crate) fn for_shard(&self, shard: u8) -> Self {
+        let data_len = shard_len(self.layout, shard, self.payload_len as usize);
+        Self {
+            data_len: narrow32(data_len),
+            sums: vec![0; sums_of(data_len)],
+            extents: self.extents.clone(),
+            ..*self
+        }
     }
 
     pub(crate) fn describe(&self, place: &Place) -> StripeInfo {
@@ -233,7 +266,7 @@ impl Header {
         };
         StripeInfo {
             stripe: place.stripe,
-            blocks: self.fragment_blocks(),
+            blocks: self.stripe_blocks(),
             txg: self.txg,
             punched: self.punched,
             extents: self
@@ -298,7 +331,7 @@ impl Head {
             return Err(BadHeader("unknown version"));
         }
         let head = Self::decode_fields(place, reader)?;
-        head.check()?;
+        head.check(place.shard)?;
         Ok(head)
     }
 
@@ -331,7 +364,7 @@ impl Head {
         if found != *place {
             return Err(BadHeader("belongs elsewhere"));
         }
-        let table_sum = reader.u64()?;
+        let (table_sum, attempt) = (reader.u64()?, reader.u64()?);
         let punched = flags & FLAG_PUNCHED != 0;
         Ok(Self {
             header_len,
@@ -343,21 +376,22 @@ impl Head {
             epoch,
             txg,
             sums,
+            attempt,
             table_sum,
         })
     }
 
-    fn check(&self) -> Result<(), BadHeader> {
+    fn check(&self, shard: u8) -> Result<(), BadHeader> {
         let payload_max = MAX_STRIPE_PAYLOAD * usize::from(self.layout.data);
         let (payload, data) = (self.payload_len as usize, self.data_len as usize);
-        let good = self.layout.data > 0
+        let good = self.layout.is_possible()
+            && usize::from(shard) < self.layout.width()
             && payload <= payload_max
-            && data <= MAX_STRIPE_PAYLOAD
             && payload.is_multiple_of(BLOCK)
-            && data.is_multiple_of(BLOCK)
+            && data == shard_len(self.layout, shard, payload)
             && self.extents <= payload / BLOCK
             && self.sums == sums_of(data)
-            && self.header_len == header_len(self.extents, self.sums);
+            && self.header_len == header_len(self.extents, self.layout, payload);
         if good {
             Ok(())
         } else {
@@ -372,6 +406,7 @@ pub(crate) struct Table {
     pub(crate) data_offset: u64,
     pub(crate) data_len: u32,
     pub(crate) punched: bool,
+    pub(crate) identity: u64,
     seed: Seed,
     sums: Box<[u64]>,
 }
@@ -382,17 +417,19 @@ impl Table {
             data_offset: place.file_offset() + header.len() as u64,
             data_len: header.data_len,
             punched: header.punched,
+            identity: header.identity(),
             seed: place.data_seed(header.epoch),
             sums: header.sums.as_slice().into(),
         })
     }
 
-    /// Compares block `index` of the data, given in pieces.
-    pub(crate) fn verify(&self, index: usize, pieces: &[&[u8]]) -> bool {
-        let mut sum = Checksum::new(self.block_seed(index));
-        for piece in pieces {
-            sum.update(piece);
-        }
+    /// The checksum of block `index` of the data, before any of its bytes.
+    pub(crate) fn check(&self, index: usize) -> Checksum {
+        Checksum::new(self.block_seed(index))
+    }
+
+    /// Whether this is the checksum that block `index` has.
+    pub(crate) fn is_right(&self, index: usize, sum: &Checksum) -> bool {
         self.sums.get(index) == Some(&sum.finish())
     }
 

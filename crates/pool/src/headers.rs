@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::SegmentId;
-use crate::fragment::Table;
+use crate::fragment::{Place, Table};
 
 const PARTS: usize = 16;
 
@@ -16,9 +16,20 @@ pub(crate) struct HeaderKey {
     pub(crate) segment: SegmentId,
     pub(crate) stripe: u32,
     pub(crate) shard: u8,
+    /// The checksums differ from one generation to the next.
+    pub(crate) generation: u32,
 }
 
 impl HeaderKey {
+    pub(crate) fn of(place: &Place) -> Self {
+        Self {
+            segment: place.segment,
+            stripe: place.stripe,
+            shard: place.shard,
+            generation: place.generation,
+        }
+    }
+
     fn part(&self) -> usize {
         let spread = (self.segment.0 ^ u64::from(self.stripe)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         usize::try_from(spread >> 60).unwrap_or(0) % PARTS

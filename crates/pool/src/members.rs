@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 
 use strongroom_device::{Device, DeviceError, DeviceFile};
 
-use crate::disk::Disk;
 use crate::epoch::{Chain, EPOCH_FILES, EpochKind, EpochRecord};
 use crate::label::{Label, read_label, write_copy};
 use crate::pool::{Current, Pool};
+use crate::scan::delete_durably;
 use crate::{
     BLOCK, DiskId, DiskState, EpochId, EpochInfo, ErrorKind, Home, PoolError, Result, SegmentId,
     Txg,
@@ -40,6 +40,7 @@ impl Pool {
         let epoch = self.current.read().epoch;
         drop(chain);
         let cut = ends.into_iter().map(|(segment, _)| segment);
+        self.remove_leftovers();
         self.tidy_segments(recent.into_iter().chain(cut).collect());
         Ok(epoch)
     }
@@ -66,7 +67,8 @@ impl Pool {
     /// [`PoolError::WritingStopped`] if no usable redundancy remains.
     pub fn set_aside(&self, device: &str, why: &DeviceError) -> Result<()> {
         let mut chain = self.chain.lock();
-        let Some(disk) = self.disks.iter().find(|disk| disk.is_named(device)) else {
+        let disks = self.disks.all();
+        let Some(disk) = disks.iter().find(|disk| disk.is_named(device)) else {
             return Err(PoolError::Invalid(format!("no disk is named {device}")));
         };
         disk.errors.fetch_add(1, Ordering::Relaxed);
@@ -126,7 +128,7 @@ impl Pool {
     /// True if every member has it. A member that fails is set aside.
     fn write_chain(&self, chain: &Chain) -> Result<bool> {
         for path in EPOCH_FILES {
-            for disk in &self.disks {
+            for disk in self.disks.all().iter() {
                 let Some(device) = disk.live() else { continue };
                 let Err(error) = chain.write_copy(&**device, path) else {
                     continue;
@@ -156,17 +158,11 @@ impl Pool {
         let mut id = EpochId::default();
         self.env.fill_random(&mut id.0);
         let newest = chain.newest().map(|newest| &newest.info);
-        let live = |disk: &&Disk| disk.live().is_some();
-        let members: Vec<DiskId> = self
-            .disks
-            .iter()
-            .filter(live)
-            .filter_map(|disk| disk.id)
-            .collect();
+        let disks = self.disks.all();
+        let members: Vec<DiskId> = self.disks.live().iter().filter_map(|disk| disk.id).collect();
         let known = newest.map(|newest| newest.members.iter().chain(&newest.absent));
         let known = known.into_iter().flatten().copied();
-        let mut absent: Vec<DiskId> = self
-            .disks
+        let mut absent: Vec<DiskId> = disks
             .iter()
             .filter_map(|disk| disk.id)
             .chain(known)
@@ -191,10 +187,7 @@ impl Pool {
     }
 
     pub(crate) fn live_count(&self) -> usize {
-        self.disks
-            .iter()
-            .filter(|disk| disk.live().is_some())
-            .count()
+        self.disks.live().len()
     }
 
     /// With more disks lost than the layout survives, something acknowledged is missing.
@@ -211,8 +204,9 @@ impl Pool {
 
     /// Disks of the pool that are no members now.
     fn lost_count(&self) -> usize {
-        let of_the_pool = self.disks.iter().filter(|disk| disk.id.is_some());
-        of_the_pool.filter(|disk| disk.live().is_none()).count()
+        let disks = self.disks.all();
+        let of_the_pool = disks.iter().filter(|disk| disk.id.is_some());
+        of_the_pool.filter(|disk| !disk.is_live()).count()
     }
 
     fn can_lose_another(&self) -> bool {
@@ -236,29 +230,30 @@ impl Pool {
         }
     }
 
-    /// Homes for mirrored files (`role` is "log" or "index"): the layout's copies and at least two, on different disks
-    /// as far as there are that many. A copy keeps its disk and directory for as long as the disk is a member; one whose
-    /// disk is lost moves, and its new directory is empty.
+    /// Homes for mirrored files (`role` is "log" or "index"): one more than disks may fail and at least two, on different
+    /// disks as far as there are that many. A copy keeps its disk and directory for as long as the disk is a member; one
+    /// whose disk is lost moves, and its new directory is empty.
     pub fn homes(&self, role: &str) -> Vec<Home> {
-        let copies = self.layout.width().max(2);
-        let mut load = vec![0usize; self.disks.len()];
+        let disks = self.disks.all();
+        let copies = self.layout.copies();
+        let mut load = vec![0usize; disks.len()];
         let mut chosen: Vec<Option<usize>> = vec![None; copies];
         for (copy, slot) in chosen.iter_mut().enumerate() {
-            let preferred = copy % self.disks.len();
-            if self.disks[preferred].live().is_some() {
+            let preferred = copy % disks.len();
+            if disks[preferred].is_live() {
                 *slot = Some(preferred);
                 load[preferred] += 1;
             }
         }
         for slot in chosen.iter_mut().filter(|slot| slot.is_none()) {
-            let live = (0..self.disks.len()).filter(|index| self.disks[*index].live().is_some());
+            let live = (0..disks.len()).filter(|index| disks[*index].is_live());
             *slot = live.min_by_key(|index| load[*index]);
             if let Some(index) = *slot {
                 load[index] += 1;
             }
         }
         let homes = chosen.into_iter().zip(0u8..).filter_map(|(index, copy)| {
-            let device = self.disks[index?].live()?.clone();
+            let device = disks[index?].live()?.clone();
             Some(Home {
                 device,
                 dir: format!("{role}/{copy}"),
@@ -270,7 +265,8 @@ impl Pool {
 
     /// Rewrites damaged copies of labels from the good ones.
     fn repair_labels(&self) {
-        for disk in self.disks.iter().filter(|disk| !disk.bad_labels.is_empty()) {
+        let disks = self.disks.all();
+        for disk in disks.iter().filter(|disk| !disk.bad_labels.is_empty()) {
             let Some(device) = disk.live() else { continue };
             for path in &disk.bad_labels {
                 let repaired = read_label(&**device)
@@ -285,6 +281,16 @@ impl Pool {
         }
     }
 
+    /// Removes what a rebuild that was cut off, or the move of a shard, left behind. Without it only space is lost.
+    fn remove_leftovers(&self) {
+        for (disk, path) in std::mem::take(&mut *self.leftovers.lock()) {
+            let Some(device) = disk.live() else { continue };
+            if let Err(error) = delete_durably(&**device, &path) {
+                tracing::warn!(%error, "could not remove what a rebuild left");
+            }
+        }
+    }
+
     /// Gives back what was preallocated for segments of the last opening and what is void in them, and removes those that
     /// stayed empty.
     fn tidy_segments(&self, segments: BTreeSet<SegmentId>) {
@@ -294,9 +300,9 @@ impl Pool {
             }
             let end = segment.known_end().map(|end| u64::from(end) * BLOCK as u64);
             let mut empty = true;
-            for shard in &segment.shards {
+            for shard in segment.live_shards() {
                 let trimmed = segment
-                    .file(shard, &self.disks[shard.disk], &self.handles)
+                    .file(&shard, &self.handles)
                     .and_then(|file| trim(&*file, end));
                 empty &= matches!(trimmed, Ok(0));
                 if let Err(error) = trimmed {

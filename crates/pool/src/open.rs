@@ -21,7 +21,7 @@ struct Candidate {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) label: Label,
-    pub(crate) disks: Vec<Disk>,
+    pub(crate) disks: Vec<Arc<Disk>>,
     pub(crate) chain: Chain,
 }
 
@@ -179,7 +179,7 @@ fn judge(
     candidates: Vec<Candidate>,
     unusable: Vec<Unusable>,
     chain: &Chain,
-) -> Vec<Disk> {
+) -> Vec<Arc<Disk>> {
     let mut disks = Vec::new();
     for candidate in candidates {
         disks.push(judge_one(candidate, chain));
@@ -207,7 +207,7 @@ fn judge(
         position.unwrap_or(usize::MAX)
     };
     disks.sort_by_key(rank);
-    disks
+    disks.into_iter().map(Arc::new).collect()
 }
 
 fn judge_one(candidate: Candidate, chain: &Chain) -> Disk {
@@ -241,7 +241,7 @@ impl Opened {
         let present = self
             .disks
             .iter()
-            .filter(|disk| disk.live().is_some())
+            .filter(|disk| disk.is_live())
             .count();
         let (epoch, members, absent) = match self.chain.newest() {
             Some(newest) => (
@@ -264,7 +264,7 @@ impl Opened {
         let detail = self
             .disks
             .iter()
-            .map(Disk::status)
+            .map(|disk| disk.status())
             .filter_map(|disk| disk.reason.map(|reason| format!("{}: {reason}", disk.name)));
         let detail = detail.collect::<Vec<_>>().join("; ");
         Err(PoolError::NotEnoughDisks {

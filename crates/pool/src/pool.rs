@@ -1,17 +1,18 @@
 //! The open pool: its parts, and how it comes to be.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use strongroom_device::{Device, Env};
 
 use crate::append::LaneState;
-use crate::disk::Disk;
+use crate::disk::{Disk, Disks};
 use crate::epoch::{Chain, EPOCH_FILES, EpochKind, EpochRecord};
 use crate::headers::HeaderCache;
 use crate::label::{LABEL_FILES, Label, MAX_DISKS, read_label, write_copy};
 use crate::open::survey;
+use crate::reed_solomon::Code;
 use crate::segment::{Handles, SEGMENT_DIR, SegmentTable, find_segments};
 use crate::{
     DiskId, EpochId, EpochInfo, EpochTerm, Lane, Layout, OpenOptions, PoolError, PoolId, Result,
@@ -24,7 +25,8 @@ pub struct Pool {
     pub(crate) env: Arc<dyn Env>,
     pub(crate) id: PoolId,
     pub(crate) layout: Layout,
-    pub(crate) disks: Vec<Disk>,
+    pub(crate) code: Code,
+    pub(crate) disks: Disks,
     /// The epoch chain; held while an epoch is written.
     pub(crate) chain: Mutex<Chain>,
     /// The epoch that appends are made under.
@@ -37,6 +39,9 @@ pub struct Pool {
     pub(crate) headers: HeaderCache,
     pub(crate) handles: Handles,
     pub(crate) counters: Counters,
+    pub(crate) activity: Activity,
+    /// Files that a rebuild left behind, to be removed when an epoch begins.
+    pub(crate) leftovers: Mutex<Vec<(Arc<Disk>, String)>>,
     pub(crate) closed: AtomicBool,
 }
 
@@ -45,6 +50,28 @@ pub(crate) struct Current {
     pub(crate) epoch: EpochId,
     /// 0 until an epoch was begun by this opening.
     pub(crate) sequence: u32,
+}
+
+/// Bytes that clients moved, so that work in the background knows when to stand back.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    read: AtomicU64,
+    written: AtomicU64,
+}
+
+impl Activity {
+    pub(crate) fn read(&self, bytes: usize) {
+        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn wrote(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.read.load(Ordering::Relaxed) + self.written.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +83,8 @@ pub(crate) struct Counters {
 
 pub(crate) const LANES: usize = 6;
 const STREAM_LANES: usize = 4;
+/// Copies of log and index that the widest layout has.
+pub(crate) const HOMES_MAX: usize = 5;
 
 impl Lane {
     pub(crate) fn index(self) -> usize {
@@ -128,10 +157,10 @@ impl Pool {
         let opened = survey(devices)?;
         let layout = opened.label.layout;
         check_layout(layout, opened.label.disks.len())?;
-        let segments = find_segments(&opened.disks, layout.width());
+        let found = find_segments(&opened.disks, layout.width());
         opened.refuse_too_few(&options)?;
         for (segment, end) in opened.chain.segment_ends() {
-            if let Some(segment) = segments.get(segment) {
+            if let Some(segment) = found.table.get(segment) {
                 segment.set_end(end);
             }
         }
@@ -144,16 +173,19 @@ impl Pool {
             env,
             id: opened.label.pool,
             layout,
-            disks: opened.disks,
+            code: Code::new(layout),
+            disks: Disks::new(opened.disks),
             chain: Mutex::new(opened.chain),
             current: RwLock::new(Current { epoch, sequence: 0 }),
             stopped: RwLock::new(None),
-            segments,
+            segments: found.table,
             next_segment: AtomicU32::new(0),
             lanes: std::array::from_fn(|_| Mutex::default()),
             headers: HeaderCache::new(options.max_cached_headers),
             handles: Handles::new(options.max_open_files / layout.width()),
             counters: Counters::default(),
+            activity: Activity::default(),
+            leftovers: Mutex::new(found.leftovers),
             closed: AtomicBool::new(false),
         }))
     }
@@ -206,7 +238,7 @@ impl Pool {
 }
 
 fn check_layout(layout: Layout, disks: usize) -> Result<()> {
-    if layout.data != 1 || layout.parity > 2 {
+    if !layout.is_possible() {
         return Err(PoolError::UnsupportedLayout { layout });
     }
     if disks < layout.width() {
@@ -237,16 +269,9 @@ fn contents(device: &dyn Device) -> Result<Option<String>> {
     {
         return Ok(Some(format!("a pool ({epochs})")));
     }
-    for dir in [
-        SEGMENT_DIR,
-        "log/0",
-        "log/1",
-        "log/2",
-        "index/0",
-        "index/1",
-        "index/2",
-    ] {
-        if let Some(name) = device.list(dir)?.first() {
+    let homes = (0..HOMES_MAX).flat_map(|copy| [format!("log/{copy}"), format!("index/{copy}")]);
+    for dir in homes.chain([SEGMENT_DIR.to_owned()]) {
+        if let Some(name) = device.list(&dir)?.first() {
             return Ok(Some(format!("part of a pool ({dir}/{name})")));
         }
     }

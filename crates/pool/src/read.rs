@@ -1,4 +1,5 @@
-//! Reading: one call to the kernel, every byte verified, another copy where one is bad, and the bad one mended.
+//! Reading: one call to the kernel for each shard, every byte verified. Where a shard is bad or missing its bytes are
+//! computed from the others, and the bad one is mended.
 
 use std::cell::Cell;
 use std::io::IoSliceMut;
@@ -8,7 +9,9 @@ use std::sync::atomic::Ordering;
 use smallvec::SmallVec;
 use strongroom_device::{DeviceError, DeviceFile};
 
-use crate::fragment::{BadHeader, Head, Header, Place, SECTOR, SUM_UNIT, Table, sum_pieces};
+use crate::checksum::Checksum;
+use crate::fragment::{BadHeader, Head, Header, Place, SECTOR, SUM_UNIT, Table};
+use crate::geometry::{Part, spread};
 use crate::headers::HeaderKey;
 use crate::pool::Pool;
 use crate::segment::{Segment, Shard};
@@ -26,7 +29,12 @@ pub(crate) enum BadCopy {
     Bytes(String),
     /// The data was given back; no copy has it.
     Punched,
+    /// No member has this shard.
+    Missing,
 }
+
+/// Shards that did not answer, and why.
+pub(crate) type BadShards = SmallVec<[(u8, BadCopy); 3]>;
 
 impl From<DeviceError> for BadCopy {
     fn from(error: DeviceError) -> Self {
@@ -46,6 +54,7 @@ impl std::fmt::Display for BadCopy {
             Self::Device(error) => error.fmt(f),
             Self::Bytes(what) => f.write_str(what),
             Self::Punched => f.write_str("punched"),
+            Self::Missing => f.write_str("on no disk in service"),
         }
     }
 }
@@ -54,8 +63,8 @@ impl Pool {
     /// Reads `buffer.len()` bytes of the extent at `address`, from `start` bytes into it.
     ///
     /// # Errors
-    /// [`PoolError::Corrupt`] if no copy is good; the buffer's contents are then undefined. A bad copy beside a good one
-    /// is counted, logged and rewritten.
+    /// [`PoolError::Corrupt`] if too few shards are good; the buffer's contents are then undefined. A bad shard that the
+    /// others make good is counted, logged and rewritten.
     pub fn read(&self, address: Address, start: u32, buffer: &mut [u8]) -> Result<()> {
         if buffer.is_empty() {
             return Ok(());
@@ -69,28 +78,28 @@ impl Pool {
         if segment.known_end().is_some_and(|end| address.stripe >= end) {
             return Err(self.lost(address, "beyond the end of the segment".into()));
         }
+        self.activity.read(buffer.len());
         let from = u64::from(address.offset) + u64::from(start);
-        let mut bad: SmallVec<[(usize, BadCopy); 3]> = SmallVec::new();
-        for index in self.reading_order(&segment, address.stripe) {
-            match self.read_copy(
-                &segment,
-                &segment.shards[index],
-                address.stripe,
-                from,
-                buffer,
-            ) {
-                Ok(()) => {
-                    if !bad.is_empty() {
-                        self.mend(&segment, address.stripe, &bad, index);
-                    }
-                    return Ok(());
-                }
-                Err(why) => bad.push((index, why)),
+        let mut bad = BadShards::new();
+        let outcome = if self.layout.data == 1 {
+            self.read_mirror(&segment, address.stripe, from, buffer, &mut bad)
+        } else {
+            self.read_spread(&segment, address.stripe, from, buffer, &mut bad)
+        };
+        bad.retain(|(_, why)| !matches!(why, BadCopy::Missing));
+        match outcome {
+            Ok(()) if bad.is_empty() => Ok(()),
+            Ok(()) => {
+                self.mend(&segment, address.stripe, &bad);
+                Ok(())
+            }
+            Err(why) => {
+                self.count_bad(&segment, address.stripe, &bad);
+                let reasons = bad.iter().map(|(_, why)| why.to_string());
+                let reasons: Vec<String> = reasons.chain([why]).collect();
+                Err(self.lost(address, reasons.join("; ")))
             }
         }
-        self.count_bad(&segment, address.stripe, &bad);
-        let reasons: Vec<String> = bad.iter().map(|(_, why)| why.to_string()).collect();
-        Err(self.lost(address, reasons.join("; ")))
     }
 
     fn lost(&self, address: Address, detail: String) -> PoolError {
@@ -100,7 +109,7 @@ impl Pool {
             offset,
         } = address;
         self.counters.lost_reads.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(%segment, stripe, offset, detail, "no good copy of an extent");
+        tracing::error!(%segment, stripe, offset, detail, "an extent cannot be read");
         PoolError::Corrupt {
             segment,
             stripe,
@@ -108,45 +117,84 @@ impl Pool {
         }
     }
 
-    /// Live copies, beginning with another one from stripe to stripe, so that mirrors share the load.
-    fn reading_order(&self, segment: &Segment, stripe: u32) -> SmallVec<[usize; 3]> {
-        let count = segment.shards.len();
-        let first = if count > 1 {
-            (stripe as usize / 256) % count
-        } else {
-            0
-        };
-        let turn = (0..count).map(|step| (first + step) % count);
-        turn.filter(|index| self.disks[segment.shards[*index].disk].live().is_some())
-            .collect()
+    /// Asks one copy after the other.
+    fn read_mirror(
+        &self,
+        segment: &Arc<Segment>,
+        stripe: u32,
+        from: u64,
+        buffer: &mut [u8],
+        bad: &mut BadShards,
+    ) -> std::result::Result<(), String> {
+        let shards = segment.live_shards();
+        // Begins with another one from stripe to stripe, so that mirrors share the load.
+        let first = stripe as usize / 256;
+        for step in 0..shards.len() {
+            let shard = &shards[(first + step) % shards.len()];
+            let mut part = Part {
+                shard: shard.shard,
+                from,
+                pieces: SmallVec::from_iter([&mut *buffer]),
+            };
+            match self.read_part(segment, shard, stripe, &mut part) {
+                Ok(_) => return Ok(()),
+                Err(why) => bad.push((shard.shard, why)),
+            }
+        }
+        Err("no copy is left".into())
     }
 
-    fn read_copy(
+    /// Reads each data shard's part, and computes those that are bad or missing.
+    fn read_spread(
+        &self,
+        segment: &Arc<Segment>,
+        stripe: u32,
+        from: u64,
+        buffer: &mut [u8],
+        bad: &mut BadShards,
+    ) -> std::result::Result<(), String> {
+        let shards = segment.shards();
+        let mut lost: SmallVec<[Part<'_>; 2]> = SmallVec::new();
+        for mut part in spread(self.layout, from, buffer) {
+            let shard = shards[usize::from(part.shard)].as_ref();
+            let read = match shard.filter(|shard| shard.is_live()) {
+                Some(shard) => self.read_part(segment, shard, stripe, &mut part),
+                None => Err(BadCopy::Missing),
+            };
+            if let Err(why) = read {
+                bad.push((part.shard, why));
+                lost.push(part);
+            }
+        }
+        if lost.is_empty() {
+            return Ok(());
+        }
+        if bad.iter().any(|(_, why)| matches!(why, BadCopy::Punched)) {
+            return Err("the stripe was given back".into());
+        }
+        self.decode_parts(segment, stripe, &mut lost, bad)
+    }
+
+    pub(crate) fn read_part(
         &self,
         segment: &Arc<Segment>,
         shard: &Shard,
         stripe: u32,
-        from: u64,
-        buffer: &mut [u8],
+        part: &mut Part<'_>,
     ) -> std::result::Result<(), BadCopy> {
-        let disk = &self.disks[shard.disk];
-        let file = segment.file(shard, disk, &self.handles)?;
+        let file = segment.file(shard, &self.handles)?;
         let place = shard.place(self.id, segment.id, stripe);
         let table = self.table(&*file, &place)?;
-        read_verified(&*file, &table, from, buffer)
+        read_verified(&*file, &table, part.from, &mut part.pieces)
     }
 
     /// The header's table, from memory or from the disk.
-    fn table(
+    pub(crate) fn table(
         &self,
         file: &dyn DeviceFile,
         place: &Place,
     ) -> std::result::Result<Arc<Table>, BadCopy> {
-        let key = HeaderKey {
-            segment: place.segment,
-            stripe: place.stripe,
-            shard: place.shard,
-        };
+        let key = HeaderKey::of(place);
         if let Some(table) = self.headers.get(key) {
             return Ok(table);
         }
@@ -155,71 +203,18 @@ impl Pool {
         Ok(table)
     }
 
-    fn count_bad(&self, segment: &Segment, stripe: u32, bad: &[(usize, BadCopy)]) {
-        for (index, why) in bad {
-            let shard = &segment.shards[*index];
-            let disk = &self.disks[shard.disk];
+    pub(crate) fn count_bad(&self, segment: &Segment, stripe: u32, bad: &BadShards) {
+        let shards = segment.shards();
+        for (number, why) in bad {
             self.counters.bad_fragments.fetch_add(1, Ordering::Relaxed);
-            disk.errors.fetch_add(1, Ordering::Relaxed);
-            let (segment, shard) = (segment.id, shard.shard);
-            tracing::warn!(%segment, stripe, shard, device = disk.name(), %why, "bad copy of a fragment");
+            let shard = shards.get(usize::from(*number)).and_then(Option::as_ref);
+            let device = shard.map(|shard| {
+                shard.disk.errors.fetch_add(1, Ordering::Relaxed);
+                shard.disk.name()
+            });
+            let segment = segment.id;
+            tracing::warn!(%segment, stripe, shard = number, device, %why, "bad shard of a stripe");
         }
-    }
-
-    /// Rewrites bad copies from the good one. The read was answered already, so a failure here is only logged.
-    fn mend(&self, segment: &Arc<Segment>, stripe: u32, bad: &[(usize, BadCopy)], good: usize) {
-        self.count_bad(segment, stripe, bad);
-        for (index, _) in bad {
-            let shard = &segment.shards[*index];
-            match self.rewrite(segment, stripe, shard, &segment.shards[good]) {
-                Ok(()) => {
-                    self.counters
-                        .repaired_fragments
-                        .fetch_add(1, Ordering::Relaxed);
-                    let (segment, shard) = (segment.id, shard.shard);
-                    tracing::warn!(%segment, stripe, shard, "fragment repaired from another copy");
-                }
-                Err(BadCopy::Device(error @ DeviceError::Io { .. })) => {
-                    // A disk that takes no writes is of no use; that the pool then stops is logged there.
-                    if let Err(error) = self.set_aside(&self.disks[shard.disk].name(), &error) {
-                        tracing::error!(%error, "while repairing a fragment");
-                    }
-                }
-                Err(why) => {
-                    let (segment, shard) = (segment.id, shard.shard);
-                    tracing::error!(%segment, stripe, shard, %why, "fragment not repaired");
-                }
-            }
-        }
-    }
-
-    /// Writes the whole fragment of `bad` anew. The good copy is verified in full first.
-    fn rewrite(
-        &self,
-        segment: &Arc<Segment>,
-        stripe: u32,
-        bad: &Shard,
-        good: &Shard,
-    ) -> std::result::Result<(), BadCopy> {
-        let source = segment.file(good, &self.disks[good.disk], &self.handles)?;
-        let source_place = good.place(self.id, segment.id, stripe);
-        let mut header = read_header(&*source, &source_place)?;
-        let table = Table::new(&source_place, &header);
-        let mut data = vec![0; header.data_len as usize];
-        read_verified(&*source, &table, 0, &mut data)?;
-        let place = bad.place(self.id, segment.id, stripe);
-        let data_offset = place.file_offset() + header.len() as u64;
-        header.sums = sum_pieces(place.data_seed(header.epoch), data_offset, &[&data]);
-        let target = segment.file(bad, &self.disks[bad.disk], &self.handles)?;
-        target.write_at(data_offset, &data)?;
-        target.write_at(place.file_offset(), &header.encode(&place))?;
-        let key = HeaderKey {
-            segment: segment.id,
-            stripe,
-            shard: bad.shard,
-        };
-        self.headers.insert(key, Table::new(&place, &header));
-        Ok(())
     }
 }
 
@@ -241,18 +236,18 @@ pub(crate) fn read_header(
     Ok(Header::decode(place, &head, &bytes)?)
 }
 
-/// Reads data from `from` on, widened to whole checksummed blocks, with one call.
-fn read_verified(
+/// Reads data from `from` on into pieces one after the other, widened to whole checksummed blocks, with one call.
+pub(crate) fn read_verified(
     file: &dyn DeviceFile,
     table: &Table,
     from: u64,
-    buffer: &mut [u8],
+    pieces: &mut [&mut [u8]],
 ) -> std::result::Result<(), BadCopy> {
     if table.punched {
         return Err(BadCopy::Punched);
     }
     let data_len = u64::from(table.data_len);
-    let to = from + buffer.len() as u64;
+    let to = from + pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
     if to > data_len {
         return Err(BadCopy::Bytes(format!(
             "bytes {from} to {to} of a fragment of {data_len}"
@@ -272,7 +267,7 @@ fn read_verified(
         let span = Span {
             offset: first,
             head,
-            body: buffer,
+            body: pieces,
             tail: &mut rest[..after],
         };
         let outcome = span.read(file, table);
@@ -282,22 +277,23 @@ fn read_verified(
 }
 
 /// Whole blocks: what was asked for, and what is needed around it to check it.
-struct Span<'a> {
+struct Span<'a, 'b> {
     /// In the fragment's data; where a block starts.
     offset: u64,
     head: &'a mut [u8],
-    body: &'a mut [u8],
+    body: &'a mut [&'b mut [u8]],
     tail: &'a mut [u8],
 }
 
-impl Span<'_> {
-    fn read(self, file: &dyn DeviceFile, table: &Table) -> std::result::Result<(), BadCopy> {
-        let total = self.head.len() + self.body.len() + self.tail.len();
-        let mut slices: SmallVec<[IoSliceMut<'_>; 3]> = SmallVec::new();
-        for part in [&mut *self.head, &mut *self.body, &mut *self.tail] {
-            if !part.is_empty() {
-                slices.push(IoSliceMut::new(part));
-            }
+impl Span<'_, '_> {
+    fn read(mut self, file: &dyn DeviceFile, table: &Table) -> std::result::Result<(), BadCopy> {
+        let mut slices: SmallVec<[IoSliceMut<'_>; 8]> = SmallVec::new();
+        let body = self.body.iter_mut().map(|piece| &mut **piece);
+        let parts = [&mut *self.head].into_iter().chain(body);
+        let mut total = 0;
+        for part in parts.chain([&mut *self.tail]).filter(|part| !part.is_empty()) {
+            total += part.len();
+            slices.push(IoSliceMut::new(part));
         }
         let read = file.read_vectored_at(table.data_offset + self.offset, &mut slices)?;
         if read < total {
@@ -307,29 +303,42 @@ impl Span<'_> {
             )));
         }
         drop(slices);
-        self.verify(table, total)
+        self.verify(table)
     }
 
-    fn verify(&self, table: &Table, total: usize) -> std::result::Result<(), BadCopy> {
-        let first = usize::try_from(self.offset / SUM_UNIT as u64).unwrap_or(usize::MAX);
-        for (step, start) in (0..total).step_by(SUM_UNIT).enumerate() {
-            let end = (start + SUM_UNIT).min(total);
-            if !table.verify(first + step, &self.pieces(start, end)) {
-                let block = first + step;
-                return Err(BadCopy::Bytes(format!("wrong checksum of block {block}")));
+    /// Walks the parts laid end to end, block by block.
+    fn verify(&mut self, table: &Table) -> std::result::Result<(), BadCopy> {
+        let mut block = usize::try_from(self.offset / SUM_UNIT as u64).unwrap_or(usize::MAX);
+        let mut check = table.check(block);
+        let mut room = SUM_UNIT;
+        let body = self.body.iter().map(|piece| &**piece);
+        for part in [&*self.head].into_iter().chain(body).chain([&*self.tail]) {
+            let mut rest = part;
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(rest.len().min(room));
+                check.update(now);
+                room -= now.len();
+                rest = later;
+                if room == 0 {
+                    table.confirm(block, &check)?;
+                    block += 1;
+                    check = table.check(block);
+                    room = SUM_UNIT;
+                }
             }
+        }
+        if room < SUM_UNIT {
+            table.confirm(block, &check)?;
         }
         Ok(())
     }
+}
 
-    /// The bytes from `start` to `end` of head, body and tail laid end to end.
-    fn pieces(&self, start: usize, end: usize) -> [&[u8]; 3] {
-        let mut at = 0;
-        [&*self.head, &*self.body, &*self.tail].map(|part| {
-            let low = start.saturating_sub(at).min(part.len());
-            let high = end.saturating_sub(at).min(part.len());
-            at += part.len();
-            &part[low..high]
-        })
+impl Table {
+    fn confirm(&self, block: usize, check: &Checksum) -> std::result::Result<(), BadCopy> {
+        if self.is_right(block, check) {
+            return Ok(());
+        }
+        Err(BadCopy::Bytes(format!("wrong checksum of block {block}")))
     }
 }

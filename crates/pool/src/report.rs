@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::disk::Disk;
 use crate::pool::Pool;
 use crate::{PoolSpace, PoolStatus, Result};
 
@@ -11,7 +10,10 @@ impl Pool {
     pub fn space(&self) -> Result<PoolSpace> {
         let mut space = PoolSpace::default();
         let (mut totals, mut frees) = (Vec::new(), Vec::new());
-        for device in self.disks.iter().filter_map(Disk::live) {
+        for disk in self.disks.live() {
+            let Some(device) = disk.live().filter(|_| disk.takes_shards()) else {
+                continue;
+            };
             let found = match device.space() {
                 Ok(found) => found,
                 Err(error) => {
@@ -37,7 +39,7 @@ impl Pool {
             layout: self.layout.to_string(),
             epoch: self.epoch().to_string(),
             writable: self.stopped.read().is_none(),
-            disks: self.disks.iter().map(Disk::status).collect(),
+            disks: self.disks.all().iter().map(|disk| disk.status()).collect(),
             segments: self.segments.len() as u64,
             bad_fragments: self.counters.bad_fragments.load(Ordering::Relaxed),
             repaired_fragments: self.counters.repaired_fragments.load(Ordering::Relaxed),

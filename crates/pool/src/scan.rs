@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use strongroom_device::{Device, DeviceError};
 
-use crate::fragment::{Header, Place, SECTOR, mark_punched};
+use crate::fragment::{SECTOR, mark_punched};
 use crate::headers::HeaderKey;
 use crate::pool::Pool;
-use crate::read::{BadCopy, read_header};
+use crate::read::BadCopy;
 use crate::segment::{SEGMENT_DIR, Segment, Shard};
 use crate::{BLOCK, PoolError, Result, SegmentContents, SegmentId, SegmentInfo, StripeInfo};
 
@@ -47,16 +47,16 @@ impl Pool {
     }
 
     /// The end that was recorded or appended to, else the length of the longest shard.
-    fn end_of(&self, segment: &Arc<Segment>) -> Result<u32> {
+    pub(crate) fn end_of(&self, segment: &Arc<Segment>) -> Result<u32> {
         if let Some(end) = segment.known_end() {
             return Ok(end);
         }
         let mut longest = None;
         let mut failure = None;
-        for shard in self.live_shards(segment) {
+        for shard in segment.live_shards() {
             match segment
-                .file(shard, &self.disks[shard.disk], &self.handles)
-                .and_then(|f| f.len())
+                .file(&shard, &self.handles)
+                .and_then(|file| file.len())
             {
                 Ok(len) => longest = longest.max(Some(len)),
                 Err(error) => failure = Some(error),
@@ -73,13 +73,6 @@ impl Pool {
                 segment: segment.id,
             }),
         }
-    }
-
-    fn live_shards<'a>(&'a self, segment: &'a Segment) -> impl Iterator<Item = &'a Shard> {
-        segment
-            .shards
-            .iter()
-            .filter(|shard| self.disks[shard.disk].live().is_some())
     }
 
     /// The stripes of a segment in order, from whichever copy of each header is good. A stripe without a good header is
@@ -124,22 +117,11 @@ impl Pool {
     }
 
     fn stripe_at(&self, segment: &Arc<Segment>, stripe: u32) -> Option<StripeInfo> {
-        self.live_shards(segment).find_map(|shard| {
+        segment.live_shards().iter().find_map(|shard| {
             let (header, place) = self.header_of(segment, shard, stripe).ok()?;
             let known = self.chain.lock().contains(header.epoch);
             known.then(|| header.describe(&place))
         })
-    }
-
-    fn header_of(
-        &self,
-        segment: &Arc<Segment>,
-        shard: &Shard,
-        stripe: u32,
-    ) -> std::result::Result<(Header, Place), BadCopy> {
-        let file = segment.file(shard, &self.disks[shard.disk], &self.handles)?;
-        let place = shard.place(self.id, segment.id, stripe);
-        Ok((read_header(&*file, &place)?, place))
     }
 
     /// Gives back the data of a dead stripe on all shards. Its header stays, marked as punched. `blocks` is the stripe's
@@ -150,11 +132,12 @@ impl Pool {
             .segments
             .get(segment)
             .ok_or(PoolError::NoSegment { segment })?;
-        for shard in self.live_shards(&found) {
-            match self.punch_fragment(&found, shard, stripe, blocks) {
+        let _upkeep = found.upkeep.lock();
+        for shard in found.live_shards() {
+            match self.punch_fragment(&found, &shard, stripe, blocks) {
                 Ok(()) => {}
                 Err(BadCopy::Device(error @ DeviceError::Io { .. })) => {
-                    self.set_aside(&self.disks[shard.disk].name(), &error)?;
+                    self.set_aside(&shard.disk.name(), &error)?;
                 }
                 Err(BadCopy::Device(error)) => return Err(error.into()),
                 Err(why) => {
@@ -166,7 +149,7 @@ impl Pool {
         Ok(())
     }
 
-    fn punch_fragment(
+    pub(crate) fn punch_fragment(
         &self,
         segment: &Arc<Segment>,
         shard: &Shard,
@@ -175,21 +158,17 @@ impl Pool {
     ) -> std::result::Result<(), BadCopy> {
         let (header, place) = self.header_of(segment, shard, stripe)?;
         assert_eq!(
-            header.fragment_blocks(),
+            header.stripe_blocks(),
             blocks,
             "a stripe is punched as a whole"
         );
-        let file = segment.file(shard, &self.disks[shard.disk], &self.handles)?;
+        let file = segment.file(shard, &self.handles)?;
         if !header.punched {
             let mut sector = header.encode(&place);
             sector.truncate(SECTOR);
             mark_punched(&place, &mut sector);
             file.write_at(place.file_offset(), &sector)?;
-            self.headers.remove(HeaderKey {
-                segment: segment.id,
-                stripe,
-                shard: shard.shard,
-            });
+            self.headers.remove(HeaderKey::of(&place));
         }
         let data_offset = place.file_offset() + header.len() as u64;
         Ok(file.punch(data_offset, u64::from(header.data_len))?)
@@ -208,8 +187,9 @@ impl Pool {
             .ok_or(PoolError::NoSegment { segment })?;
         self.headers.remove_segment(segment);
         self.handles.forget(segment);
-        for shard in &found.shards {
-            let Some(device) = self.disks[shard.disk].live() else {
+        let _upkeep = found.upkeep.lock();
+        for shard in found.shards().iter().flatten() {
+            let Some(device) = shard.disk.live() else {
                 continue;
             };
             match delete_durably(&**device, &shard.path(segment)) {
@@ -218,7 +198,7 @@ impl Pool {
                 Err(error @ DeviceError::NoSpace { .. }) => {
                     tracing::warn!(%error, %segment, "could not delete a shard");
                 }
-                Err(error) => self.set_aside(&self.disks[shard.disk].name(), &error)?,
+                Err(error) => self.set_aside(&shard.disk.name(), &error)?,
             }
         }
         Ok(())
@@ -226,7 +206,7 @@ impl Pool {
 }
 
 /// A shard that came back after a crash would be found as a segment again, so the name goes for good.
-fn delete_durably(device: &dyn Device, path: &str) -> std::result::Result<(), DeviceError> {
+pub(crate) fn delete_durably(device: &dyn Device, path: &str) -> std::result::Result<(), DeviceError> {
     device.delete(path)?;
     device.sync_dir(SEGMENT_DIR)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use smallvec::SmallVec;
 use strongroom_device::{DeviceError, DeviceFile};
 
 use crate::disk::Disk;
@@ -12,6 +13,7 @@ use crate::fragment::Place;
 use crate::{DiskState, PoolId, SegmentId};
 
 pub(crate) const SEGMENT_DIR: &str = "segments";
+const UNFINISHED: &str = ".new";
 /// The end of a segment found on disk, until somebody asks its files.
 const END_UNKNOWN: u32 = u32::MAX;
 const TABLE_PARTS: usize = 16;
@@ -19,18 +21,20 @@ const TABLE_PARTS: usize = 16;
 /// One shard file.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    /// Index of the disk in the pool.
-    pub(crate) disk: usize,
+    pub(crate) disk: Arc<Disk>,
     pub(crate) shard: u8,
     pub(crate) generation: u32,
     file: RwLock<Option<Arc<dyn DeviceFile>>>,
 }
 
+/// The shards of a segment by their numbers; None where there is none.
+pub(crate) type Shards = Arc<[Option<Arc<Shard>>]>;
+
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) id: SegmentId,
-    /// Those that exist, by shard number.
-    pub(crate) shards: Vec<Shard>,
+    /// Replaced as a whole when a shard moves, so that readers hold no lock.
+    shards: RwLock<Shards>,
     end: AtomicU32,
     open: AtomicBool,
     /// Counts appends; [`Segment::synced`] says up to which they are durable.
@@ -38,6 +42,8 @@ pub(crate) struct Segment {
     synced: AtomicU64,
     /// Held while syncing, so that callers share one sync.
     pub(crate) sync: Mutex<SyncState>,
+    /// Held while shards are written other than by appending: punched, repaired, rebuilt, deleted.
+    pub(crate) upkeep: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +53,16 @@ pub(crate) struct SyncState {
 
 pub(crate) fn shard_path(segment: SegmentId, shard: u8, generation: u32) -> String {
     format!("{SEGMENT_DIR}/{segment}.{shard}.{generation}")
+}
+
+/// What a shard is called until all of it is there.
+pub(crate) fn unfinished_path(segment: SegmentId, shard: u8, generation: u32) -> String {
+    format!("{}{UNFINISHED}", shard_path(segment, shard, generation))
+}
+
+fn is_unfinished(name: &str) -> bool {
+    let whole = name.strip_suffix(UNFINISHED);
+    whole.is_some_and(|whole| parse_shard_name(whole).is_some())
 }
 
 /// `<id>.<shard>.<generation>`, exactly as written by [`shard_path`].
@@ -60,7 +76,7 @@ pub(crate) fn parse_shard_name(name: &str) -> Option<(SegmentId, u8, u32)> {
 }
 
 impl Shard {
-    pub(crate) fn found(disk: usize, shard: u8, generation: u32) -> Self {
+    pub(crate) fn found(disk: Arc<Disk>, shard: u8, generation: u32) -> Self {
         Self {
             disk,
             shard,
@@ -69,13 +85,22 @@ impl Shard {
         }
     }
 
-    pub(crate) fn created(disk: usize, shard: u8, file: Arc<dyn DeviceFile>) -> Self {
+    pub(crate) fn created(
+        disk: Arc<Disk>,
+        shard: u8,
+        generation: u32,
+        file: Option<Arc<dyn DeviceFile>>,
+    ) -> Self {
         Self {
             disk,
             shard,
-            generation: 0,
-            file: RwLock::new(Some(file)),
+            generation,
+            file: RwLock::new(file),
         }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.disk.is_live()
     }
 
     pub(crate) fn place(&self, pool: PoolId, segment: SegmentId, stripe: u32) -> Place {
@@ -95,26 +120,60 @@ impl Shard {
 
 impl Segment {
     /// One found on disk; sealed for good.
-    pub(crate) fn found(id: SegmentId, shards: Vec<Shard>) -> Self {
+    pub(crate) fn found(id: SegmentId, width: usize, shards: Vec<Shard>) -> Self {
+        let mut slots = vec![None; width];
+        for shard in shards {
+            let slot = usize::from(shard.shard);
+            slots[slot] = Some(Arc::new(shard));
+        }
         Self {
             id,
-            shards,
+            shards: RwLock::new(slots.into()),
             end: AtomicU32::new(END_UNKNOWN),
             open: AtomicBool::new(false),
             appended: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             sync: Mutex::new(SyncState { dir_synced: true }),
+            upkeep: Mutex::default(),
         }
     }
 
     /// A new one, which takes appends.
-    pub(crate) fn created(id: SegmentId, shards: Vec<Shard>) -> Self {
+    pub(crate) fn created(id: SegmentId, width: usize, shards: Vec<Shard>) -> Self {
         Self {
             end: AtomicU32::new(0),
             open: AtomicBool::new(true),
             sync: Mutex::default(),
-            ..Self::found(id, shards)
+            ..Self::found(id, width, shards)
         }
+    }
+
+    pub(crate) fn shards(&self) -> Shards {
+        Arc::clone(&self.shards.read())
+    }
+
+    /// Those on members, by number.
+    pub(crate) fn live_shards(&self) -> SmallVec<[Arc<Shard>; 6]> {
+        let shards = self.shards();
+        let live = shards.iter().flatten().filter(|shard| shard.is_live());
+        live.cloned().collect()
+    }
+
+    /// Shards of the layout that no member has.
+    pub(crate) fn missing(&self) -> usize {
+        let shards = self.shards();
+        let live = |shard: &&Option<Arc<Shard>>| shard.as_ref().is_some_and(|s| s.is_live());
+        shards.len() - shards.iter().filter(live).count()
+    }
+
+    /// Puts a shard in its place; returns the one that was there.
+    pub(crate) fn put_shard(&self, shard: Arc<Shard>) -> Option<Arc<Shard>> {
+        let mut held = self.shards.write();
+        let mut list = held.to_vec();
+        let slot = usize::from(shard.shard);
+        let before = list[slot].replace(shard);
+        *held = list.into();
+        before
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -156,26 +215,20 @@ impl Segment {
     pub(crate) fn file(
         self: &Arc<Self>,
         shard: &Shard,
-        disk: &Disk,
         handles: &Handles,
     ) -> Result<Arc<dyn DeviceFile>, DeviceError> {
         if let Some(file) = &*shard.file.read() {
             return Ok(Arc::clone(file));
         }
-        let device = disk.live().ok_or_else(|| DeviceError::Io {
-            device: disk.name(),
-            operation: "open",
-            path: shard.path(self.id),
-            message: "the disk is set aside".into(),
-        })?;
-        let file = device.open(&shard.path(self.id))?;
+        let path = shard.path(self.id);
+        let file = shard.disk.live_or_error("open", &path)?.open(&path)?;
         *shard.file.write() = Some(Arc::clone(&file));
         handles.opened(self);
         Ok(file)
     }
 
     fn close_files(&self) {
-        for shard in &self.shards {
+        for shard in self.shards().iter().flatten() {
             *shard.file.write() = None;
         }
     }
@@ -261,16 +314,32 @@ impl SegmentTable {
         all
     }
 
+    /// Calls for each of them, in no order.
+    pub(crate) fn each(&self, mut visit: impl FnMut(&Segment)) {
+        for part in &self.parts {
+            part.read().values().for_each(|segment| visit(segment));
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.parts.iter().map(|part| part.read().len()).sum()
     }
 }
 
+/// What the members' directories of segments hold.
+#[derive(Debug, Default)]
+pub(crate) struct FoundSegments {
+    pub(crate) table: SegmentTable,
+    /// Files that a rebuild left behind, unfinished or superseded: the disk and the name.
+    pub(crate) leftovers: Vec<(Arc<Disk>, String)>,
+}
+
 /// Lists the shard files of all members. Of two generations of a shard the higher counts. A disk that fails is no member
 /// from here on.
-pub(crate) fn find_segments(disks: &[Disk], width: usize) -> SegmentTable {
+pub(crate) fn find_segments(disks: &[Arc<Disk>], width: usize) -> FoundSegments {
     let mut found: BTreeMap<SegmentId, BTreeMap<u8, Shard>> = BTreeMap::new();
-    for (index, disk) in disks.iter().enumerate() {
+    let mut leftovers = Vec::new();
+    for disk in disks {
         let Some(device) = disk.live() else { continue };
         let names = device.list(SEGMENT_DIR).unwrap_or_else(|error| {
             tracing::error!(device = device.name(), %error, "disk set aside");
@@ -281,12 +350,18 @@ pub(crate) fn find_segments(disks: &[Disk], width: usize) -> SegmentTable {
             match parse_shard_name(&name) {
                 Some((id, shard, generation)) if usize::from(shard) < width => {
                     let shards = found.entry(id).or_default();
-                    let newer = shards
-                        .get(&shard)
-                        .is_none_or(|known| known.generation < generation);
-                    if newer {
-                        shards.insert(shard, Shard::found(index, shard, generation));
-                    }
+                    let new = Shard::found(Arc::clone(disk), shard, generation);
+                    let older = match shards.get(&shard) {
+                        Some(known) if known.generation >= generation => Some(new),
+                        Some(_) | None => shards.insert(shard, new),
+                    };
+                    leftovers.extend(older.map(|older| {
+                        let path = older.path(id);
+                        (older.disk, path)
+                    }));
+                }
+                Some(_) | None if is_unfinished(&name) => {
+                    leftovers.push((Arc::clone(disk), format!("{SEGMENT_DIR}/{name}")));
                 }
                 Some(_) | None => {
                     tracing::warn!(
@@ -300,7 +375,8 @@ pub(crate) fn find_segments(disks: &[Disk], width: usize) -> SegmentTable {
     }
     let table = SegmentTable::default();
     for (id, shards) in found {
-        table.insert(Arc::new(Segment::found(id, shards.into_values().collect())));
+        let shards = shards.into_values().collect();
+        table.insert(Arc::new(Segment::found(id, width, shards)));
     }
-    table
+    FoundSegments { table, leftovers }
 }

@@ -1,11 +1,11 @@
 //! Making segments durable; callers that want the same segments share one sync.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 use strongroom_device::DeviceError;
 
+use crate::disk::Disk;
 use crate::pool::Pool;
 use crate::segment::{SEGMENT_DIR, Segment, SyncState};
 use crate::{Result, SegmentId};
@@ -53,26 +53,24 @@ impl Pool {
 
     fn sync_held(&self, held: &mut [Held<'_>]) -> Result<()> {
         let mut tasks = Vec::new();
-        let mut new_on = BTreeSet::new();
+        let mut new_on: Vec<Arc<Disk>> = Vec::new();
         for (segment, _, state) in held.iter() {
-            for shard in &segment.shards {
-                let disk = &self.disks[shard.disk];
-                if disk.live().is_none() {
-                    continue;
-                }
-                if !state.dir_synced {
-                    new_on.insert(shard.disk);
+            for shard in segment.live_shards() {
+                let disk = &shard.disk;
+                if !state.dir_synced && !new_on.iter().any(|known| Arc::ptr_eq(known, disk)) {
+                    new_on.push(Arc::clone(disk));
                 }
                 let segment = Arc::clone(segment);
-                let sync = move || segment.file(shard, disk, &self.handles)?.sync();
-                tasks.push(SyncTask::new(shard.disk, sync));
+                let disk = Arc::clone(disk);
+                let sync = move || segment.file(&shard, &self.handles)?.sync();
+                tasks.push(SyncTask::new(disk, sync));
             }
         }
-        for index in new_on {
-            let Some(device) = self.disks[index].live() else {
+        for disk in new_on {
+            let Some(device) = disk.live().cloned() else {
                 continue;
             };
-            tasks.push(SyncTask::new(index, move || device.sync_dir(SEGMENT_DIR)));
+            tasks.push(SyncTask::new(disk, move || device.sync_dir(SEGMENT_DIR)));
         }
         self.run_syncs(tasks)?;
         for (segment, appends, state) in held {
@@ -96,7 +94,7 @@ impl Pool {
         drop(works);
         for task in tasks {
             if let Err(error) = task.outcome {
-                self.set_aside(&self.disks[task.disk].name(), &error)?;
+                self.set_aside(&task.disk.name(), &error)?;
             }
         }
         Ok(())
@@ -105,14 +103,14 @@ impl Pool {
 
 /// One file or directory to sync, and what came of it.
 struct SyncTask<'a> {
-    disk: usize,
+    disk: Arc<Disk>,
     sync: Box<dyn FnMut() -> std::result::Result<(), DeviceError> + Send + 'a>,
     outcome: std::result::Result<(), DeviceError>,
 }
 
 impl<'a> SyncTask<'a> {
     fn new(
-        disk: usize,
+        disk: Arc<Disk>,
         sync: impl FnMut() -> std::result::Result<(), DeviceError> + Send + 'a,
     ) -> Self {
         Self {

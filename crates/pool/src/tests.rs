@@ -2,6 +2,7 @@
 
 mod basics;
 mod damage;
+mod layouts;
 mod mirrors;
 mod power;
 mod refusals;

@@ -75,6 +75,17 @@ impl Layout {
     pub fn width(self) -> usize {
         usize::from(self.data) + usize::from(self.parity)
     }
+
+    /// Whether there can be such a layout: 1+0 to 16+4.
+    pub fn is_possible(self) -> bool {
+        (1..=16).contains(&self.data) && self.parity <= 4
+    }
+
+    /// Copies of what is mirrored whatever the layout, log and index: as many disks may fail as for data, and one
+    /// damaged copy is made good even on one disk.
+    pub fn copies(self) -> usize {
+        (usize::from(self.parity) + 1).max(2)
+    }
 }
 
 impl fmt::Display for Layout {

@@ -217,6 +217,7 @@ fn sample() -> (Place, Header) {
         payload_len: 81_920,
         data_len: 81_920,
         punched: false,
+        attempt: 3,
         extents: vec![(tag(1, 70_000), 0), (tag(2, 4096), 73_728)],
         sums: vec![1, 2, 3, 4, 5],
     };

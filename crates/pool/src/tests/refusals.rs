@@ -210,13 +210,14 @@ fn disks_used_apart_are_refused_by_name() {
 }
 
 #[test]
-fn refuses_layouts_of_later_versions() {
+fn refuses_layouts_that_there_are_not() {
     let env = SimEnv::new(1);
     let all = disks(&env, 6);
-    for layout in [Layout { data: 4, parity: 2 }, Layout { data: 1, parity: 3 }] {
+    for (data, parity) in [(0, 1), (17, 2), (4, 5)] {
+        let layout = Layout { data, parity };
         let error = Pool::create(as_env(&env), as_devices(&all), layout).unwrap_err();
         assert!(
-            error.to_string().contains("not supported by this version"),
+            error.to_string().contains("there is no layout"),
             "{error}"
         );
     }

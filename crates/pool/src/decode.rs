@@ -1,0 +1,232 @@
+//! Computing what a shard held from the other shards of its stripe.
+//!
+//! Only shards of the same stripe are put together: those whose headers agree on everything but the shard itself. A
+//! fragment of an append that failed and was repeated, or of an older generation, is never mixed in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use strongroom_device::DeviceFile;
+
+use crate::fragment::{Header, SUM_UNIT, Table, sum_pieces};
+use crate::geometry::{Part, shard_len};
+use crate::pool::Pool;
+use crate::read::{BadCopy, BadShards, read_header, read_verified};
+use crate::segment::{Segment, Shard};
+
+/// A shard that can be read, with its verified header.
+struct Source {
+    shard: Arc<Shard>,
+    file: Arc<dyn DeviceFile>,
+    table: Arc<Table>,
+}
+
+/// A fragment that can be written.
+pub(crate) struct Fragment {
+    /// Without checksums, which depend on where it is written.
+    pub(crate) header: Header,
+    /// Empty if the stripe was punched.
+    pub(crate) data: Vec<u8>,
+}
+
+impl Pool {
+    /// Fills parts of lost data shards from the other shards of the stripe. Sources that turn out bad join `bad`.
+    pub(crate) fn decode_parts(
+        &self,
+        segment: &Arc<Segment>,
+        stripe: u32,
+        lost: &mut [Part<'_>],
+        bad: &mut BadShards,
+    ) -> std::result::Result<(), String> {
+        for part in lost {
+            let unit = SUM_UNIT as u64;
+            let first = part.from / unit * unit;
+            let end = (part.from + part.len() as u64).next_multiple_of(unit);
+            let decoded = self.decode(segment, stripe, part.shard, first..end, bad)?;
+            let mut rest = &decoded[usize::try_from(part.from - first).unwrap_or(0)..];
+            for piece in &mut part.pieces {
+                let Some((now, later)) = rest.split_at_checked(piece.len()) else {
+                    return Err("beyond the end of the stripe".into());
+                };
+                piece.copy_from_slice(now);
+                rest = later;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes `range` of a shard's data, which begins and ends at checksummed blocks or beyond the end.
+    fn decode(
+        &self,
+        segment: &Arc<Segment>,
+        stripe: u32,
+        wanted: u8,
+        range: std::ops::Range<u64>,
+        bad: &mut BadShards,
+    ) -> std::result::Result<Vec<u8>, String> {
+        let data = usize::from(self.layout.data);
+        loop {
+            let sources = self.sources(segment, stripe, wanted, bad)?;
+            // Parity is as long as the longest shard.
+            let longest = sources.iter().map(|source| source.table.data_len).max();
+            let end = range.end.min(u64::from(longest.unwrap_or(0)));
+            let len = usize::try_from(end.saturating_sub(range.start)).unwrap_or(0);
+            let mut buffers = vec![vec![0; len]; data];
+            let failed = read_sources(&sources, range.start, &mut buffers);
+            if failed.is_empty() {
+                let present: SmallVec<[u8; 16]> =
+                    sources.iter().map(|source| source.shard.shard).collect();
+                let slices: Vec<&[u8]> = buffers.iter().map(Vec::as_slice).collect();
+                let mut target = vec![0; len];
+                let plan = self.code.plan(&present, &[wanted]);
+                plan.apply(&slices, &mut [&mut target]);
+                return Ok(target);
+            }
+            bad.extend(failed);
+        }
+    }
+
+    /// As many shards of one stripe as decoding takes, in order, not those that are bad or wanted.
+    fn sources(
+        &self,
+        segment: &Arc<Segment>,
+        stripe: u32,
+        wanted: u8,
+        bad: &mut BadShards,
+    ) -> std::result::Result<Vec<Source>, String> {
+        let mut stripes: BTreeMap<u64, Vec<Source>> = BTreeMap::new();
+        for shard in segment.live_shards() {
+            if shard.shard == wanted || bad.iter().any(|(number, _)| *number == shard.shard) {
+                continue;
+            }
+            match self.source(segment, &shard, stripe) {
+                Ok(source) => stripes.entry(source.table.identity).or_default().push(source),
+                Err(BadCopy::Punched) => return Err("the stripe was given back".into()),
+                Err(why) => bad.push((shard.shard, why)),
+            }
+        }
+        let data = usize::from(self.layout.data);
+        let most = stripes.into_values().max_by_key(Vec::len).unwrap_or_default();
+        if most.len() < data {
+            let found = most.len();
+            return Err(format!("{found} good shards of {data} that are needed"));
+        }
+        let mut chosen = most;
+        chosen.truncate(data);
+        Ok(chosen)
+    }
+
+    fn source(
+        &self,
+        segment: &Arc<Segment>,
+        shard: &Arc<Shard>,
+        stripe: u32,
+    ) -> std::result::Result<Source, BadCopy> {
+        let file = segment.file(shard, &self.handles)?;
+        let table = self.table(&*file, &shard.place(self.id, segment.id, stripe))?;
+        if table.punched {
+            return Err(BadCopy::Punched);
+        }
+        Ok(Source {
+            shard: Arc::clone(shard),
+            file,
+            table,
+        })
+    }
+
+    /// The whole fragment that shard `wanted` should hold, computed from the others.
+    pub(crate) fn compute_fragment(
+        &self,
+        segment: &Arc<Segment>,
+        stripe: u32,
+        wanted: u8,
+        bad: &mut BadShards,
+    ) -> std::result::Result<Fragment, String> {
+        let header = self.header_of_others(segment, stripe, wanted, bad)?;
+        let header = header.for_shard(wanted);
+        if header.punched {
+            let data = Vec::new();
+            return Ok(Fragment { header, data });
+        }
+        let len = shard_len(self.layout, wanted, header.payload_len as usize);
+        let mut data = self.decode(segment, stripe, wanted, 0..len as u64, bad)?;
+        data.resize(len, 0);
+        Ok(Fragment { header, data })
+    }
+
+    /// The header that most of the other shards have; a stripe that one of them says was given back is given back.
+    fn header_of_others(
+        &self,
+        segment: &Arc<Segment>,
+        stripe: u32,
+        wanted: u8,
+        bad: &mut BadShards,
+    ) -> std::result::Result<Header, String> {
+        let mut stripes: BTreeMap<u64, (usize, Header)> = BTreeMap::new();
+        for shard in segment.live_shards() {
+            if shard.shard == wanted || bad.iter().any(|(number, _)| *number == shard.shard) {
+                continue;
+            }
+            match self.header_of(segment, &shard, stripe) {
+                Ok((header, _)) => {
+                    let entry = stripes.entry(header.identity());
+                    let (count, known) = entry.or_insert_with(|| (0, header.clone()));
+                    *count += 1;
+                    known.punched |= header.punched;
+                }
+                Err(why) => bad.push((shard.shard, why)),
+            }
+        }
+        let most = stripes.into_values().max_by_key(|(count, _)| *count);
+        most.map(|(_, header)| header)
+            .ok_or_else(|| "no good header on any other shard".into())
+    }
+
+    pub(crate) fn header_of(
+        &self,
+        segment: &Arc<Segment>,
+        shard: &Shard,
+        stripe: u32,
+    ) -> std::result::Result<(Header, crate::fragment::Place), BadCopy> {
+        let file = segment.file(shard, &self.handles)?;
+        let place = shard.place(self.id, segment.id, stripe);
+        Ok((read_header(&*file, &place)?, place))
+    }
+}
+
+/// Reads the same range of all sources; a shard that ends early reads as zeroes behind its end, as it was encoded.
+fn read_sources(sources: &[Source], from: u64, buffers: &mut [Vec<u8>]) -> BadShards {
+    let mut failed = BadShards::new();
+    for (source, buffer) in sources.iter().zip(buffers) {
+        let there = u64::from(source.table.data_len).saturating_sub(from);
+        let there = usize::try_from(there).unwrap_or(usize::MAX).min(buffer.len());
+        if there == 0 {
+            continue;
+        }
+        let mut pieces = [&mut buffer[..there]];
+        if let Err(why) = read_verified(&*source.file, &source.table, from, &mut pieces) {
+            failed.push((source.shard.shard, why));
+        }
+    }
+    failed
+}
+
+impl Fragment {
+    /// Writes it where it belongs: data first, so that a good header never stands before data that is not there.
+    pub(crate) fn write(
+        &mut self,
+        file: &dyn DeviceFile,
+        place: &crate::fragment::Place,
+    ) -> std::result::Result<(), strongroom_device::DeviceError> {
+        let header = &mut self.header;
+        let data_offset = place.file_offset() + header.len() as u64;
+        if !header.punched {
+            header.sums = sum_pieces(place.data_seed(header.epoch), data_offset, &[&self.data]);
+            if !self.data.is_empty() {
+                file.write_at(data_offset, &self.data)?;
+            }
+        }
+        file.write_at(place.file_offset(), &header.encode(place))
+    }
+}

@@ -1,0 +1,106 @@
+//! Which disks the shards of a segment go to: by free space, no failure domain twice while there is another, the same
+//! choice for the same pool.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::disk::Disk;
+use crate::pool::Pool;
+use crate::segment::Segment;
+use crate::{Result, SegmentId};
+
+/// What fails as a whole: what a person named, or a block device.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Domain {
+    Named(String),
+    Block(u64),
+}
+
+impl Disk {
+    pub(crate) fn domain(&self) -> Option<Domain> {
+        if !self.domain.is_empty() {
+            return Some(Domain::Named(self.domain.clone()));
+        }
+        let device = self.device.as_ref()?;
+        Some(Domain::Block(device.failure_domain()))
+    }
+}
+
+impl Pool {
+    /// Disks for a new segment in the order of its shards, as many as the layout has or as there are. The most room
+    /// comes first; which of them gets which shard changes from segment to segment, so that all share the reading.
+    pub(crate) fn place_segment(&self, id: SegmentId) -> Result<Vec<Arc<Disk>>> {
+        let candidates = self.by_room()?;
+        let mut chosen = choose(&candidates, &[], self.layout.width());
+        if !chosen.is_empty() {
+            let turn = usize::try_from(id.0 % chosen.len() as u64).unwrap_or(0);
+            chosen.rotate_left(turn);
+        }
+        Ok(chosen)
+    }
+
+    /// A disk for a shard that a segment lacks: one that holds no other shard of it, in a domain of its own if there is
+    /// one, with the most room and at least `len` bytes.
+    pub(crate) fn place_shard(
+        &self,
+        segment: &Segment,
+        shard: u8,
+        len: u64,
+    ) -> Result<Option<Arc<Disk>>> {
+        let others: Vec<Arc<Disk>> = segment
+            .live_shards()
+            .iter()
+            .filter(|other| other.shard != shard)
+            .map(|other| Arc::clone(&other.disk))
+            .collect();
+        let mut candidates = self.by_room()?;
+        candidates.retain(|(free, disk)| {
+            *free >= len && !others.iter().any(|other| Arc::ptr_eq(other, disk))
+        });
+        Ok(choose(&candidates, &others, 1).into_iter().next())
+    }
+
+    /// Disks that take shards, with their free space, the roomiest first.
+    fn by_room(&self) -> Result<Vec<(u64, Arc<Disk>)>> {
+        let mut candidates = Vec::new();
+        for (index, disk) in self.disks.all().iter().enumerate() {
+            let Some(device) = disk.live().filter(|_| disk.takes_shards()) else {
+                continue;
+            };
+            match device.space() {
+                Ok(space) => candidates.push((space.free, index, Arc::clone(disk))),
+                Err(error) => self.set_aside(device.name(), &error)?,
+            }
+        }
+        candidates.sort_by_key(|(free, index, _)| (Reverse(*free), *index));
+        let sorted = candidates.into_iter();
+        Ok(sorted.map(|(free, _, disk)| (free, disk)).collect())
+    }
+}
+
+/// The first `count` of the candidates that use each failure domain as rarely as can be.
+fn choose(candidates: &[(u64, Arc<Disk>)], beside: &[Arc<Disk>], count: usize) -> Vec<Arc<Disk>> {
+    let mut load: HashMap<Domain, usize> = HashMap::new();
+    for disk in beside {
+        if let Some(domain) = disk.domain() {
+            *load.entry(domain).or_default() += 1;
+        }
+    }
+    let mut rest: Vec<&Arc<Disk>> = candidates.iter().map(|(_, disk)| disk).collect();
+    let mut chosen = Vec::with_capacity(count);
+    while chosen.len() < count && !rest.is_empty() {
+        let used = |disk: &Disk| {
+            let domain = disk.domain();
+            domain.map_or(0, |domain| load.get(&domain).copied().unwrap_or(0))
+        };
+        // The first of equals, which is the roomiest.
+        let best = (0..rest.len()).min_by_key(|index| used(rest[*index]));
+        let disk = rest.remove(best.unwrap_or(0));
+        if let Some(domain) = disk.domain() {
+            *load.entry(domain).or_default() += 1;
+        }
+        chosen.push(Arc::clone(disk));
+    }
+    chosen
+}
