@@ -11,11 +11,12 @@ use crate::disk::Disk;
 use crate::fragment::{Header, Table, sum_pieces};
 use crate::geometry::{UNIT, shard_len, stripe_len, units};
 use crate::headers::HeaderKey;
-use crate::pool::{Current, Pool};
 use crate::parity::Parity;
+use crate::pool::{Current, Pool};
 use crate::segment::{Segment, Shard, shard_path};
 use crate::{
-    Address, BLOCK, ErrorKind, ExtentTag, Lane, Layout, MAX_STRIPE_PAYLOAD, PoolError, Result, SegmentId, Txg,
+    Address, BLOCK, ErrorKind, ExtentTag, Lane, Layout, MAX_STRIPE_PAYLOAD, PoolError, Result,
+    SegmentId, Txg,
 };
 
 /// A segment is sealed once a shard holds this much payload, or this many stripes.
@@ -331,7 +332,10 @@ impl Pool {
     fn prepare_lane(&self, state: &mut LaneState, current: Current) -> Result<()> {
         let usable = state.open.as_ref().is_some_and(|open| {
             let shards = open.segment.shards();
-            let whole = shards.iter().flatten().all(|shard| shard.disk.takes_shards());
+            let whole = shards
+                .iter()
+                .flatten()
+                .all(|shard| shard.disk.takes_shards());
             whole && open.segment.is_open()
         });
         if !usable {

@@ -101,13 +101,19 @@ impl Pool {
                 continue;
             }
             match self.source(segment, &shard, stripe) {
-                Ok(source) => stripes.entry(source.table.identity).or_default().push(source),
+                Ok(source) => stripes
+                    .entry(source.table.identity)
+                    .or_default()
+                    .push(source),
                 Err(BadCopy::Punched) => return Err("the stripe was given back".into()),
                 Err(why) => bad.push((shard.shard, why)),
             }
         }
         let data = usize::from(self.layout.data);
-        let most = stripes.into_values().max_by_key(Vec::len).unwrap_or_default();
+        let most = stripes
+            .into_values()
+            .max_by_key(Vec::len)
+            .unwrap_or_default();
         if most.len() < data {
             let found = most.len();
             return Err(format!("{found} good shards of {data} that are needed"));
@@ -200,7 +206,9 @@ fn read_sources(sources: &[Source], from: u64, buffers: &mut [Vec<u8>]) -> BadSh
     let mut failed = BadShards::new();
     for (source, buffer) in sources.iter().zip(buffers) {
         let there = u64::from(source.table.data_len).saturating_sub(from);
-        let there = usize::try_from(there).unwrap_or(usize::MAX).min(buffer.len());
+        let there = usize::try_from(there)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         if there == 0 {
             continue;
         }

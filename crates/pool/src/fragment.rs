@@ -238,7 +238,13 @@ impl Header {
     /// What all good fragments of one stripe have in common, and those of no other.
     pub(crate) fn identity(&self) -> u64 {
         let (low, high) = halves(self.epoch.0);
-        let mut words = vec![low, high, self.txg.0, self.attempt, u64::from(self.payload_len)];
+        let mut words = vec![
+            low,
+            high,
+            self.txg.0,
+            self.attempt,
+            u64::from(self.payload_len),
+        ];
         words.extend([u64::from(self.layout.data), u64::from(self.layout.parity)]);
         for (tag, offset) in &self.extents {
             words.extend([tag.inode, tag.offset, tag.txg.0]);

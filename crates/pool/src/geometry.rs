@@ -45,11 +45,7 @@ impl Part<'_> {
 
 /// Spreads a buffer that stands for the payload from byte `from` on over the data shards of `layout`, which has more than
 /// one.
-pub(crate) fn spread(
-    layout: Layout,
-    from: u64,
-    mut buffer: &mut [u8],
-) -> SmallVec<[Part<'_>; 16]> {
+pub(crate) fn spread(layout: Layout, from: u64, mut buffer: &mut [u8]) -> SmallVec<[Part<'_>; 16]> {
     let data = u64::from(layout.data);
     let unit = UNIT as u64;
     let mut parts: SmallVec<[Part<'_>; 16]> = SmallVec::new();
@@ -113,9 +109,14 @@ mod tests {
                     .map(|shard| shard_len(layout, shard, payload))
                     .sum();
                 assert_eq!(total, payload);
-                let longest = (0..data).map(|shard| shard_len(layout, shard, payload)).max();
+                let longest = (0..data)
+                    .map(|shard| shard_len(layout, shard, payload))
+                    .max();
                 assert_eq!(longest, Some(stripe_len(layout, payload)));
-                assert_eq!(shard_len(layout, data, payload), stripe_len(layout, payload));
+                assert_eq!(
+                    shard_len(layout, data, payload),
+                    stripe_len(layout, payload)
+                );
             }
         }
     }
@@ -124,7 +125,10 @@ mod tests {
     fn a_spread_buffer_meets_every_byte_once_and_in_place() {
         let payload: Vec<u8> = (0..900_000u32).map(|at| (at % 251) as u8).collect();
         let mut shards = vec![Vec::new(); 4];
-        for (number, unit) in units(WIDE, &[&payload[..5000], &payload[5000..]]).iter().enumerate() {
+        for (number, unit) in units(WIDE, &[&payload[..5000], &payload[5000..]])
+            .iter()
+            .enumerate()
+        {
             for piece in unit {
                 shards[number % 4].extend_from_slice(piece);
             }

@@ -1,5 +1,10 @@
 //! Many disks as one: labels, epochs and membership, segments of checksummed stripes, mirrors.
 
+#![allow(
+    dead_code,
+    reason = "the moving of shards between disks rests on parts that appending does not use"
+)]
+
 mod append;
 pub mod checksum;
 pub mod codec;

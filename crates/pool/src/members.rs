@@ -159,7 +159,12 @@ impl Pool {
         self.env.fill_random(&mut id.0);
         let newest = chain.newest().map(|newest| &newest.info);
         let disks = self.disks.all();
-        let members: Vec<DiskId> = self.disks.live().iter().filter_map(|disk| disk.id).collect();
+        let members: Vec<DiskId> = self
+            .disks
+            .live()
+            .iter()
+            .filter_map(|disk| disk.id)
+            .collect();
         let known = newest.map(|newest| newest.members.iter().chain(&newest.absent));
         let known = known.into_iter().flatten().copied();
         let mut absent: Vec<DiskId> = disks

@@ -238,11 +238,7 @@ impl Opened {
     /// Nothing acknowledged may be missing: with `m` copies more than needed, `m` disks may be, counting those that
     /// were already absent and are not rebuilt.
     pub(crate) fn refuse_too_few(&self, options: &OpenOptions) -> Result<()> {
-        let present = self
-            .disks
-            .iter()
-            .filter(|disk| disk.is_live())
-            .count();
+        let present = self.disks.iter().filter(|disk| disk.is_live()).count();
         let (epoch, members, absent) = match self.chain.newest() {
             Some(newest) => (
                 newest.info.id,

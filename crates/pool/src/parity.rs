@@ -2,9 +2,9 @@
 
 use smallvec::SmallVec;
 
+use crate::Layout;
 use crate::geometry::{UNIT, stripe_len};
 use crate::reed_solomon::Code;
-use crate::Layout;
 
 /// Room for the parity shards of a stripe, and for units that are short or in pieces.
 #[derive(Debug, Default)]
@@ -35,8 +35,7 @@ impl Parity {
             return;
         }
         self.len = stripe_len(layout, payload);
-        self.shards
-            .resize(self.len * usize::from(layout.parity), 0);
+        self.shards.resize(self.len * usize::from(layout.parity), 0);
         self.scratch.resize(data * UNIT, 0);
         for (row, units) in units.chunks(data).enumerate() {
             let len: usize = units[0].iter().map(|piece| piece.len()).sum();

@@ -291,7 +291,10 @@ impl Span<'_, '_> {
         let body = self.body.iter_mut().map(|piece| &mut **piece);
         let parts = [&mut *self.head].into_iter().chain(body);
         let mut total = 0;
-        for part in parts.chain([&mut *self.tail]).filter(|part| !part.is_empty()) {
+        for part in parts
+            .chain([&mut *self.tail])
+            .filter(|part| !part.is_empty())
+        {
             total += part.len();
             slices.push(IoSliceMut::new(part));
         }

@@ -206,7 +206,10 @@ impl Pool {
 }
 
 /// A shard that came back after a crash would be found as a segment again, so the name goes for good.
-pub(crate) fn delete_durably(device: &dyn Device, path: &str) -> std::result::Result<(), DeviceError> {
+pub(crate) fn delete_durably(
+    device: &dyn Device,
+    path: &str,
+) -> std::result::Result<(), DeviceError> {
     device.delete(path)?;
     device.sync_dir(SEGMENT_DIR)
 }

@@ -74,16 +74,16 @@ impl Kernel {
         let Some(len) = targets.first().map(|target| target.len()) else {
             return;
         };
-        assert!((1..=SOURCES_MAX).contains(&sources.len()), "too many sources");
+        assert!(
+            (1..=SOURCES_MAX).contains(&sources.len()),
+            "too many sources"
+        );
         assert_eq!(matrix.len(), sources.len() * targets.len(), "matrix");
         let equal = sources.iter().all(|source| source.len() == len)
             && targets.iter().all(|target| target.len() == len);
         assert!(equal, "sources and targets of one length");
         let width = sources.len();
-        for (rows, targets) in matrix
-            .chunks(ROWS * width)
-            .zip(targets.chunks_mut(ROWS))
-        {
+        for (rows, targets) in matrix.chunks(ROWS * width).zip(targets.chunks_mut(ROWS)) {
             self.combine_few(rows, sources, targets, len);
         }
     }
@@ -288,7 +288,8 @@ mod x86 {
         targets: [*mut u8; N],
         len: usize,
     ) {
-        let matrices = factors.map(|row| row.map(|factor| MATRICES[usize::from(factor)].cast_signed()));
+        let matrices =
+            factors.map(|row| row.map(|factor| MATRICES[usize::from(factor)].cast_signed()));
         let mut at = 0;
         while at + 128 <= len {
             let mut sums = [[_mm512_setzero_si512(); 2]; N];

@@ -24,9 +24,9 @@ pub(super) fn generator(data: usize, width: usize) -> Vec<u8> {
 /// `left` with rows of length `n` times the `n` by `n` matrix `right`.
 pub(super) fn multiply(left: &[u8], right: &[u8], n: usize) -> Vec<u8> {
     let entry = |row: &[u8], column: usize| {
-        row.iter()
-            .enumerate()
-            .fold(0, |sum, (index, value)| sum ^ times(*value, right[index * n + column]))
+        row.iter().enumerate().fold(0, |sum, (index, value)| {
+            sum ^ times(*value, right[index * n + column])
+        })
     };
     left.chunks(n)
         .flat_map(|row| (0..n).map(move |column| entry(row, column)))

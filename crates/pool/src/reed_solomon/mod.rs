@@ -123,8 +123,8 @@ impl Code {
             &self.generator[start..start + self.data]
         };
         let square: Vec<u8> = present.iter().flat_map(row).copied().collect();
-        let inverse = matrix::invert(&square, self.data)
-            .expect("any rows of the generator are independent");
+        let inverse =
+            matrix::invert(&square, self.data).expect("any rows of the generator are independent");
         let rows: Vec<u8> = wanted.iter().flat_map(row).copied().collect();
         Plan {
             matrix: matrix::multiply(&rows, &inverse, self.data),

@@ -47,7 +47,11 @@ fn rebuild_and_compare(code: &Code, layout: Layout, shards: &[Vec<u8>], lost: u3
     code.plan(&present, &wanted)
         .apply(&sources, &mut slices_mut(&mut rebuilt));
     for (shard, bytes) in wanted.iter().zip(&rebuilt) {
-        assert_eq!(bytes, &shards[usize::from(*shard)], "{layout} lost {lost:b}");
+        assert_eq!(
+            bytes,
+            &shards[usize::from(*shard)],
+            "{layout} lost {lost:b}"
+        );
     }
 }
 
@@ -136,7 +140,9 @@ fn the_matrix_never_changes() {
         data: 16,
         parity: 4,
     });
-    let last = [1, 21, 218, 180, 165, 126, 208, 127, 193, 67, 219, 244, 175, 141, 120, 171];
+    let last = [
+        1, 21, 218, 180, 165, 126, 208, 127, 193, 67, 219, 244, 175, 141, 120, 171,
+    ];
     assert_eq!(all.generator[19 * 16..], last);
 }
 
@@ -156,10 +162,9 @@ fn all_kernels_agree_with_the_plain_definition() {
             kernel.combine(&matrix, &slices(&sources), &mut slices_mut(&mut targets));
             for (row, target) in matrix.chunks(columns).zip(&targets) {
                 for (at, found) in target.iter().enumerate() {
-                    let sum = row
-                        .iter()
-                        .zip(&sources)
-                        .fold(0, |sum, (factor, source)| sum ^ multiply(*factor, source[at]));
+                    let sum = row.iter().zip(&sources).fold(0, |sum, (factor, source)| {
+                        sum ^ multiply(*factor, source[at])
+                    });
                     assert_eq!(*found, sum, "{} at {at} of {len}", kernel.name());
                 }
             }
@@ -172,11 +177,19 @@ fn unaligned_slices_are_as_good_as_aligned_ones() {
     let mut rng = Rng::new(6);
     let bytes = random(&mut rng, 2000);
     let mut expected = vec![0; 1000];
-    Kernel::Portable.combine(&[7, 9], &[&bytes[3..1003], &bytes[501..1501]], &mut [&mut expected]);
+    Kernel::Portable.combine(
+        &[7, 9],
+        &[&bytes[3..1003], &bytes[501..1501]],
+        &mut [&mut expected],
+    );
     for kernel in Kernel::available() {
         let mut room = vec![0; 1001];
         let target = &mut room[1..];
-        kernel.combine(&[7, 9], &[&bytes[3..1003], &bytes[501..1501]], &mut [target]);
+        kernel.combine(
+            &[7, 9],
+            &[&bytes[3..1003], &bytes[501..1501]],
+            &mut [target],
+        );
         assert_eq!(room[1..], expected, "{}", kernel.name());
     }
 }

@@ -9,7 +9,10 @@ const WIDE: Layout = Layout { data: 4, parity: 2 };
 
 /// Extents of one stripe, with their bytes.
 fn append_many(pool: &Pool, lane: Lane, bytes: &[Vec<u8>]) -> Vec<Address> {
-    let slices: Vec<Vec<&[u8]>> = bytes.iter().map(|bytes| bytes.chunks(30_001).collect()).collect();
+    let slices: Vec<Vec<&[u8]>> = bytes
+        .iter()
+        .map(|bytes| bytes.chunks(30_001).collect())
+        .collect();
     let extents: Vec<(ExtentTag, &[&[u8]])> = slices
         .iter()
         .zip(bytes)
@@ -86,7 +89,11 @@ fn bytes_come_back_in_all_kinds_of_layouts() {
             .map(|segment| pool.contents(segment.id).unwrap())
             .map(|contents| {
                 assert!(contents.complete);
-                contents.stripes.iter().map(|stripe| stripe.extents.len()).sum::<usize>()
+                contents
+                    .stripes
+                    .iter()
+                    .map(|stripe| stripe.extents.len())
+                    .sum::<usize>()
             })
             .sum();
         assert_eq!(listed, filled.len());
@@ -99,7 +106,10 @@ fn an_extent_that_fits_into_a_unit_lies_on_one_shard() {
     let all = disks(&env, 6);
     let pool = new_pool(&env, &all, WIDE);
     for (address, bytes) in fill(&pool, 2) {
-        let (first, last) = (address.offset, address.offset + u32::try_from(bytes.len()).unwrap() - 1);
+        let (first, last) = (
+            address.offset,
+            address.offset + u32::try_from(bytes.len()).unwrap() - 1,
+        );
         if bytes.len() <= 65_536 {
             assert_eq!(first / 65_536, last / 65_536, "{} bytes", bytes.len());
         }
@@ -120,7 +130,14 @@ fn any_two_disks_of_four_and_two_may_be_missing() {
         }
     }
     let few = open(&env, &pick(&all, &[0, 1, 2]));
-    assert!(matches!(few, Err(PoolError::NotEnoughDisks { needed: 4, present: 3, .. })));
+    assert!(matches!(
+        few,
+        Err(PoolError::NotEnoughDisks {
+            needed: 4,
+            present: 3,
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -213,7 +230,9 @@ fn a_full_disk_beside_others_with_room_is_passed_over() {
     let pool = new_pool(&env, &all, Layout { data: 2, parity: 1 });
     let first = append_synced(&pool, 1, &pattern(1, 9000)).unwrap();
     let holder = all.iter().find(|disk| {
-        disk.paths().iter().any(|path| path.starts_with("segments/"))
+        disk.paths()
+            .iter()
+            .any(|path| path.starts_with("segments/"))
     });
     holder.unwrap().set_capacity(60_000);
     for n in 0..10 {
@@ -233,7 +252,8 @@ fn punching_a_wide_stripe_gives_its_space_back() {
     let next = append_synced(&pool, 2, &pattern(2, 1 << 20)).unwrap();
     let before = pool.space().unwrap().raw_free;
     let blocks = pool.stripes(address.segment).unwrap()[0].blocks;
-    pool.punch_stripe(address.segment, address.stripe, blocks).unwrap();
+    pool.punch_stripe(address.segment, address.stripe, blocks)
+        .unwrap();
     assert!(pool.space().unwrap().raw_free >= before + (3 << 19) - 8192);
     assert!(is_corrupt(&read(&pool, address, 10)));
     assert_eq!(read(&pool, next, 1 << 20).unwrap(), pattern(2, 1 << 20));

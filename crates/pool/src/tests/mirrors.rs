@@ -42,7 +42,10 @@ fn a_bad_copy_is_read_around_and_repaired() {
         let pool = new_pool(&env, &all, layout);
         let bytes = pattern(1, 50_000);
         let address = append_synced(&pool, 1, &bytes).unwrap();
-        let first = all.iter().find(|disk| shard_file(disk).ends_with(".0.0")).unwrap();
+        let first = all
+            .iter()
+            .find(|disk| shard_file(disk).ends_with(".0.0"))
+            .unwrap();
         let path = shard_file(first);
         let sound = first.contents(&path).unwrap();
         assert!(first.flip(&path, 4096 + 20_000, 0x10));

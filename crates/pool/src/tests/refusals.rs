@@ -216,10 +216,7 @@ fn refuses_layouts_that_there_are_not() {
     for (data, parity) in [(0, 1), (17, 2), (4, 5)] {
         let layout = Layout { data, parity };
         let error = Pool::create(as_env(&env), as_devices(&all), layout).unwrap_err();
-        assert!(
-            error.to_string().contains("there is no layout"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("there is no layout"), "{error}");
     }
     let error = Pool::create(as_env(&env), as_devices(&all[..1]), Layout::MIRROR).unwrap_err();
     assert!(matches!(
