@@ -1,8 +1,10 @@
 //! The accounts of one pool.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockWriteGuard};
 use strongroom_device::Env;
 use strongroom_store::{Store, Table};
 use zeroize::Zeroizing;
@@ -28,7 +30,36 @@ pub struct Identity {
     env: Arc<dyn Env>,
     /// Held for writing while a change is committed, so that rows and memory never part.
     accounts: RwLock<Accounts>,
+    /// Counts the changes of this run.
+    revision: AtomicU64,
     throttle: Throttle,
+}
+
+/// The accounts while they are changed. Whoever sees the next revision sees the change too.
+struct Changing<'a> {
+    accounts: RwLockWriteGuard<'a, Accounts>,
+    revision: &'a AtomicU64,
+}
+
+impl Deref for Changing<'_> {
+    type Target = Accounts;
+
+    fn deref(&self) -> &Accounts {
+        &self.accounts
+    }
+}
+
+impl DerefMut for Changing<'_> {
+    fn deref_mut(&mut self) -> &mut Accounts {
+        &mut self.accounts
+    }
+}
+
+/// Before the lock is let go, so that nobody reads the new accounts under the old number.
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.revision.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 impl Identity {
@@ -47,8 +78,22 @@ impl Identity {
             rows,
             env,
             accounts,
+            revision: AtomicU64::new(0),
             throttle: Throttle::default(),
         }))
+    }
+
+    fn change(&self) -> Changing<'_> {
+        Changing {
+            accounts: self.accounts.write(),
+            revision: &self.revision,
+        }
+    }
+
+    /// Grows with every change of users and groups. A [`Token`] that was made after this was read is good as long as
+    /// the number stays; then it must be made anew.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
     }
 
     pub fn machine_sid(&self) -> Sid {
@@ -92,7 +137,7 @@ impl Identity {
             nt_hash: NtHash::of_password(user.password),
             phc: self.slow_hash(user.password),
         };
-        let mut accounts = self.accounts.write();
+        let mut accounts = self.change();
         let (rid, realm) = next_rid(&accounts, user.name)?;
         self.rows.commit(vec![
             put(USERS, Some(rid), row.encode()),
@@ -106,7 +151,7 @@ impl Identity {
 
     /// Takes the user out of its groups too. Its SID is never used again.
     pub fn remove_user(&self, name: &str) -> Result<()> {
-        let mut accounts = self.accounts.write();
+        let mut accounts = self.change();
         let (rid, _) = accounts.user(name)?;
         accounts.check_not_last_admin(rid)?;
         let mut changes = vec![Change {
@@ -137,7 +182,7 @@ impl Identity {
         self.change_user(name, |row| (row.nt_hash, row.phc) = (nt_hash, phc))
     }
 
-    /// A disabled user cannot log on; sessions under way are the protocols' to end.
+    /// A disabled user cannot log on; sessions under way are the protocols' to end (see [`Identity::revision`]).
     pub fn set_disabled(&self, name: &str, disabled: bool) -> Result<()> {
         self.change_user(name, |row| row.disabled = disabled)
     }
@@ -195,7 +240,7 @@ impl Identity {
             name: name.to_owned(),
             members: Vec::new(),
         };
-        let mut accounts = self.accounts.write();
+        let mut accounts = self.change();
         let (rid, realm) = next_rid(&accounts, name)?;
         self.rows.commit(vec![
             put(GROUPS, Some(rid), row.encode()),
@@ -210,7 +255,7 @@ impl Identity {
     /// Its members stay users. Its SID is never used again.
     pub fn remove_group(&self, name: &str) -> Result<()> {
         check_not_built_in(name)?;
-        let mut accounts = self.accounts.write();
+        let mut accounts = self.change();
         let (rid, _) = accounts.group(name)?;
         self.rows.commit(vec![Change {
             table: GROUPS,
@@ -285,7 +330,7 @@ impl Identity {
 
     /// Changes one user's row, but never so that nobody could administer the pool any more.
     fn change_user(&self, name: &str, change: impl FnOnce(&mut UserRow)) -> Result<()> {
-        let mut accounts = self.accounts.write();
+        let mut accounts = self.change();
         let (rid, row) = accounts.user(name)?;
         let mut row = row.clone();
         change(&mut row);
@@ -304,7 +349,7 @@ impl Identity {
         user: &str,
         change: impl FnOnce(&mut Vec<u32>, u32),
     ) -> Result<()> {
-        let mut accounts = self.accounts.write();
+        let mut accounts = self.change();
         let (member, _) = accounts.user(user)?;
         let (rid, row) = accounts.group(group)?;
         let mut row = row.clone();

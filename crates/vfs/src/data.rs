@@ -34,14 +34,28 @@ impl Vfs {
         offset: u64,
         buffer: &mut [u8],
     ) -> Result<usize> {
-        require_data(handle)?;
-        handle.require_any(AccessMask::READ_DATA | AccessMask::EXECUTE)?;
-        let len = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
-        handle
-            .node
-            .locks
-            .check_io(handle, owner, offset, len, false)?;
+        check_read(handle, owner, offset, buffer.len())?;
         Ok(self.store.read(handle.object(), offset, buffer)?)
+    }
+
+    /// [`Vfs::read`] of at most `len` bytes into room that `room` makes of the size asked of it: where much is wanted, no
+    /// more than is there.
+    pub fn read_into<'a>(
+        &self,
+        handle: &Handle,
+        offset: u64,
+        len: usize,
+        room: impl FnOnce(usize) -> &'a mut [u8],
+    ) -> Result<usize> {
+        check_read(handle, LockOwner::default(), offset, len)?;
+        let object = handle.object();
+        let there = if len > LOOK_FIRST {
+            let left = self.store.head(object)?.size.saturating_sub(offset);
+            len.min(usize::try_from(left).unwrap_or(usize::MAX))
+        } else {
+            len
+        };
+        Ok(self.store.read(object, offset, room(there))?)
     }
 
     /// Writes all of `data` (MS-FSA 2.1.5.4); at the end of the file for [`APPEND`], and always there for handles with
@@ -309,4 +323,15 @@ pub(crate) fn require_data(handle: &Handle) -> Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// A read of more bytes first looks how many there are.
+const LOOK_FIRST: usize = 8 << 10;
+
+fn check_read(handle: &Handle, owner: LockOwner, offset: u64, len: usize) -> Result<()> {
+    require_data(handle)?;
+    handle.require_any(AccessMask::READ_DATA | AccessMask::EXECUTE)?;
+    let len = u64::try_from(len).unwrap_or(u64::MAX);
+    let locks = &handle.node.locks;
+    locks.check_io(handle, owner, offset, len, false)
 }

@@ -14,6 +14,9 @@ use crate::crypto::SessionKey;
 
 /// SESSION_SETUP cannot carry more.
 const TOKEN_LEN_MAX: usize = 0xFFFF;
+/// A NEGOTIATE_MESSAGE is kept until the logon ends, and so is the list of mechanisms; both are short (MS-NLMP 2.2.1.1,
+/// RFC 4178 4.2.1), and whoever sends them has not proved anything yet.
+const KEPT_LEN_MAX: usize = 2048;
 
 /// Which domains a client may name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -207,6 +210,9 @@ impl AcceptState {
         let position = init
             .ntlm_at
             .ok_or(AuthError::Unsupported("it does not offer NTLM"))?;
+        if init.mech_list.len() > KEPT_LEN_MAX {
+            return Err(AuthError::Malformed("the list of mechanisms is too long"));
+        }
         let mech_list = init.mech_list.to_vec();
         let mic_required = position > 0;
         match init.mech_token.filter(|_| position == 0) {
@@ -243,6 +249,9 @@ impl AcceptState {
         now: Timestamp,
         entropy: &mut dyn FnMut(&mut [u8]),
     ) -> Result<Step, AuthError> {
+        if negotiate.len() > KEPT_LEN_MAX {
+            return Err(AuthError::Malformed("the negotiate message is too long"));
+        }
         let mut server_challenge = [0; 8];
         let client_flags = messages::parse_negotiate(negotiate)?;
         entropy(&mut server_challenge);

@@ -69,3 +69,8 @@ fn message_of(fields: &[&[u8]; 6]) -> Vec<u8> {
     message.extend([0; 24]);
     [message, payload].concat()
 }
+
+/// AUTHENTICATE_MESSAGE of a client that names nobody (MS-NLMP 3.2.5.1.2).
+pub(crate) fn anonymous() -> Vec<u8> {
+    message_of(&[&[0], &[], &[], &[], &[], &SESSION_KEY])
+}

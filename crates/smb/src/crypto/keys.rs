@@ -1,6 +1,7 @@
 //! From the session key of a logon to the keys of a session (MS-SMB2 3.1.4.2, NIST SP 800-108).
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
@@ -55,7 +56,7 @@ pub enum Derivation<'a> {
 
 /// All keys of one session, or the signing key of one channel.
 pub struct SessionKeys {
-    pub signing: SigningKey,
+    pub signing: Arc<SigningKey>,
     /// None without a negotiated cipher and below 3.0. Made once a session: see [`Cipher`].
     pub cipher: Option<Cipher>,
     /// `Session.ApplicationKey`: what upper layers get as the session key.
@@ -109,7 +110,7 @@ impl SessionKeys {
         cipher: Option<CipherAlgorithm>,
     ) -> Self {
         SessionKeys {
-            signing: signing_key(key, derivation, signing),
+            signing: Arc::new(signing_key(key, derivation, signing)),
             cipher: cipher
                 .and_then(|algorithm| cipher_of(key, derivation, algorithm, Side::Server)),
             application: derivation.derive(key.short(), &APPLICATION),

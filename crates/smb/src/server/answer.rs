@@ -8,7 +8,7 @@ use strongroom_device::BoxFuture;
 use super::caching::Hushed;
 use super::connection::Conn;
 use super::reply::Addressing;
-use super::session::Session;
+use super::session_channel::SessionChannel;
 use super::status::Failure;
 use super::waiting::Waiter;
 use crate::wire::close::CloseResponse;
@@ -87,7 +87,7 @@ pub(crate) struct Acknowledged {
 /// One step of a logon.
 #[derive(Debug)]
 pub(crate) struct SessionSetup {
-    pub(crate) session: Arc<Session>,
+    pub(crate) channel: Arc<SessionChannel>,
     /// More steps follow.
     pub(crate) more: bool,
     pub(crate) flags: SessionFlags,
@@ -146,7 +146,7 @@ impl Body {
     /// New sessions and tree connects are told of in the header.
     pub(crate) fn address(&self, addressing: &mut Addressing) {
         match self {
-            Self::SessionSetup(setup) => addressing.session_id = setup.session.id,
+            Self::SessionSetup(setup) => addressing.session_id = setup.channel.session.id,
             Self::TreeConnect(id, _) => addressing.tree_id = *id,
             Self::Empty
             | Self::SetInfo
@@ -161,11 +161,11 @@ impl Body {
     }
 
     /// The response that ends a logon is signed with the keys that came of it (MS-SMB2 3.3.5.5.3).
-    pub(crate) fn signer(&self) -> Option<Arc<Session>> {
+    pub(crate) fn signer(&self) -> Option<Arc<SessionChannel>> {
         let Self::SessionSetup(setup) = self else {
             return None;
         };
-        (!setup.more).then(|| Arc::clone(&setup.session))
+        (!setup.more).then(|| Arc::clone(&setup.channel))
     }
 
     /// The file that related requests mean.
@@ -193,6 +193,23 @@ impl Body {
         }
     }
 
+    /// Whether the response goes into a preauthentication hash.
+    pub(crate) fn is_hashed(&self) -> bool {
+        match self {
+            Self::Negotiate(_) => true,
+            Self::SessionSetup(setup) => setup.more,
+            Self::Empty
+            | Self::SetInfo
+            | Self::Write(_)
+            | Self::Close(_)
+            | Self::Create(_)
+            | Self::OplockBreak(_)
+            | Self::Buffer(..)
+            | Self::Ioctl(..)
+            | Self::TreeConnect(..) => false,
+        }
+    }
+
     /// Takes the response into the preauthentication hashes (MS-SMB2 3.3.5.4, 3.3.5.5).
     pub(crate) fn hash(&self, conn: &Conn, message: &[u8]) {
         if let Self::Negotiate(_) = self
@@ -202,7 +219,7 @@ impl Body {
         }
         if let Self::SessionSetup(setup) = self
             && setup.more
-            && let Some(logon) = setup.session.logon.lock().as_mut()
+            && let Some(logon) = setup.channel.logon.lock().as_mut()
         {
             logon.preauth.update(message);
         }

@@ -22,8 +22,14 @@ pub enum EncryptionPolicy {
 pub struct Limits {
     /// Connections of the whole server; more are refused at once.
     pub connections: usize,
+    /// Connections of one IPv4 address or one IPv6 network (64 bits); more are refused at once.
+    pub connections_per_address: usize,
     /// Sessions of one connection; more get `STATUS_REQUEST_NOT_ACCEPTED`.
     pub sessions_per_connection: usize,
+    /// Logons begun and not finished on one connection; more get `STATUS_REQUEST_NOT_ACCEPTED`.
+    pub logons_per_connection: usize,
+    /// Connections that carry one session; more get `STATUS_REQUEST_NOT_ACCEPTED`.
+    pub channels_per_session: usize,
     /// Tree connects of one session; more get `STATUS_INSUFFICIENT_RESOURCES`.
     pub trees_per_session: usize,
     /// Opens of one session; more get `STATUS_TOO_MANY_OPENED_FILES`.
@@ -38,15 +44,21 @@ pub struct Limits {
     pub credits: u16,
     /// Related and unrelated requests in one frame; more end the connection.
     pub compound_requests: usize,
-    /// A logon must be complete after this time.
+    /// A logon must be complete after this time, and the first one of a connection within this time of its start.
     pub logon_timeout: Duration,
+    /// Bytes of the largest frame before anybody has signed in; larger ones end the connection. A logon's tokens have at
+    /// most 64 KiB.
+    pub frame_before_logon: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
+            connections_per_address: 1280,
             sessions_per_connection: 1024,
+            logons_per_connection: 8,
+            channels_per_session: 32,
             trees_per_session: 1024,
             opens_per_session: 65_536,
             durable_opens: 16_384,
@@ -55,6 +67,7 @@ impl Default for Limits {
             credits: 8192,
             compound_requests: 128,
             logon_timeout: Duration::from_secs(45),
+            frame_before_logon: 128 << 10,
         }
     }
 }
@@ -139,9 +152,8 @@ impl ServerConfig {
         }
     }
 
-    /// The largest frame that [`super::Connection::receive`] takes, without the 4 bytes of transport header.
-    /// A reader ends the connection when a header announces more.
-    pub fn max_frame_size(&self) -> usize {
+    /// The largest frame of a client that has signed in, without the 4 bytes of transport header.
+    pub(crate) fn max_frame_size(&self) -> usize {
         let payload = self.max_write_size.max(self.max_transact_size);
         usize::try_from(payload)
             .unwrap_or(usize::MAX)

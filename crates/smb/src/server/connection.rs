@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -15,6 +15,7 @@ use super::exchange::{Element, Exchange, Signature};
 use super::negotiated::Negotiated;
 use super::operations::negotiate;
 use super::session::Session;
+use super::session_channel::SessionChannel;
 use super::waiting::Waiters;
 use super::window::Window;
 use super::{ConnectionStatus, Disconnect, Server, outbox};
@@ -37,8 +38,9 @@ pub(crate) struct Conn {
     pub(crate) window: Mutex<Window>,
     pub(crate) negotiated: OnceLock<Negotiated>,
     pub(crate) waiters: Waiters,
-    sessions: Mutex<Sessions>,
+    channels: Mutex<Channels>,
     requests: AtomicU64,
+    signed_in: AtomicBool,
     /// Bytes of frames whose requests wait in tasks.
     waiting_bytes: AtomicUsize,
 }
@@ -66,21 +68,28 @@ impl Drop for WaitingBytes {
     }
 }
 
+/// The sessions whose requests come on this connection, by their ids.
 #[derive(Debug, Default)]
-struct Sessions {
-    by_id: HashMap<u64, Arc<Session>>,
+struct Channels {
+    by_id: HashMap<u64, Arc<SessionChannel>>,
     /// The newest that ended: they have nothing left but the keys by which their client knows our refusals.
-    ended: VecDeque<Arc<Session>>,
+    ended: VecDeque<Arc<SessionChannel>>,
     closed: bool,
 }
 
 /// Ended sessions whose keys a connection keeps.
 const ENDED_SESSIONS_MAX: usize = 16;
 
-impl Sessions {
-    fn ended(&self, id: SessionId) -> Option<Arc<Session>> {
-        let ended = self.ended.iter().rev().find(|session| session.id == id);
-        ended.cloned()
+impl Channels {
+    fn ended(&self, id: SessionId) -> Option<Arc<SessionChannel>> {
+        let is_it = |channel: &&Arc<SessionChannel>| channel.session.id == id;
+        self.ended.iter().rev().find(is_it).cloned()
+    }
+
+    /// Logons that have begun and not succeeded.
+    fn unfinished(&self) -> usize {
+        let open = |channel: &&Arc<SessionChannel>| !channel.is_established();
+        self.by_id.values().filter(open).count()
     }
 }
 
@@ -91,52 +100,61 @@ impl Conn {
             id,
             peer,
             since: server.env.now(),
-            outbox: Arc::default(),
+            outbox: Arc::new(outbox::Shared::new(Arc::clone(&server.buffers))),
             window: Mutex::new(Window::new(limits.credits)),
             negotiated: OnceLock::new(),
             waiters: Waiters::new(limits.waiting_per_connection),
-            sessions: Mutex::default(),
+            channels: Mutex::default(),
             requests: AtomicU64::new(0),
+            signed_in: AtomicBool::new(false),
             waiting_bytes: AtomicUsize::new(0),
             server: Arc::clone(server),
         }
     }
 
-    pub(crate) fn session(&self, id: SessionId) -> Option<Arc<Session>> {
-        self.sessions.lock().by_id.get(&id.0).cloned()
+    pub(crate) fn channel(&self, id: SessionId) -> Option<Arc<SessionChannel>> {
+        self.channels.lock().by_id.get(&id.0).cloned()
     }
 
-    /// The session whose keys a message under this id is signed with: also one that ended lately, so that a client that
+    /// The channel whose key a message under this id is signed with: also one that ended lately, so that a client that
     /// signs takes the word that it did (MS-SMB2 3.3.4.1.1).
-    pub(crate) fn signer(&self, id: SessionId) -> Option<Arc<Session>> {
-        let sessions = self.sessions.lock();
-        let living = sessions.by_id.get(&id.0).cloned();
-        living.or_else(|| sessions.ended(id))
+    pub(crate) fn signer(&self, id: SessionId) -> Option<Arc<SessionChannel>> {
+        let channels = self.channels.lock();
+        let living = channels.by_id.get(&id.0).cloned();
+        living.or_else(|| channels.ended(id))
     }
 
-    /// False when the connection has as many sessions as it may, or has ended.
-    pub(crate) fn add_session(&self, session: &Arc<Session>) -> bool {
-        let mut sessions = self.sessions.lock();
-        let limit = self.server.config.limits.sessions_per_connection;
-        if sessions.closed || sessions.by_id.len() >= limit {
+    /// False when the connection has as many sessions or unfinished logons as it may, or has ended.
+    pub(crate) fn add_channel(&self, channel: &Arc<SessionChannel>) -> bool {
+        let mut channels = self.channels.lock();
+        let limits = &self.server.config.limits;
+        let full = channels.by_id.len() >= limits.sessions_per_connection
+            || channels.unfinished() >= limits.logons_per_connection;
+        if channels.closed || full {
             return false;
         }
-        sessions.by_id.insert(session.id.0, Arc::clone(session));
+        let id = channel.session.id.0;
+        channels.by_id.insert(id, Arc::clone(channel));
         true
     }
 
-    pub(crate) fn remove_session(&self, id: SessionId) -> Option<Arc<Session>> {
-        let mut sessions = self.sessions.lock();
-        let session = sessions.by_id.remove(&id.0)?;
-        if sessions.ended.len() == ENDED_SESSIONS_MAX {
-            sessions.ended.pop_front();
+    pub(crate) fn remove_channel(&self, id: SessionId) -> Option<Arc<SessionChannel>> {
+        let mut channels = self.channels.lock();
+        let channel = channels.by_id.remove(&id.0)?;
+        if channels.ended.len() == ENDED_SESSIONS_MAX {
+            channels.ended.pop_front();
         }
-        sessions.ended.push_back(Arc::clone(&session));
-        Some(session)
+        channels.ended.push_back(Arc::clone(&channel));
+        Some(channel)
     }
 
-    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
-        self.sessions.lock().by_id.values().cloned().collect()
+    /// A further channel did not come to be; its session lives on.
+    pub(crate) fn drop_channel(&self, id: SessionId) {
+        self.channels.lock().by_id.remove(&id.0);
+    }
+
+    pub(crate) fn session_count(&self) -> usize {
+        self.channels.lock().by_id.len()
     }
 
     /// Notes that a frame waits.
@@ -150,20 +168,36 @@ impl Conn {
         self.waiting_bytes.load(Ordering::Acquire) > WAITING_BYTES_MAX
     }
 
-    pub(crate) fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
+    /// Somebody has signed in: from now on the connection is not a stranger's.
+    pub(crate) fn has_signed_in(&self) {
+        self.signed_in.store(true, Ordering::Release);
     }
 
-    pub(crate) fn dialect_name(&self) -> &'static str {
-        self.negotiated.get().map_or("", Negotiated::dialect_name)
+    pub(crate) fn is_signed_in(&self) -> bool {
+        self.signed_in.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn frame_max(&self) -> usize {
+        let config = &self.server.config;
+        if self.is_signed_in() {
+            config.max_frame_size()
+        } else {
+            config
+                .max_frame_size()
+                .min(config.limits.frame_before_logon)
+        }
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     pub(crate) fn status(&self) -> ConnectionStatus {
         ConnectionStatus {
             id: self.id,
             peer: self.peer,
-            dialect: self.dialect_name(),
-            sessions: self.sessions.lock().by_id.len(),
+            dialect: self.negotiated.get().map_or("", |one| one.dialect.name()),
+            sessions: self.session_count(),
             since: self.since,
             requests: self.requests(),
         }
@@ -173,6 +207,9 @@ impl Conn {
     pub(crate) fn receive(self: &Arc<Self>, frame: BytesMut) -> Result<(), Disconnect> {
         if self.outbox.is_closed() {
             return Err(Disconnect::Closed);
+        }
+        if frame.len() > self.frame_max() {
+            return Err(Disconnect::TooLarge);
         }
         match frame.first_chunk::<4>() {
             Some(&SMB2_MAGIC) => self.receive_messages(frame, None),
@@ -186,9 +223,9 @@ impl Conn {
     /// MS-SMB2 3.3.5.2.1: what cannot be decrypted ends the connection.
     fn receive_encrypted(self: &Arc<Self>, mut frame: BytesMut) -> Result<(), Disconnect> {
         let header = TransformHeader::parse(&frame).map_err(|_| Disconnect::Decryption)?;
-        let session = self
-            .session(SessionId(header.session_id))
-            .ok_or(Disconnect::Decryption)?;
+        let channel = self.channel(SessionId(header.session_id));
+        let channel = channel.filter(|channel| channel.is_established());
+        let session = Arc::clone(&channel.ok_or(Disconnect::Decryption)?.session);
         let keys = session.signed_in().map(|user| &user.keys);
         let cipher = keys
             .and_then(|keys| keys.cipher.as_ref())
@@ -284,40 +321,48 @@ impl Conn {
 
     /// MS-SMB2 3.3.5.2.4. What a wrong signature leads to is decided when the request's turn comes.
     fn check_signatures(&self, frame: &mut BytesMut, elements: &mut [Element]) {
-        let mut session: Option<Arc<Session>> = None;
+        let mut channel: Option<Arc<SessionChannel>> = None;
         for (index, element) in elements.iter_mut().enumerate() {
             let header = &element.header;
             let related = index > 0 && header.flags.contains(HeaderFlags::RELATED_OPERATIONS);
-            if !related
-                && session
-                    .as_ref()
-                    .is_none_or(|session| session.id != header.session_id)
-            {
-                session = self.signer(header.session_id);
+            let other = |channel: &Arc<SessionChannel>| channel.session.id != header.session_id;
+            if !related && channel.as_ref().is_none_or(other) {
+                channel = self.signer_of(header);
             }
             if !header.flags.contains(HeaderFlags::SIGNED) {
                 continue;
             }
-            let user = session.as_ref().and_then(|session| session.signed_in());
-            if let (Some(user), Some(message)) = (user, frame.get_mut(element.range.clone())) {
-                let valid = user.keys.signing.verify(message, Sender::Client).is_ok();
+            let key = channel.as_ref().and_then(|channel| channel.signing());
+            if let (Some(key), Some(message)) = (key, frame.get_mut(element.range.clone())) {
+                let valid = key.verify(message, Sender::Client).is_ok();
                 element.signature = if valid {
                     Signature::Valid
                 } else {
                     Signature::Wrong
                 };
+                element.signer.clone_from(&channel);
             }
         }
+    }
+
+    /// A request for a further channel is signed with the key of its session, which lives on another connection.
+    fn signer_of(&self, header: &Header) -> Option<Arc<SessionChannel>> {
+        let known = self.signer(header.session_id);
+        if known.is_some() || header.command != Command::SessionSetup {
+            return known;
+        }
+        let session = self.server.find_session(header.session_id)?;
+        Some(Arc::new(SessionChannel::new(session)))
     }
 
     /// Ends everything that the client held. Runs once; later calls find nothing.
     pub(crate) fn close(self: &Arc<Self>) {
         self.outbox.close();
         self.waiters.close();
-        let mut sessions = self.sessions.lock();
-        let first = !std::mem::replace(&mut sessions.closed, true);
-        let ended: Vec<_> = sessions.by_id.drain().map(|(_, session)| session).collect();
-        drop(sessions);
+        let mut channels = self.channels.lock();
+        let first = !std::mem::replace(&mut channels.closed, true);
+        let ended: Vec<_> = channels.by_id.drain().map(|(_, channel)| channel).collect();
+        drop(channels);
         if first {
             let conn = Arc::clone(self);
             let work = async move { conn.tear_down(ended).await };
@@ -325,9 +370,12 @@ impl Conn {
         }
     }
 
-    async fn tear_down(&self, sessions: Vec<Arc<Session>>) {
-        for session in sessions {
-            session.tear_down(&self.server).await;
+    /// Sessions that other connections carry too live on.
+    async fn tear_down(&self, channels: Vec<Arc<SessionChannel>>) {
+        for channel in channels {
+            if channel.session.leave(self.id) {
+                channel.session.tear_down(&self.server).await;
+            }
         }
         self.server.forget_connection(self.id);
     }

@@ -19,12 +19,14 @@ use super::answer::{Answer, Body, Step};
 use super::caching::Hushed;
 use super::connection::{Conn, WaitingBytes};
 use super::dispatch::dispatch;
-use super::reply::{Addressing, Begun, Reply, may_sign_interim};
+use super::outbox::Unsent;
+use super::reply::{Addressing, Begun, Reply};
 use super::request::{Related, Request};
 use super::session::Session;
+use super::session_channel::SessionChannel;
 use super::status::Failure;
 use super::waiting::Waiter;
-use crate::wire::header::Header;
+use crate::wire::header::{Header, HeaderFlags};
 use crate::wire::transport::TRANSPORT_MAX;
 use crate::wire::{Command, NtStatus, SessionId};
 
@@ -44,6 +46,8 @@ pub(crate) struct Element {
     /// Header, body and padding in the frame.
     pub(crate) range: Range<usize>,
     pub(crate) signature: Signature,
+    /// Whose key the signature was checked with.
+    pub(crate) signer: Option<Arc<SessionChannel>>,
 }
 
 /// What was found of a request's signature.
@@ -62,7 +66,41 @@ impl Element {
             charge,
             range,
             signature: Signature::None,
+            signer: None,
         }
+    }
+}
+
+impl Element {
+    /// Bytes that its answer may take, headers included.
+    fn answer_bytes(&self) -> usize {
+        let command = self.header.command;
+        let large = matches!(
+            command,
+            Command::Read | Command::QueryDirectory | Command::QueryInfo | Command::Ioctl
+        );
+        if large {
+            self.paid() + ANSWER_SLACK
+        } else {
+            ANSWER_BYTES
+        }
+    }
+
+    /// What its credits pay for (MS-SMB2 3.3.5.2.5).
+    fn paid(&self) -> usize {
+        usize::from(self.charge.max(1)) << 16
+    }
+
+    /// Whose key signs the answer. A request with a wrong signature may come from anybody: only on a channel of its own
+    /// connection, where its message id is used up, is it answered with a signature.
+    fn answerer(&self) -> Option<&Arc<SessionChannel>> {
+        let signer = self.signer.as_ref()?;
+        let may = match self.signature {
+            Signature::Valid => signer.is_established() || signer.may_sign_twice(),
+            Signature::Wrong => signer.is_established(),
+            Signature::None => false,
+        };
+        may.then_some(signer)
     }
 }
 
@@ -79,6 +117,14 @@ pub(crate) struct Exchange {
     waiting: Option<WaitingBytes>,
     /// Breaks that must come after what is in the reply.
     hushed: Vec<Hushed>,
+    /// What the answers may take that were made in a task.
+    reserved: Vec<Unsent>,
+}
+
+/// A request that is not done yet.
+enum Pending {
+    Work(Current, BoxFuture<Answer>),
+    Wait(Current, Arc<Waiter>, BoxFuture<Answer>),
 }
 
 /// A request under way: what its answer needs.
@@ -86,7 +132,9 @@ pub(crate) struct Exchange {
 struct Current {
     header: Header,
     addressing: Addressing,
-    signer: Option<Arc<Session>>,
+    signer: Option<Arc<SessionChannel>>,
+    /// It claims to be signed.
+    claims: bool,
     charge: u16,
     last: bool,
 }
@@ -98,7 +146,7 @@ impl Exchange {
         elements: SmallVec<[Element; 2]>,
         encrypted: Option<Arc<Session>>,
     ) -> Self {
-        let reply = Reply::new(&conn.outbox, ANSWER_BYTES * elements.len());
+        let reply = Reply::new(ANSWER_BYTES * elements.len());
         Self {
             conn,
             frame,
@@ -109,37 +157,75 @@ impl Exchange {
             related: Related::default(),
             waiting: None,
             hushed: Vec::new(),
+            reserved: Vec::new(),
         }
     }
 
     /// Answers until all is answered or something waits.
     pub(crate) fn run(mut self) {
-        while let Some(element) = self.elements.get(self.next) {
-            if element.header.command == Command::Cancel {
-                self.cancel();
-                continue;
-            }
-            let (current, step) = self.step();
-            match step {
-                Step::Now(_) => {}
-                Step::Answer(answer) => self.answer(&current, answer),
-                Step::Later(work) => match poll_once(work) {
-                    Ok(answer) => self.answer(&current, answer),
-                    Err(work) => return self.work_later(current, work),
-                },
-                Step::Wait(waiter, work) => match poll_once(work) {
-                    Ok(answer) => {
-                        self.conn.waiters.leave(&waiter);
-                        self.answer(&current, answer);
-                    }
-                    Err(work) if current.last => return self.wait(current, waiter, work),
-                    Err(_) => self.refuse_to_wait(&current, &waiter),
-                },
+        while self.next < self.elements.len() {
+            match self.advance() {
+                None => {}
+                Some(pending) => return self.put_off(pending),
             }
         }
+        self.send();
+    }
+
+    /// The same in a task. The reader of the connection stops while much is unsent, a task does not hear of that: it
+    /// must ask before it makes more.
+    async fn go_on(mut self) {
+        while let Some(element) = self.elements.get(self.next) {
+            let bytes = element.answer_bytes();
+            let unsent = self.conn.outbox.reserve(bytes).await;
+            self.reserved.push(unsent);
+            if let Some(pending) = self.advance() {
+                return self.put_off(pending);
+            }
+        }
+        self.send();
+    }
+
+    fn send(self) {
         self.reply
             .send(&self.conn.outbox, self.encrypted.as_deref());
         drop(self.hushed);
+        // Counted as queued now.
+        drop(self.reserved);
+    }
+
+    /// Takes one request to its answer, or as far as it goes at once.
+    fn advance(&mut self) -> Option<Pending> {
+        let element = self.elements.get(self.next)?;
+        if element.header.command == Command::Cancel {
+            self.cancel();
+            return None;
+        }
+        let (current, step) = self.step();
+        match step {
+            Step::Now(_) => {}
+            Step::Answer(answer) => self.answer(&current, answer),
+            Step::Later(work) => match poll_once(work) {
+                Ok(answer) => self.answer(&current, answer),
+                Err(work) => return Some(Pending::Work(current, work)),
+            },
+            Step::Wait(waiter, work) => match poll_once(work) {
+                Ok(answer) => {
+                    self.conn.waiters.leave(&waiter);
+                    self.answer(&current, answer);
+                }
+                Err(work) if current.last => return Some(Pending::Wait(current, waiter, work)),
+                Err(_) => self.refuse_to_wait(&current, &waiter),
+            },
+        }
+        None
+    }
+
+    fn put_off(self, pending: Pending) {
+        match pending {
+            Pending::Work(current, work) => self.work_later(current, work),
+            Pending::Wait(current, waiter, work) => self.wait(current, waiter, work),
+        }
     }
 
     /// Only the last request of a frame may go asynchronous (MS-SMB2 3.3.5.2.7).
@@ -164,15 +250,11 @@ impl Exchange {
         );
         let header = element.header;
         tracing::trace!(command = ?header.command, id = header.message_id.0, "request");
-        let signed = element.signature == Signature::Valid && self.encrypted.is_none();
         let current = Current {
             header,
             addressing: self.related.addressing(&header),
-            signer: if signed {
-                self.conn.signer(self.related.session_id())
-            } else {
-                None
-            },
+            signer: element.answerer().cloned(),
+            claims: self.encrypted.is_none() && header.flags.contains(HeaderFlags::SIGNED),
             charge: element.charge,
             last,
         };
@@ -233,24 +315,45 @@ impl Exchange {
             .reply
             .begin(&addressing.header(&current.header, credits));
         match answer {
-            Ok(body) => self.lay_out(begun, &body),
-            Err(failure) => self.lay_out_failure(begun, &failure),
+            Ok(body) => signer = self.lay_out(begun, &body, signer),
+            Err(failure) => {
+                let unsignable = current.claims && signer.is_none();
+                self.lay_out_failure(begun, &failure, unsignable);
+            }
         }
         self.reply.complete(begun, signer);
     }
 
-    fn lay_out(&mut self, begun: Begun, body: &Body) {
+    /// Whoever is still to sign it.
+    fn lay_out(
+        &mut self,
+        begun: Begun,
+        body: &Body,
+        signer: Option<Arc<SessionChannel>>,
+    ) -> Option<Arc<SessionChannel>> {
         let status = body.status();
         tracing::trace!(?status, "answered");
         self.reply.head(begun).set_status(status);
         body.encode(self.reply.body());
+        if !body.is_hashed() {
+            return signer;
+        }
+        // The hash is over what the client sees, a signature too.
+        self.reply.sign(begun, signer.as_deref());
         body.hash(&self.conn, self.reply.message(begun));
+        None
     }
 
-    fn lay_out_failure(&mut self, begun: Begun, failure: &Failure) {
+    /// Where no key is known to sign a refusal with, it says that it is signed and is not, as from Windows: that is what
+    /// clients take which otherwise end the connection.
+    fn lay_out_failure(&mut self, begun: Begun, failure: &Failure, unsignable: bool) {
         self.related.failed(failure.status);
         tracing::trace!(status = ?failure.status, "refused");
-        self.reply.head(begun).set_status(failure.status);
+        let mut head = self.reply.head(begun);
+        head.set_status(failure.status);
+        if unsignable {
+            head.set_flags(head.flags() | HeaderFlags::SIGNED);
+        }
         let in_context = self
             .conn
             .negotiated
@@ -270,9 +373,9 @@ impl Exchange {
         let signer = current
             .signer
             .clone()
-            .filter(|session| may_sign_interim(session));
+            .filter(|channel| channel.may_sign_twice());
         self.reply.complete(begun, signer);
-        let next = Reply::new(&self.conn.outbox, ANSWER_BYTES);
+        let next = Reply::new(ANSWER_BYTES);
         let interim = std::mem::replace(&mut self.reply, next);
         interim.send(&self.conn.outbox, self.encrypted.as_deref());
         self.hushed.clear();
@@ -288,7 +391,7 @@ impl Exchange {
             let answer = work.await;
             self.conn.waiters.leave(&waiter);
             self.answer(&current, answer);
-            self.run();
+            self.send();
         };
         conn.server.env.spawn("smb wait", Box::pin(task));
     }
@@ -318,7 +421,7 @@ impl Exchange {
                 }
             };
             self.answer(&current, answer);
-            self.run();
+            self.go_on().await;
         };
         conn.server.env.spawn("smb request", Box::pin(task));
     }

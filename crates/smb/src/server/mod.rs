@@ -5,6 +5,7 @@
 //! as tasks of the `Env` and put their answer in the outbox later.
 
 mod answer;
+mod buffers;
 mod caching;
 mod channel;
 mod config;
@@ -22,19 +23,21 @@ mod posix;
 mod reply;
 mod request;
 mod session;
+mod session_channel;
 mod slab;
 mod status;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod waiting;
+mod who;
 mod window;
 
 pub use config::{EncryptionPolicy, Interface, Interfaces, Limits, ServerConfig};
 pub use outbox::{Frame, Outbox};
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -45,7 +48,9 @@ use strongroom_identity::Identity;
 use strongroom_vfs::Vfs;
 use tokio::sync::Notify;
 
+use self::buffers::Buffers;
 use self::connection::Conn;
+use self::negotiated::Negotiated;
 use self::session::Session;
 use crate::auth::AcceptorConfig;
 use crate::wire::SessionId;
@@ -58,6 +63,9 @@ pub struct Server {
     identity: Arc<Identity>,
     env: Arc<dyn Env>,
     acceptor: Arc<AcceptorConfig>,
+    /// For sessions that are established: they may be given up to nobody in particular.
+    acceptor_again: Arc<AcceptorConfig>,
+    buffers: Arc<Buffers>,
     next_open_id: AtomicU64,
     durables: caching::Durables,
     table: Mutex<Table>,
@@ -70,6 +78,8 @@ pub struct Server {
 struct Table {
     connections: HashMap<u64, Arc<Conn>>,
     sessions: HashMap<u64, Weak<Session>>,
+    /// How many connections each client's network has.
+    by_network: HashMap<IpAddr, usize>,
     last_connection: u64,
     shutting_down: bool,
 }
@@ -81,7 +91,11 @@ impl Server {
         identity: Arc<Identity>,
         env: Arc<dyn Env>,
     ) -> Arc<Self> {
-        let acceptor = Arc::new(AcceptorConfig::standalone(&config.name));
+        let acceptor = AcceptorConfig::standalone(&config.name);
+        let acceptor_again = AcceptorConfig {
+            anonymous: true,
+            ..acceptor.clone()
+        };
         // Ids of one run must mean nothing to the next one, to which clients may bring them.
         let first_open_id = env.random_u64() >> 2;
         Arc::new(Self {
@@ -89,7 +103,9 @@ impl Server {
             vfs,
             identity,
             env,
-            acceptor,
+            acceptor: Arc::new(acceptor),
+            acceptor_again: Arc::new(acceptor_again),
+            buffers: Arc::default(),
             next_open_id: AtomicU64::new(first_open_id),
             durables: caching::Durables::default(),
             table: Mutex::default(),
@@ -110,6 +126,12 @@ impl Server {
         if table.connections.len() >= self.config.limits.connections {
             return Err(Refused::TooManyConnections);
         }
+        let network = network_of(peer.ip());
+        let from_there = table.by_network.get(&network).copied().unwrap_or(0);
+        if from_there >= self.config.limits.connections_per_address {
+            return Err(Refused::TooManyFromAddress);
+        }
+        table.by_network.insert(network, from_there + 1);
         table.last_connection += 1;
         let id = table.last_connection;
         let conn = Arc::new(Conn::new(self, id, peer));
@@ -120,10 +142,7 @@ impl Server {
 
     pub fn status(&self) -> ServerStatus {
         let connections = self.all_connections();
-        let sessions: Vec<_> = connections
-            .iter()
-            .flat_map(|conn| conn.sessions())
-            .collect();
+        let sessions = self.all_sessions();
         ServerStatus {
             connections: connections.len(),
             sessions: sessions.len(),
@@ -141,14 +160,17 @@ impl Server {
     }
 
     pub fn sessions(&self) -> Vec<SessionStatus> {
-        let of = |conn: &Arc<Conn>| {
-            let dialect = conn.dialect_name();
-            let sessions = conn.sessions();
-            sessions
-                .into_iter()
-                .filter_map(move |session| session.status(dialect))
-        };
-        self.all_connections().iter().flat_map(of).collect()
+        let sessions = self.all_sessions();
+        sessions.iter().filter_map(|one| one.status()).collect()
+    }
+
+    /// To be called after accounts or shares have changed. Ends the sessions of users who are gone or disabled, and tree
+    /// connects of shares that are gone or closed to their users, with all files and locks that they hold; gives all
+    /// others the rights that they have now. Requests that begin after the change see it even before this is called.
+    pub async fn apply_changes(self: &Arc<Self>) {
+        for session in self.all_sessions() {
+            session.apply_changes(self).await;
+        }
     }
 
     /// Refuses what is new, ends every connection (their outboxes close) and waits until all handles are closed, those
@@ -172,14 +194,29 @@ impl Server {
         self.table.lock().connections.values().cloned().collect()
     }
 
+    fn all_sessions(&self) -> Vec<Arc<Session>> {
+        let table = self.table.lock();
+        table.sessions.values().filter_map(Weak::upgrade).collect()
+    }
+
     fn forget_connection(&self, id: u64) {
-        self.table.lock().connections.remove(&id);
+        let mut table = self.table.lock();
+        if let Some(conn) = table.connections.remove(&id) {
+            let network = network_of(conn.peer.ip());
+            if let Some(count) = table.by_network.get_mut(&network) {
+                *count -= 1;
+                if *count == 0 {
+                    table.by_network.remove(&network);
+                }
+            }
+        }
+        drop(table);
         self.gone.notify_waiters();
         self.gone.notify_one();
     }
 
     /// A session under an id that no other has; the caller enters it in its connection.
-    fn new_session(&self, conn: &Arc<Conn>) -> Arc<Session> {
+    fn new_session(&self, conn: &Arc<Conn>, negotiated: &Negotiated) -> Arc<Session> {
         let mut table = self.table.lock();
         let id = loop {
             let id = self.env.random_u64();
@@ -188,7 +225,8 @@ impl Server {
                 break SessionId(id);
             }
         };
-        let session = Arc::new(Session::new(id, conn, self.env.now(), &self.config.limits));
+        let (now, limits) = (self.env.now(), &self.config.limits);
+        let session = Arc::new(Session::new(id, conn, negotiated, now, limits));
         table.sessions.insert(id.0, Arc::downgrade(&session));
         session
     }
@@ -199,6 +237,13 @@ impl Server {
             .sessions
             .get(&id.0)
             .and_then(Weak::upgrade)
+    }
+
+    /// Ends a session whose request is being refused.
+    fn end_later(self: &Arc<Self>, session: Arc<Session>) {
+        let server = Arc::clone(self);
+        let work = async move { session.end(&server).await };
+        self.env.spawn("smb session end", Box::pin(work));
     }
 
     fn forget_session(&self, id: SessionId) {
@@ -228,11 +273,25 @@ impl Server {
     }
 }
 
+/// Whom connections are counted for: one address of IPv4, one network of IPv6, as a host has all addresses of its
+/// network at hand there.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 /// Why no connection was taken up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("the server holds as many connections as it may")]
     TooManyConnections,
+    #[error("this address has as many connections as one may have")]
+    TooManyFromAddress,
     #[error("the server is shutting down")]
     ShuttingDown,
 }
@@ -252,6 +311,8 @@ pub enum Disconnect {
     Negotiation,
     #[error("too many requests in one frame")]
     TooManyRequests,
+    #[error("the frame is larger than a client may send here")]
+    TooLarge,
     #[error("the connection has ended")]
     Closed,
 }
@@ -267,6 +328,18 @@ impl Connection {
     /// them before this returns. On `Err` the caller closes the socket and calls [`Connection::closed`].
     pub fn receive(&self, frame: BytesMut) -> Result<(), Disconnect> {
         self.conn.receive(frame)
+    }
+
+    /// The largest frame that is taken now, without the 4 bytes of transport header. A reader ends the connection when
+    /// a header announces more.
+    pub fn frame_max(&self) -> usize {
+        self.conn.frame_max()
+    }
+
+    /// Somebody has signed in on this connection. One on which nobody has is to be closed after
+    /// [`Limits::logon_timeout`].
+    pub fn is_signed_in(&self) -> bool {
+        self.conn.is_signed_in()
     }
 
     /// So much of this client waits to be carried out that no more frames should be read for now. The outbox becomes

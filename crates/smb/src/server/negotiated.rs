@@ -25,6 +25,10 @@ pub(crate) struct Negotiated {
     pub(crate) preauth: Mutex<PreauthHash>,
 }
 
+pub(crate) fn is_smb3(dialect: Dialect) -> bool {
+    matches!(dialect, Dialect::Smb300 | Dialect::Smb302 | Dialect::Smb311)
+}
+
 impl Negotiated {
     pub(crate) fn is_311(&self) -> bool {
         self.dialect == Dialect::Smb311
@@ -44,10 +48,7 @@ impl Negotiated {
     }
 
     pub(crate) fn is_smb3(&self) -> bool {
-        matches!(
-            self.dialect,
-            Dialect::Smb300 | Dialect::Smb302 | Dialect::Smb311
-        )
+        is_smb3(self.dialect)
     }
 
     pub(crate) fn hash_response(&self, message: &[u8]) {
@@ -62,17 +63,6 @@ impl Negotiated {
             Dialect::Smb202 | Dialect::Smb210 | Dialect::Wildcard | Dialect::Unknown(_) => {
                 Derivation::None
             }
-        }
-    }
-
-    pub(crate) fn dialect_name(&self) -> &'static str {
-        match self.dialect {
-            Dialect::Smb202 => "2.0.2",
-            Dialect::Smb210 => "2.1",
-            Dialect::Smb300 => "3.0",
-            Dialect::Smb302 => "3.0.2",
-            Dialect::Smb311 => "3.1.1",
-            Dialect::Wildcard | Dialect::Unknown(_) => "",
         }
     }
 }

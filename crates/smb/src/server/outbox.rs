@@ -2,21 +2,22 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Buffers at least this large are worth keeping for the next answer.
-const KEEP_BYTES_MIN: usize = 16 << 10;
-/// So many large buffers are kept a connection.
-const KEEP_COUNT_MAX: usize = 8;
+use super::buffers::{Buffers, KEEP_BYTES_MIN};
+
+/// Unsent bytes beyond which requests that waited are not carried on, as a small request can ask for megabytes.
+const UNSENT_MAX: usize = 16 << 20;
 
 /// One answer, with its 4 bytes of transport header. Its buffer is used again once this is dropped.
 #[derive(Debug)]
 pub struct Frame {
     buffer: Vec<u8>,
     start: usize,
-    pool: Option<Arc<Shared>>,
+    unsent: Unsent,
 }
 
 impl AsRef<[u8]> for Frame {
@@ -27,8 +28,25 @@ impl AsRef<[u8]> for Frame {
 
 impl Drop for Frame {
     fn drop(&mut self) {
-        if let Some(pool) = self.pool.take() {
-            pool.recycle(std::mem::take(&mut self.buffer));
+        if self.buffer.capacity() >= KEEP_BYTES_MIN {
+            let buffer = std::mem::take(&mut self.buffer);
+            self.unsent.shared.buffers.recycle(buffer);
+        }
+    }
+}
+
+/// Bytes that the client has not taken yet, or will be sent soon.
+#[derive(Debug)]
+pub(crate) struct Unsent {
+    shared: Arc<Shared>,
+    bytes: usize,
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.shared.unsent.fetch_sub(self.bytes, Ordering::AcqRel);
+        if self.shared.waiting.load(Ordering::Acquire) > 0 {
+            self.shared.room.notify_waiters();
         }
     }
 }
@@ -36,53 +54,85 @@ impl Drop for Frame {
 #[derive(Debug, Default)]
 struct Queue {
     frames: VecDeque<Frame>,
-    spare: Vec<Vec<u8>>,
     closed: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     queue: Mutex<Queue>,
     wake: Notify,
+    buffers: Arc<Buffers>,
+    unsent: AtomicUsize,
+    /// Told when there are fewer unsent bytes; how many wait for that.
+    room: Notify,
+    waiting: AtomicUsize,
 }
 
 impl Shared {
-    /// An empty buffer, perhaps one with room (and old bytes cut off) from an earlier answer.
-    pub(crate) fn buffer(&self, bytes: usize) -> Vec<u8> {
-        let spare = if bytes >= KEEP_BYTES_MIN {
-            self.queue.lock().spare.pop()
-        } else {
-            None
-        };
-        let mut buffer = spare.unwrap_or_default();
-        buffer.clear();
-        buffer.reserve(bytes);
-        buffer
-    }
-
-    fn recycle(&self, buffer: Vec<u8>) {
-        if buffer.capacity() >= KEEP_BYTES_MIN {
-            let mut queue = self.queue.lock();
-            if queue.spare.len() < KEEP_COUNT_MAX && !queue.closed {
-                queue.spare.push(buffer);
-            }
+    pub(crate) fn new(buffers: Arc<Buffers>) -> Self {
+        Self {
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            buffers,
+            unsent: AtomicUsize::new(0),
+            room: Notify::new(),
+            waiting: AtomicUsize::new(0),
         }
     }
 
     /// Queues an answer whose first byte is at `start`.
     pub(crate) fn push(self: &Arc<Self>, buffer: Vec<u8>, start: usize) {
-        let pool = (buffer.capacity() >= KEEP_BYTES_MIN).then(|| Arc::clone(self));
+        let unsent = self.count(buffer.len().saturating_sub(start));
         let frame = Frame {
             buffer,
             start,
-            pool,
+            unsent,
         };
         let mut queue = self.queue.lock();
-        if !queue.closed {
-            queue.frames.push_back(frame);
-            drop(queue);
-            self.wake.notify_one();
+        if queue.closed {
+            return;
         }
+        queue.frames.push_back(frame);
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    fn count(self: &Arc<Self>, bytes: usize) -> Unsent {
+        self.unsent.fetch_add(bytes, Ordering::AcqRel);
+        let shared = Arc::clone(self);
+        Unsent { shared, bytes }
+    }
+
+    /// Waits until so many bytes may be made for the client, and counts them. Whoever comes when nothing is unsent gets
+    /// any number; on a closed outbox nobody waits.
+    pub(crate) async fn reserve(self: &Arc<Self>, bytes: usize) -> Unsent {
+        loop {
+            let mut room = std::pin::pin!(self.room.notified());
+            self.waiting.fetch_add(1, Ordering::AcqRel);
+            room.as_mut().enable();
+            let got = self.try_reserve(bytes);
+            if got.is_none() {
+                room.await;
+            }
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+            if let Some(unsent) = got {
+                return unsent;
+            }
+        }
+    }
+
+    fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<Unsent> {
+        if self.is_closed() {
+            return Some(self.count(bytes));
+        }
+        let fits = |unsent: usize| {
+            let sum = unsent.saturating_add(bytes);
+            (unsent == 0 || sum <= UNSENT_MAX).then_some(sum)
+        };
+        let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
+        self.unsent.fetch_update(set, fetch, fits).ok()?;
+        let shared = Arc::clone(self);
+        Some(Unsent { shared, bytes })
     }
 
     /// Has the sender look again.
@@ -96,11 +146,9 @@ impl Shared {
 
     /// Nothing is queued from now on; what is queued can still be drained.
     pub(crate) fn close(&self) {
-        let mut queue = self.queue.lock();
-        queue.closed = true;
-        queue.spare.clear();
-        drop(queue);
+        self.queue.lock().closed = true;
         self.wake.notify_one();
+        self.room.notify_waiters();
     }
 }
 
@@ -131,7 +179,7 @@ impl Outbox {
 impl Drop for Outbox {
     fn drop(&mut self) {
         self.shared.close();
-        // Dropping a frame takes the lock again.
+        // Dropping a frame may wake others, which look at the queue.
         let frames = std::mem::take(&mut self.shared.queue.lock().frames);
         drop(frames);
     }

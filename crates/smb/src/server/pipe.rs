@@ -96,7 +96,7 @@ impl PipeContext for Seen {
 
     /// The shares that let this user in.
     fn shares(&self) -> Vec<RpcShare> {
-        let Some(user) = self.session.signed_in() else {
+        let Some(who) = self.session.who().filter(|who| !who.anonymous) else {
             return Vec::new();
         };
         let mut shares: Vec<_> = self
@@ -104,7 +104,7 @@ impl PipeContext for Seen {
             .vfs
             .shares()
             .into_iter()
-            .filter(|share| self.server.vfs.may_enter(share, &user.credentials))
+            .filter(|share| self.server.vfs.may_enter(share, &who.credentials))
             .map(|share| RpcShare {
                 name: share.name.clone(),
                 kind: RpcShareKind::Disk,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::outbox;
 use super::session::Session;
+use super::session_channel::SessionChannel;
 use crate::compress::{self, Form};
-use crate::crypto::{SigningAlgorithm, TRANSFORM_HEADER_LEN};
+use crate::crypto::TRANSFORM_HEADER_LEN;
 use crate::wire::compound::link_next;
 use crate::wire::header::{HEADER_LEN, Header, HeaderMut};
 use crate::wire::read::READ_RESPONSE_FIXED;
@@ -34,7 +35,7 @@ pub(crate) struct Reply {
 #[derive(Debug)]
 struct Message {
     start: usize,
-    signer: Option<Arc<Session>>,
+    signer: Option<Arc<SessionChannel>>,
 }
 
 /// A response header that is begun.
@@ -45,8 +46,8 @@ pub(crate) struct Begun {
 
 impl Reply {
     /// `size` is a guess of the bytes of all bodies.
-    pub(crate) fn new(outbox: &outbox::Shared, size: usize) -> Self {
-        let mut out = outbox.buffer(HEAD_ROOM + size);
+    pub(crate) fn new(size: usize) -> Self {
+        let mut out = Vec::with_capacity(HEAD_ROOM + size);
         out.put_zeros(HEAD_ROOM);
         Self {
             out,
@@ -94,8 +95,16 @@ impl Reply {
         self.out.get(begun.start..).unwrap_or_default()
     }
 
+    /// Signs a message that is whole and that no other follows.
+    pub(crate) fn sign(&mut self, begun: Begun, signer: Option<&SessionChannel>) {
+        let key = signer.and_then(SessionChannel::signing);
+        if let (Some(key), Some(message)) = (key, self.out.get_mut(begun.start..)) {
+            key.sign(message);
+        }
+    }
+
     /// The message is whole; it will be signed by `signer`.
-    pub(crate) fn complete(&mut self, begun: Begun, signer: Option<Arc<Session>>) {
+    pub(crate) fn complete(&mut self, begun: Begun, signer: Option<Arc<SessionChannel>>) {
         if let Some(last) = self.last.take() {
             let tail = self.out.split_off(begun.start);
             link_next(&mut self.out, last.start);
@@ -170,24 +179,11 @@ impl Reply {
 
 impl Message {
     fn sign(&self, out: &mut [u8]) {
-        let keys = self
-            .signer
-            .as_ref()
-            .and_then(|session| session.signed_in())
-            .map(|u| &u.keys);
-        if let (Some(keys), Some(message)) = (keys, out.get_mut(self.start..)) {
-            keys.signing.sign(message);
+        let key = self.signer.as_ref().and_then(|channel| channel.signing());
+        if let (Some(key), Some(message)) = (key, out.get_mut(self.start..)) {
+            key.sign(message);
         }
     }
-}
-
-/// An interim response carries the message id of the final one. AES-GMAC takes its nonce from that id, so the interim
-/// response stays unsigned there, lest a nonce be used twice.
-pub(crate) fn may_sign_interim(session: &Session) -> bool {
-    let algorithm = session
-        .signed_in()
-        .map(|user| user.keys.signing.algorithm());
-    algorithm.is_some_and(|algorithm| algorithm != SigningAlgorithm::AesGmac)
 }
 
 /// Which header answers a request, beside what the request's own header says.

@@ -17,8 +17,10 @@ use super::exchange::{Element, Signature};
 use super::open::{FileOpen, Open, Target};
 use super::reply::Addressing;
 use super::session::{Session, SignedIn};
+use super::session_channel::SessionChannel;
 use super::status::Failure;
 use super::tree::Tree;
+use super::who::Who;
 use crate::compress::Form;
 use crate::wire::header::{HEADER_LEN, Header, HeaderFlags};
 use crate::wire::read::ReadFlags;
@@ -30,7 +32,7 @@ const READ_FLAGS_AT: usize = 3;
 /// What related requests of one frame take over from the one before (MS-SMB2 3.3.5.2.7.2).
 #[derive(Debug, Default)]
 pub(crate) struct Related {
-    session: Option<Arc<Session>>,
+    channel: Option<Arc<SessionChannel>>,
     session_id: SessionId,
     tree: Option<Arc<Tree>>,
     tree_id: TreeId,
@@ -50,10 +52,6 @@ impl Related {
         }
     }
 
-    pub(crate) fn session_id(&self) -> SessionId {
-        self.session_id
-    }
-
     pub(crate) fn succeeded(&mut self) {
         self.failure = None;
     }
@@ -70,10 +68,16 @@ impl Related {
         }
     }
 
+    /// A request cannot relate to one that had none (MS-SMB2 3.3.5.2.7.2).
+    fn has_session(&self) -> bool {
+        let channel = self.channel.as_ref();
+        channel.is_some_and(|channel| channel.is_established())
+    }
+
     fn take_over(&mut self, conn: &Conn, header: &Header) {
         self.session_id = header.session_id;
         self.tree_id = header.tree_id();
-        self.session = conn.session(header.session_id);
+        self.channel = conn.channel(header.session_id);
         self.tree = None;
         self.file = None;
         self.failure = None;
@@ -86,7 +90,7 @@ pub(crate) struct Request {
     pub(crate) conn: Arc<Conn>,
     pub(crate) header: Header,
     /// None for the requests that come before there is one, and for ECHO.
-    session: Option<Arc<Session>>,
+    channel: Option<Arc<SessionChannel>>,
     /// None for the requests that need none.
     tree: Option<Arc<Tree>>,
     /// Stands for FileId::ANY in related requests; or how the request failed that should have named a file.
@@ -94,6 +98,8 @@ pub(crate) struct Request {
     pub(crate) encrypted: bool,
     /// Counts on the open that the request is about.
     outstanding: OnceLock<Outstanding>,
+    /// The request's signature was checked and right.
+    pub(crate) signed: bool,
     frame: Bytes,
     range: Range<usize>,
 }
@@ -149,24 +155,28 @@ impl Request {
         }
         let needs = needs(header.command);
         let encrypted = encrypted.is_some();
-        let session = related.session.clone();
+        let channel = related.channel.clone();
+        if needs != Needs::Nothing && is_related && !related.has_session() {
+            return Err(NtStatus::INVALID_PARAMETER.into());
+        }
         if needs != Needs::Nothing {
-            check_session(conn, session.as_deref(), element, encrypted)?;
+            check_session(conn, channel.as_deref(), element, encrypted)?;
         } else if element.signature == Signature::Wrong {
             return Err(NtStatus::ACCESS_DENIED.into());
         }
-        let tree = match (needs, &session) {
-            (Needs::Tree, Some(session)) => Some(related.find_tree(session, encrypted)?),
+        let tree = match (needs, &channel) {
+            (Needs::Tree, Some(channel)) => Some(related.find_tree(&channel.session, encrypted)?),
             _ => None,
         };
         Ok(Self {
             conn: Arc::clone(conn),
             header,
-            session,
+            channel,
             tree,
             file: related.file_for(element, frame, is_related),
             encrypted,
             outstanding: OnceLock::new(),
+            signed: element.signature == Signature::Valid,
             frame: frame.clone(),
             range: element.range.clone(),
         })
@@ -211,14 +221,20 @@ impl Request {
     }
 
     pub(crate) fn session(&self) -> Result<&Arc<Session>, Failure> {
-        self.session
-            .as_ref()
-            .ok_or_else(|| NtStatus::USER_SESSION_DELETED.into())
+        let channel = self.channel.as_ref();
+        let session = channel.map(|channel| &channel.session);
+        session.ok_or_else(|| NtStatus::USER_SESSION_DELETED.into())
     }
 
-    /// The session if the request names one, whatever its state.
-    pub(crate) fn any_session(&self) -> Option<&Arc<Session>> {
-        self.session.as_ref()
+    /// The channel if the request names a session of this connection, whatever its state.
+    pub(crate) fn any_channel(&self) -> Option<&Arc<SessionChannel>> {
+        self.channel.as_ref()
+    }
+
+    /// Whom the request comes from.
+    pub(crate) fn who(&self) -> Result<Arc<Who>, Failure> {
+        let who = self.session()?.who();
+        who.ok_or_else(|| NtStatus::USER_SESSION_DELETED.into())
     }
 
     pub(crate) fn user(&self) -> Result<&SignedIn, Failure> {
@@ -311,26 +327,28 @@ impl Related {
     }
 }
 
-/// MS-SMB2 3.3.5.2.4, 3.3.5.2.9: a living session, an unbroken signature, encryption where it must be.
+/// MS-SMB2 3.3.5.2.4, 3.3.5.2.9: a living session of somebody who still may be there, an unbroken signature, encryption
+/// where it must be.
 fn check_session(
     conn: &Conn,
-    session: Option<&Session>,
+    channel: Option<&SessionChannel>,
     element: &Element,
     encrypted: bool,
 ) -> Result<(), Failure> {
-    let session = session.filter(|session| session.signed_in().is_some());
-    let session = session.ok_or(NtStatus::USER_SESSION_DELETED)?;
+    let channel = channel.filter(|channel| channel.is_established());
+    let session = &channel.ok_or(NtStatus::USER_SESSION_DELETED)?.session;
     let signed = match element.signature {
         Signature::Wrong => return Err(NtStatus::ACCESS_DENIED.into()),
         Signature::Valid => true,
         Signature::None => false,
     };
-    if encrypted {
-        return Ok(());
-    }
     let required = conn.server.config.signing_required;
-    if session.encrypts() || (required && !signed) {
+    if !encrypted && (session.encrypts() || (required && !signed)) {
         return Err(NtStatus::ACCESS_DENIED.into());
+    }
+    if !session.refresh(&conn.server) {
+        conn.server.end_later(Arc::clone(session));
+        return Err(NtStatus::USER_SESSION_DELETED.into());
     }
     Ok(())
 }

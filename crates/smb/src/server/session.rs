@@ -3,49 +3,50 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use strongroom_device::Timestamp;
-use strongroom_vfs::Credentials;
 
 use super::connection::Conn;
+use super::negotiated::Negotiated;
 use super::open::{Open, Target};
 use super::slab::Slab;
 use super::tree::Tree;
+use super::who::Who;
 use super::{Limits, Server, SessionStatus};
-use crate::auth::AcceptState;
-use crate::crypto::{PreauthHash, SessionKeys};
+use crate::crypto::SessionKeys;
+use crate::wire::negotiate::Dialect;
 use crate::wire::{FileId, NtStatus, SessionId, TreeId};
 
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,
-    pub(crate) conn: Weak<Conn>,
     pub(crate) peer: SocketAddr,
     pub(crate) since: Timestamp,
-    pub(crate) logon: Mutex<Option<Logon>>,
+    /// That of the first connection; further channels must have agreed on the same.
+    pub(crate) dialect: Dialect,
     user: OnceLock<SignedIn>,
+    /// The file system's records of this session, one for each user that signed in.
+    records: Mutex<Vec<strongroom_vfs::SessionId>>,
     encrypt: AtomicBool,
+    channels: Mutex<Channels>,
     trees: Mutex<Trees>,
     opens: Mutex<Opens>,
-}
-
-/// A logon under way: the first one or another one of a session that is there already.
-#[derive(Debug)]
-pub(crate) struct Logon {
-    pub(crate) acceptor: AcceptState,
-    /// Session.PreauthIntegrityHashValue, with dialect 3.1.1.
-    pub(crate) preauth: PreauthHash,
-    pub(crate) begun: Duration,
 }
 
 /// What a successful logon leaves.
 #[derive(Debug)]
 pub(crate) struct SignedIn {
-    pub(crate) name: String,
-    pub(crate) credentials: Credentials,
     pub(crate) keys: SessionKeys,
+    pub(crate) who: ArcSwap<Who>,
+}
+
+/// The connections that carry the session's requests; when the last one goes, the session ends.
+#[derive(Debug, Default)]
+struct Channels {
+    conns: Vec<(u64, Weak<Conn>)>,
+    ended: bool,
 }
 
 #[derive(Debug)]
@@ -61,15 +62,26 @@ struct Opens {
 }
 
 impl Session {
-    pub(crate) fn new(id: SessionId, conn: &Arc<Conn>, since: Timestamp, limits: &Limits) -> Self {
+    pub(crate) fn new(
+        id: SessionId,
+        conn: &Arc<Conn>,
+        negotiated: &Negotiated,
+        since: Timestamp,
+        limits: &Limits,
+    ) -> Self {
+        let first = (conn.id, Arc::downgrade(conn));
         Self {
             id,
-            conn: Arc::downgrade(conn),
             peer: conn.peer,
             since,
-            logon: Mutex::default(),
+            dialect: negotiated.dialect,
             user: OnceLock::new(),
+            records: Mutex::default(),
             encrypt: AtomicBool::new(false),
+            channels: Mutex::new(Channels {
+                conns: vec![first],
+                ended: false,
+            }),
             trees: Mutex::new(Trees {
                 table: Slab::narrow(limits.trees_per_session),
                 ended: false,
@@ -87,9 +99,53 @@ impl Session {
     }
 
     /// False when somebody signed in already.
-    pub(crate) fn sign_in(&self, user: SignedIn, encrypt: bool) -> bool {
+    pub(crate) fn sign_in(&self, keys: SessionKeys, who: Who, encrypt: bool) -> bool {
         self.encrypt.store(encrypt, Ordering::Release);
-        self.user.set(user).is_ok()
+        let who = ArcSwap::from_pointee(who);
+        self.user.set(SignedIn { keys, who }).is_ok()
+    }
+
+    /// A record that ends with the session.
+    pub(crate) fn keep_record(&self, record: strongroom_vfs::SessionId) {
+        self.records.lock().push(record);
+    }
+
+    /// Whom the session acts for; None until the first logon succeeded.
+    pub(crate) fn who(&self) -> Option<Arc<Who>> {
+        self.signed_in().map(|user| user.who.load_full())
+    }
+
+    /// A further connection carries the session from now on; false when it has ended or has as many as it may.
+    pub(crate) fn join(&self, conn: &Arc<Conn>) -> bool {
+        let limit = conn.server.config.limits.channels_per_session;
+        let mut channels = self.channels.lock();
+        if channels.ended || channels.conns.len() >= limit {
+            return false;
+        }
+        channels.conns.push((conn.id, Arc::downgrade(conn)));
+        true
+    }
+
+    /// A connection has gone; true when it was the session's last, which ends the session.
+    pub(crate) fn leave(&self, conn: u64) -> bool {
+        let mut channels = self.channels.lock();
+        channels.conns.retain(|(id, _)| *id != conn);
+        channels.conns.is_empty() && !std::mem::replace(&mut channels.ended, true)
+    }
+
+    /// No connection carries the session any more; these did.
+    fn end_channels(&self) -> Vec<Arc<Conn>> {
+        let mut channels = self.channels.lock();
+        channels.ended = true;
+        let conns = channels.conns.drain(..);
+        conns.filter_map(|(_, conn)| conn.upgrade()).collect()
+    }
+
+    /// The connections that carry the session, the oldest first.
+    pub(crate) fn connections(&self) -> Vec<Arc<Conn>> {
+        let channels = self.channels.lock();
+        let living = channels.conns.iter().filter_map(|(_, conn)| conn.upgrade());
+        living.collect()
     }
 
     /// Session.EncryptData.
@@ -196,14 +252,14 @@ impl Session {
     }
 
     /// For the status page; None while nobody is signed in.
-    pub(crate) fn status(&self, dialect: &'static str) -> Option<SessionStatus> {
+    pub(crate) fn status(&self) -> Option<SessionStatus> {
         let user = self.signed_in()?;
         let cipher = user.keys.cipher.as_ref();
         Some(SessionStatus {
             id: self.id.0,
-            user: user.name.clone(),
+            user: user.who.load().name.clone(),
             peer: self.peer,
-            dialect,
+            dialect: self.dialect.name(),
             signing: user.keys.signing.algorithm().name(),
             encryption: cipher.map_or("", |cipher| cipher.algorithm().name()),
             trees: self.tree_count(),
@@ -227,8 +283,16 @@ impl Session {
         opens.table.drain(|_| true)
     }
 
-    /// Closes everything and ends the session, which must be out of its connection's table already.
-    /// Opens that may outlive it are kept for the client's return.
+    /// Ends the session on all its connections. Whoever comes second finds nothing left to do.
+    pub(crate) async fn end(&self, server: &Arc<Server>) {
+        for conn in self.end_channels() {
+            conn.remove_channel(self.id);
+        }
+        self.tear_down(server).await;
+    }
+
+    /// Closes everything; the session must be out of its connections' tables already. Opens that may outlive it are kept
+    /// for the client's return.
     pub(crate) async fn tear_down(&self, server: &Arc<Server>) {
         let mut opens = self.drain();
         opens.retain(|open| {
@@ -237,10 +301,51 @@ impl Session {
         });
         close_all(server, opens).await;
         server.forget_session(self.id);
-        if let Some(user) = self.signed_in()
-            && let Err(error) = server.vfs.end_session(user.credentials.session)
-        {
-            tracing::warn!(%error, session = self.id.0, "the end of a session was not recorded");
+        let records = std::mem::take(&mut *self.records.lock());
+        for record in records {
+            if let Err(error) = server.vfs.end_session(record) {
+                tracing::warn!(%error, session = self.id.0, "the end of a session was not recorded");
+            }
+        }
+    }
+
+    /// The rights that the accounts give the session's user now. False when that user may no longer be there.
+    pub(crate) fn refresh(&self, server: &Server) -> bool {
+        let Some(user) = self.signed_in() else {
+            return true;
+        };
+        loop {
+            let before = user.who.load();
+            if before.revision == server.identity.revision() {
+                return true;
+            }
+            let Some(now) = before.refreshed(&server.identity) else {
+                return false;
+            };
+            // Unless another logon came in between.
+            let found = user.who.compare_and_swap(&before, Arc::new(now));
+            if Arc::ptr_eq(&found, &before) {
+                return true;
+            }
+        }
+    }
+
+    /// Brings the session up to date with accounts and shares: it ends with its user, its tree connects end with their
+    /// shares or with the right to enter them.
+    pub(crate) async fn apply_changes(&self, server: &Arc<Server>) {
+        if !self.refresh(server) {
+            tracing::info!(
+                session = self.id.0,
+                "a session ends: its user is gone or disabled"
+            );
+            return self.end(server).await;
+        }
+        let Some(who) = self.who() else { return };
+        let lost = |tree: &Arc<Tree>| !tree.admits(&server.vfs, &who);
+        let ended = self.trees.lock().table.drain(lost);
+        for tree in ended {
+            tree.end();
+            close_all(server, self.drain_opens_of(&tree)).await;
         }
     }
 }

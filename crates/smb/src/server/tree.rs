@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use strongroom_vfs::{AccessMask, Share};
+use strongroom_vfs::{AccessMask, Share, Vfs};
 
+use super::who::Who;
 use crate::wire::TreeId;
 
 #[derive(Debug)]
@@ -34,6 +35,17 @@ impl Tree {
             maximal_access,
             encrypt,
             ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether it could be connected to now, as far as share and user are concerned.
+    pub(crate) fn admits(&self, vfs: &Vfs, who: &Who) -> bool {
+        match &self.root {
+            Root::Pipes => true,
+            Root::Share(share) => {
+                let offered = vfs.share(&share.name).is_some_and(|now| now.id == share.id);
+                offered && (who.anonymous || vfs.may_enter(share, &who.credentials))
+            }
         }
     }
 

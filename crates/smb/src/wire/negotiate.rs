@@ -20,6 +20,21 @@ open_enum! {
     }
 }
 
+impl Dialect {
+    /// As people write it; empty for what is no dialect to speak.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Smb202 => "2.0.2",
+            Self::Smb210 => "2.1",
+            Self::Smb300 => "3.0",
+            Self::Smb302 => "3.0.2",
+            Self::Smb311 => "3.1.1",
+            Self::Wildcard | Self::Unknown(_) => "",
+        }
+    }
+}
+
 flags! {
     /// SecurityMode.
     pub struct SecurityMode: u16 {

@@ -131,7 +131,8 @@ impl<'a> Codec<'a> for ReadResponse<'a> {
 /// Room for a payload in a READ response that is being laid out in `out`.
 ///
 /// ```text
-/// let slot = ReadSlot::reserve(&mut out, length);    // out ends with the SMB2 header
+/// let slot = ReadSlot::begin(&mut out);    // out ends with the SMB2 header
+/// out.put_zeros(length);
 /// let count = file.read(offset, slot.payload(&mut out))?;
 /// slot.finish(&mut out, count);
 /// ```
@@ -142,16 +143,14 @@ pub struct ReadSlot {
 }
 
 impl ReadSlot {
-    /// Appends the fixed part and room for `max` bytes.
-    pub fn reserve(out: &mut Vec<u8>, max: usize) -> Self {
+    /// Appends the fixed part. The caller appends room for the payload.
+    pub fn begin(out: &mut Vec<u8>) -> Self {
         let start = out.len();
-        out.reserve(max.saturating_add(READ_RESPONSE_FIXED));
         out.put(&ReadResponse::fixed(0));
-        out.put_zeros(max);
         Self { start }
     }
 
-    /// The room.
+    /// The room: all behind the fixed part.
     pub fn payload<'a>(&self, out: &'a mut [u8]) -> &'a mut [u8] {
         out.get_mut(self.payload_start()..).unwrap_or_default()
     }

@@ -271,7 +271,8 @@ fn header_fields_are_patched_in_place() {
 fn a_read_is_laid_out_in_one_piece() {
     let mut out = frame_head(0).to_vec();
     out.extend(Header::request(Command::Read, MessageId(1)).to_bytes());
-    let slot = ReadSlot::reserve(&mut out, 100);
+    let slot = ReadSlot::begin(&mut out);
+    out.put_zeros(100);
     slot.payload(&mut out)[..5].copy_from_slice(b"hello");
     slot.finish(&mut out, 5);
     assert_eq!(out.len(), 4 + HEADER_LEN + 16 + 5);

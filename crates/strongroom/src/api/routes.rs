@@ -86,6 +86,7 @@ async fn remove_user(
     Path(name): Path<String>,
 ) -> Answer<StatusCode> {
     state.identity.remove_user(&name)?;
+    state.smb.apply_changes().await;
     state.store.sync_all().await?;
     tracing::info!(user = name, "user removed");
     Ok(StatusCode::NO_CONTENT)
@@ -167,6 +168,7 @@ async fn remove_share(
         .vfs
         .remove_share(&name)
         .map_err(|error| share_problem(&name, error))?;
+    state.smb.apply_changes().await;
     state.store.sync_all().await?;
     tracing::info!(share = name, "share removed");
     Ok(StatusCode::NO_CONTENT)

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use strongroom_smb::{Connection, Disconnect, Frame, Outbox};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
@@ -22,6 +22,9 @@ const HEADER: usize = 4;
 const READ_BYTES: usize = 64 << 10;
 /// Below this much room a new buffer pays.
 const READ_BYTES_MIN: usize = 8 << 10;
+/// Frames up to this size are copied out of the buffer that they came in, so that a request that waits holds no more
+/// than itself.
+const COPIED_MAX: usize = 16 << 10;
 /// Unsent answers beyond which no requests are read.
 const UNSENT_MAX: usize = 16 << 20;
 /// Answers of so many bytes are sent before the next request is taken up: they are still in the processor's cache, and
@@ -35,7 +38,6 @@ const SLICES_MAX: usize = 64;
 pub(crate) struct Halves {
     pub(crate) connection: Connection,
     pub(crate) outbox: Outbox,
-    pub(crate) frame_max: usize,
     pub(crate) logon_timeout: Duration,
 }
 
@@ -44,7 +46,7 @@ pub(crate) struct Halves {
 enum End {
     ByClient,
     ByServer,
-    Silent,
+    Stranger,
     FrameTooLarge(usize),
     Protocol(Disconnect),
     Socket(io::Error),
@@ -56,7 +58,6 @@ pub(crate) async fn run(mut stream: TcpStream, peer: SocketAddr, halves: Halves)
     let Halves {
         connection,
         outbox,
-        frame_max,
         logon_timeout,
     } = halves;
     let end = match prepare(&stream) {
@@ -67,7 +68,6 @@ pub(crate) async fn run(mut stream: TcpStream, peer: SocketAddr, halves: Halves)
                 writer,
                 connection: &connection,
                 outbox: &outbox,
-                frame_max,
                 input: BytesMut::new(),
                 output: Output::default(),
             };
@@ -82,7 +82,7 @@ pub(crate) async fn run(mut stream: TcpStream, peer: SocketAddr, halves: Halves)
 fn log_end(peer: SocketAddr, end: &End) {
     match end {
         End::ByClient | End::ByServer => tracing::debug!(%peer, ?end, "disconnected"),
-        End::Silent => tracing::info!(%peer, "disconnected: nothing was asked"),
+        End::Stranger => tracing::info!(%peer, "disconnected: nobody has signed in"),
         End::FrameTooLarge(bytes) => {
             tracing::warn!(%peer, bytes, "disconnected: a frame is larger than any request");
         }
@@ -108,38 +108,39 @@ struct Pump<'a> {
     writer: WriteHalf<'a>,
     connection: &'a Connection,
     outbox: &'a Outbox,
-    frame_max: usize,
     input: BytesMut,
     output: Output,
 }
 
 impl Pump<'_> {
+    /// Until somebody has signed in, who is there is a stranger, who may not stay.
     async fn run(&mut self, logon_timeout: Duration) -> End {
-        match tokio::time::timeout(logon_timeout, self.first_bytes()).await {
-            Ok(None) => {}
-            Ok(Some(end)) => return end,
-            Err(_) => return End::Silent,
+        match tokio::time::timeout(logon_timeout, self.pump(true)).await {
+            Ok(Some(end)) => end,
+            Ok(None) => self.pump(false).await.unwrap_or(End::ByServer),
+            Err(_) => End::Stranger,
         }
+    }
+
+    /// Serves to the end of the connection, or until somebody has signed in.
+    async fn pump(&mut self, for_stranger: bool) -> Option<End> {
         loop {
             if let Some(end) = self.take_frames() {
-                return end;
+                return Some(end);
             }
             if let Some(end) = self.send_ready() {
-                return end;
+                return Some(end);
+            }
+            if for_stranger && self.connection.is_signed_in() {
+                return None;
             }
             if self.has_frame() && self.may_take() {
                 continue;
             }
             if let Some(end) = self.wait().await {
-                return end;
+                return Some(end);
             }
         }
-    }
-
-    async fn first_bytes(&mut self) -> Option<End> {
-        self.make_room();
-        let read = self.reader.read_buf(&mut self.input).await;
-        end_of_read(read)
     }
 
     /// Whether the client may be heard: it takes its answers, and not too much of what it asked for waits.
@@ -156,12 +157,14 @@ impl Pump<'_> {
     fn take_frames(&mut self) -> Option<End> {
         while self.may_take() {
             let length = match frame_length(&self.input) {
-                Some(length) if length > self.frame_max => return Some(End::FrameTooLarge(length)),
+                Some(length) if length > self.connection.frame_max() => {
+                    return Some(End::FrameTooLarge(length));
+                }
                 Some(length) if self.input.len() >= HEADER + length => length,
                 Some(_) | None => return None,
             };
             self.input.advance(HEADER);
-            let frame = self.input.split_to(length);
+            let frame = self.take_frame(length);
             if let Err(reason) = self.connection.receive(frame) {
                 return Some(End::Protocol(reason));
             }
@@ -173,6 +176,15 @@ impl Pump<'_> {
             }
         }
         None
+    }
+
+    fn take_frame(&mut self, length: usize) -> BytesMut {
+        if length > COPIED_MAX {
+            return self.input.split_to(length);
+        }
+        let frame = BytesMut::from(&self.input[..length]);
+        self.input.advance(length);
+        frame
     }
 
     /// Writes what is ready, as far as the socket takes it now.
@@ -194,9 +206,7 @@ impl Pump<'_> {
     /// Until there is something to read, room to write, or another answer.
     async fn wait(&mut self) -> Option<End> {
         let may_read = self.may_take();
-        if may_read {
-            self.make_room();
-        }
+        let frame_max = self.connection.frame_max();
         let Pump {
             reader,
             writer,
@@ -207,23 +217,42 @@ impl Pump<'_> {
         } = self;
         tokio::select! {
             biased;
-            read = reader.read_buf(input), if may_read => end_of_read(read),
+            read = read_some(reader, input, frame_max), if may_read => end_of_read(read),
             sent = send_some(writer, output) => sent,
             () = outbox.ready() => None,
         }
     }
+}
 
-    /// Room for the rest of the frame that has begun, or for many small ones.
-    fn make_room(&mut self) {
-        let wanted = match frame_length(&self.input) {
-            Some(length) if length <= self.frame_max => (HEADER + length)
-                .saturating_sub(self.input.len())
-                .max(READ_BYTES_MIN),
-            Some(_) | None => READ_BYTES_MIN,
-        };
-        if self.input.capacity() - self.input.len() < wanted {
-            self.input.reserve(wanted.max(READ_BYTES));
+/// Reads what has come. While nothing comes there is no buffer, so that idle connections hold none. Cancel safe.
+async fn read_some(
+    reader: &ReadHalf<'_>,
+    input: &mut BytesMut,
+    frame_max: usize,
+) -> io::Result<usize> {
+    loop {
+        make_room(input, frame_max);
+        match reader.try_read_buf(input) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
         }
+        if input.is_empty() {
+            *input = BytesMut::new();
+        }
+        reader.readable().await?;
+    }
+}
+
+/// Room for the rest of the frame that has begun, or for many small ones.
+fn make_room(input: &mut BytesMut, frame_max: usize) {
+    let wanted = match frame_length(input) {
+        Some(length) if length <= frame_max => (HEADER + length)
+            .saturating_sub(input.len())
+            .max(READ_BYTES_MIN),
+        Some(_) | None => READ_BYTES_MIN,
+    };
+    if input.capacity() - input.len() < wanted {
+        input.reserve(wanted.max(READ_BYTES));
     }
 }
 

@@ -140,12 +140,10 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>) {
 fn take_up(server: &Arc<Server>, stream: TcpStream, peer: SocketAddr) {
     match server.connect(peer) {
         Ok((connection, outbox)) => {
-            let frame_max = server.config().max_frame_size();
             let logon_timeout = server.config().limits.logon_timeout;
             let halves = connection::Halves {
                 connection,
                 outbox,
-                frame_max,
                 logon_timeout,
             };
             tokio::spawn(connection::run(stream, peer, halves));

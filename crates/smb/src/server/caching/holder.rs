@@ -126,8 +126,9 @@ impl CacheHolder {
     fn send(&self, state: &mut State, notice: Notice) {
         let reached = state.links.iter().rev().find_map(|link| {
             let session = link.session.upgrade()?;
-            let conn = session.conn.upgrade()?;
-            (!conn.outbox.is_closed()).then_some((link, session, conn))
+            let mut conns = session.connections().into_iter();
+            let conn = conns.find(|conn| !conn.outbox.is_closed())?;
+            Some((link, session, conn))
         });
         if let Some((link, session, conn)) = reached {
             self.send_to(link, &session, &conn, notice);
@@ -155,7 +156,7 @@ impl CacheHolder {
             flags: HeaderFlags::SERVER_TO_REDIR,
             ..Header::request(Command::OplockBreak, UNSOLICITED)
         };
-        let mut reply = Reply::new(&conn.outbox, NOTICE_BYTES);
+        let mut reply = Reply::new(NOTICE_BYTES);
         let begun = reply.begin(&header);
         self.encode(link, notice, reply.body());
         reply.complete(begun, None);

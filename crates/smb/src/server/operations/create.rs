@@ -94,7 +94,8 @@ async fn create_file(request: &Request, share: &Arc<Share>, wanted: &CreateReque
     let wish = wish(request, wanted, &contexts);
     let open = open_request(share, wanted, &contexts, &wish, &name)?;
     let vfs = &request.conn.server.vfs;
-    let (handle, action) = vfs.open(&request.user()?.credentials, open).await?;
+    let who = request.who()?;
+    let (handle, action) = vfs.open(&who.credentials, open).await?;
     match describe(request, share, &handle, &contexts) {
         Ok((stat, answers)) => {
             let mut file = FileOpen::new(handle, wanted.options, wire_action(action));

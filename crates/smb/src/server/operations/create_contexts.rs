@@ -55,7 +55,7 @@ impl Wanted {
         }
         wanted.check_durable()?;
         if request.is_posix() {
-            wanted.settle_posix(request.user()?.credentials.admin);
+            wanted.settle_posix(request.who()?.credentials.admin);
         } else {
             wanted.posix = None;
         }
@@ -218,7 +218,8 @@ fn maximal_access(
             access: 0,
         });
     }
-    let credentials = &request.user()?.credentials;
+    let who = request.who()?;
+    let credentials = &who.credentials;
     let (status, access) = match request.conn.server.vfs.maximal_access(handle, credentials) {
         Ok(access) => (
             NtStatus::SUCCESS,

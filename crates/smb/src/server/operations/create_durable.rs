@@ -125,7 +125,7 @@ impl Durability {
             ),
         };
         file.durable = Some(Arc::new(Durable {
-            owner: request.user()?.credentials.user,
+            owner: request.who()?.credentials.user,
             client: negotiated.client_guid,
             share: share.id,
             path: path.to_owned(),
@@ -222,7 +222,8 @@ fn take_up(
     back: &Back,
 ) -> Answer {
     let server = &request.conn.server;
-    let user = &request.user()?.credentials;
+    let who = request.who()?;
+    let user = &who.credentials;
     let client = request.conn.negotiated.get().map(|one| one.client_guid);
     let lease = lease_wanted(request, wanted, contexts);
     let name = wanted.name.to_string();
@@ -284,7 +285,7 @@ fn replayed(
     let file = file_of(open)?;
     let durable = file.durable.as_ref();
     let durable = durable.ok_or(NtStatus::FILE_NOT_AVAILABLE)?;
-    if durable.owner != request.user()?.credentials.user {
+    if durable.owner != request.who()?.credentials.user {
         return Err(NtStatus::ACCESS_DENIED.into());
     }
     let lease = lease_wanted(request, wanted, contexts);

@@ -9,10 +9,7 @@ pub(crate) fn run(request: Request) -> Step {
         return Step::Answer(Err(error.into()));
     }
     Step::Later(Box::pin(async move {
-        let session = request.session()?;
-        if request.conn.remove_session(session.id).is_some() {
-            session.tear_down(&request.conn.server).await;
-        }
+        request.session()?.end(&request.conn.server).await;
         Ok(Body::Empty)
     }))
 }

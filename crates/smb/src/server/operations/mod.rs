@@ -17,6 +17,7 @@ pub(crate) mod oplock_break;
 pub(crate) mod query_directory;
 pub(crate) mod query_info;
 pub(crate) mod read;
+mod session_bind;
 pub(crate) mod session_setup;
 pub(crate) mod set_info;
 pub(crate) mod tree_connect;

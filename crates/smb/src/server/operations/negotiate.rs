@@ -16,7 +16,7 @@ use crate::auth::initial_token;
 use crate::crypto::{CipherAlgorithm, PreauthHash, SigningAlgorithm};
 use crate::server::answer::{Body, Step};
 use crate::server::connection::Conn;
-use crate::server::negotiated::Negotiated;
+use crate::server::negotiated::{Negotiated, is_smb3};
 use crate::server::reply::Reply;
 use crate::server::request::Request;
 use crate::server::status::Failure;
@@ -138,6 +138,9 @@ fn capabilities(
     if dialect != Dialect::Smb311 && cipher.is_some() {
         capabilities |= Capabilities::ENCRYPTION;
     }
+    if is_smb3(dialect) && asked.contains(Capabilities::MULTI_CHANNEL) {
+        capabilities |= Capabilities::MULTI_CHANNEL;
+    }
     capabilities
 }
 
@@ -240,7 +243,7 @@ fn settle_202(conn: &Conn) -> Result<(), Disconnect> {
 }
 
 fn answer_multi_protocol(conn: &Conn, dialect: Dialect) {
-    let mut reply = Reply::new(&conn.outbox, 512);
+    let mut reply = Reply::new(512);
     let credits = conn.window.lock().answer(1, 1);
     let header = Header::request(Command::Negotiate, MessageId(0));
     let begun = reply.begin(&header.response(NtStatus::SUCCESS, credits));

@@ -62,10 +62,14 @@ fn read_file(
         return Err(NtStatus::INVALID_PARAMETER.into());
     }
     let length = usize::try_from(wanted.length).map_err(|_| NtStatus::INVALID_PARAMETER)?;
-    let slot = ReadSlot::reserve(out, length);
-    let vfs = &request.conn.server.vfs;
+    let (vfs, buffers) = (&request.conn.server.vfs, &request.conn.server.buffers);
+    let slot = ReadSlot::begin(out);
+    let (begun, room) = (&slot, &mut *out);
     let count = vfs
-        .read(&file.handle, wanted.offset, slot.payload(out))
+        .read_into(&file.handle, wanted.offset, length, move |count| {
+            buffers.lengthen(room, count);
+            begun.payload(room)
+        })
         .inspect_err(|error| report_damage(vfs, file, error))?;
     let minimum = usize::try_from(wanted.minimum_count).unwrap_or(usize::MAX);
     if (count == 0 && length > 0) || count < minimum {

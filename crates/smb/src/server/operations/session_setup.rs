@@ -1,115 +1,114 @@
-//! SESSION_SETUP (MS-SMB2 3.3.5.5).
+//! SESSION_SETUP (MS-SMB2 3.3.5.5): a first logon, another one of a session that is there, or a further channel.
 
 use std::sync::Arc;
 
-use strongroom_vfs::{Credentials, SessionInfo};
+use strongroom_identity::Token;
+use strongroom_vfs::{SessionInfo, Sid};
 
-use crate::auth::{AcceptState, Accepted, AuthError, IdentityAccounts, Step as AuthStep};
+use super::session_bind;
+use crate::auth::Step as AuthStep;
+use crate::auth::{AcceptState, Accepted, AcceptorConfig, AuthError, IdentityAccounts};
 use crate::crypto::SessionKeys;
 use crate::server::EncryptionPolicy;
+use crate::server::Server;
 use crate::server::answer::{Answer, Body, SessionSetup, Step};
 use crate::server::connection::Conn;
 use crate::server::negotiated::Negotiated;
 use crate::server::request::Request;
-use crate::server::session::{Logon, Session, SignedIn};
+use crate::server::session::Session;
+use crate::server::session_channel::{Logon, SessionChannel};
 use crate::server::status::Failure;
+use crate::server::who::Who;
 use crate::wire::session::{SessionFlags, SessionSetupFlags, SessionSetupRequest};
 use crate::wire::{NtStatus, SessionId};
 
 pub(crate) fn run(request: Request) -> Step {
-    let (session, previous) = match find_session(&request) {
+    let (channel, previous) = match find_channel(&request) {
         Ok(found) => found,
         Err(failure) => return failure.into(),
     };
-    match advance(&request, &session) {
+    match advance(&request, &channel) {
         Ok(setup) if setup.more || previous == SessionId(0) => {
             Step::Answer(Ok(Body::SessionSetup(setup)))
         }
         Ok(setup) => Step::Later(Box::pin(async move {
-            end_previous(&request.conn, &setup.session, previous).await;
+            end_previous(&request.conn.server, &setup.channel.session, previous).await;
             Ok(Body::SessionSetup(setup))
         })),
-        Err(failure) => refuse(request, session, failure),
+        Err(failure) => refuse(request, channel, failure),
     }
 }
 
-/// The session that the request goes on with, or a new one; and the one that it replaces.
-fn find_session(request: &Request) -> Result<(Arc<Session>, SessionId), Failure> {
+/// The channel on which the request goes on, or a new one; and the session that it replaces.
+fn find_channel(request: &Request) -> Result<(Arc<SessionChannel>, SessionId), Failure> {
     let setup: SessionSetupRequest<'_> = request.decode()?;
-    let negotiated = request
-        .conn
-        .negotiated
-        .get()
-        .ok_or(NtStatus::INVALID_PARAMETER)?;
-    if setup.flags.contains(SessionSetupFlags::BINDING) {
-        return Err(refuse_binding(request, negotiated));
-    }
-    let required = request.conn.server.config.encryption == EncryptionPolicy::Required;
-    if required && negotiated.cipher.is_none() {
-        return Err(NtStatus::ACCESS_DENIED.into());
-    }
+    let negotiated = negotiated(&request.conn)?;
     let previous = setup.previous_session_id;
-    if request.header.session_id == SessionId(0) {
-        return Ok((begin(&request.conn)?, previous));
+    if setup.flags.contains(SessionSetupFlags::BINDING) {
+        return Ok((session_bind::find_channel(request, negotiated)?, previous));
     }
-    let session = request
-        .any_session()
-        .ok_or(NtStatus::USER_SESSION_DELETED)?;
-    let encrypts = session.encrypts() && !request.encrypted;
-    if encrypts && session.signed_in().is_some() {
+    let config = &request.conn.server.config;
+    if config.encryption == EncryptionPolicy::Required && negotiated.cipher.is_none() {
         return Err(NtStatus::ACCESS_DENIED.into());
     }
-    Ok((Arc::clone(session), previous))
+    if request.header.session_id == SessionId(0) {
+        return Ok((begin(&request.conn, negotiated)?, previous));
+    }
+    let first = |channel: &&Arc<SessionChannel>| channel.session.signed_in().is_none();
+    let known = request.any_channel();
+    let channel = known.filter(|channel| channel.is_established() || first(channel));
+    let channel = channel.ok_or(NtStatus::USER_SESSION_DELETED)?;
+    check_protection(request, channel)?;
+    Ok((Arc::clone(channel), previous))
 }
 
-/// One connection a session: no second channel is bound (MS-SMB2 3.3.5.5, steps 3 and 4).
-fn refuse_binding(request: &Request, negotiated: &Negotiated) -> Failure {
-    let id = request.header.session_id;
-    if !negotiated.is_smb3() {
-        return NtStatus::REQUEST_NOT_ACCEPTED.into();
-    }
-    match request.conn.server.find_session(id) {
-        None => NtStatus::USER_SESSION_DELETED.into(),
-        Some(_) => NtStatus::REQUEST_NOT_ACCEPTED.into(),
-    }
+pub(super) fn negotiated(conn: &Conn) -> Result<&Negotiated, Failure> {
+    let negotiated = conn.negotiated.get();
+    negotiated.ok_or_else(|| NtStatus::INVALID_PARAMETER.into())
 }
 
-fn begin(conn: &Arc<Conn>) -> Result<Arc<Session>, Failure> {
-    let session = conn.server.new_session(conn);
-    if conn.add_session(&session) {
-        return Ok(session);
+/// Another logon of an established session is protected as all its requests are (MS-SMB2 3.3.5.2.4).
+fn check_protection(request: &Request, channel: &SessionChannel) -> Result<(), Failure> {
+    let required = request.conn.server.config.signing_required;
+    let bare = channel.session.encrypts() || (required && !request.signed);
+    if channel.is_established() && !request.encrypted && bare {
+        return Err(NtStatus::ACCESS_DENIED.into());
     }
-    conn.server.forget_session(session.id);
+    Ok(())
+}
+
+fn begin(conn: &Arc<Conn>, negotiated: &Negotiated) -> Result<Arc<SessionChannel>, Failure> {
+    let session = conn.server.new_session(conn, negotiated);
+    let channel = Arc::new(SessionChannel::new(session));
+    if conn.add_channel(&channel) {
+        return Ok(channel);
+    }
+    conn.server.forget_session(channel.session.id);
     Err(NtStatus::REQUEST_NOT_ACCEPTED.into())
 }
 
 /// Gives the acceptor the client's token.
-fn advance(request: &Request, session: &Arc<Session>) -> Result<SessionSetup, Failure> {
+fn advance(request: &Request, channel: &Arc<SessionChannel>) -> Result<SessionSetup, Failure> {
     let setup: SessionSetupRequest<'_> = request.decode()?;
-    let negotiated = request
-        .conn
-        .negotiated
-        .get()
-        .ok_or(NtStatus::INVALID_PARAMETER)?;
+    let negotiated = negotiated(&request.conn)?;
     let server = &request.conn.server;
-    let mut slot = session.logon.lock();
+    let mut slot = channel.logon.lock();
     let now = server.env.monotonic();
     let timeout = server.config.limits.logon_timeout;
-    if slot
-        .as_ref()
-        .is_some_and(|logon| now.saturating_sub(logon.begun) > timeout)
-    {
+    let late = |logon: &Logon| now.saturating_sub(logon.begun) > timeout;
+    if slot.as_ref().is_some_and(late) {
         return Err(NtStatus::IO_TIMEOUT.into());
     }
     let logon = slot.get_or_insert_with(|| Logon {
-        acceptor: AcceptState::new(Arc::clone(&server.acceptor)),
+        acceptor: AcceptState::new(acceptor_for(server, channel)),
         preauth: negotiated.preauth.lock().clone(),
         begun: now,
     });
     logon.preauth.update(request.message());
+    let address = request.conn.peer.ip();
     let accounts = IdentityAccounts {
         identity: &server.identity,
-        address: session.peer.ip(),
+        address,
         now: server.env.now(),
     };
     let mut entropy = |buffer: &mut [u8]| server.env.fill_random(buffer);
@@ -117,23 +116,46 @@ fn advance(request: &Request, session: &Arc<Session>) -> Result<SessionSetup, Fa
     let step = logon
         .acceptor
         .step(token, server.env.now(), &mut entropy, &accounts);
-    match step.map_err(|error| refusal(session, &error))? {
-        AuthStep::Continue(token) => Ok(SessionSetup {
-            session: Arc::clone(session),
-            more: true,
-            flags: SessionFlags::NONE,
-            token,
-        }),
+    match step.map_err(|error| refusal(request, &error))? {
+        AuthStep::Continue(token) => Ok(answer(channel, true, token)),
         AuthStep::Done(accepted) => {
             let logon = slot.take().ok_or(NtStatus::INTERNAL_ERROR)?;
             drop(slot);
-            finish(request, session, negotiated, &logon, accepted)
+            finish(request, channel, negotiated, &logon, &accepted)?;
+            request.conn.has_signed_in();
+            Ok(answer(channel, false, accepted.token))
         }
     }
 }
 
-fn refusal(session: &Session, error: &AuthError) -> Failure {
-    tracing::info!(peer = %session.peer, %error, "a logon was refused");
+/// An established session may be given up to nobody in particular, which takes rights away and gives none.
+fn acceptor_for(server: &Server, channel: &SessionChannel) -> Arc<AcceptorConfig> {
+    let acceptor = if channel.is_established() {
+        &server.acceptor_again
+    } else {
+        &server.acceptor
+    };
+    Arc::clone(acceptor)
+}
+
+fn answer(channel: &Arc<SessionChannel>, more: bool, token: Vec<u8>) -> SessionSetup {
+    let mut flags = SessionFlags::NONE;
+    if !more && channel.session.encrypts() {
+        flags |= SessionFlags::ENCRYPT_DATA;
+    }
+    if !more && channel.session.who().is_some_and(|who| who.anonymous) {
+        flags |= SessionFlags::IS_NULL;
+    }
+    SessionSetup {
+        channel: Arc::clone(channel),
+        more,
+        flags,
+        token,
+    }
+}
+
+fn refusal(request: &Request, error: &AuthError) -> Failure {
+    tracing::info!(peer = %request.conn.peer, %error, "a logon was refused");
     match error {
         AuthError::Malformed(_) => NtStatus::INVALID_PARAMETER.into(),
         AuthError::Unsupported(_)
@@ -144,107 +166,120 @@ fn refusal(session: &Session, error: &AuthError) -> Failure {
     }
 }
 
+/// Somebody with an account, and its rights.
+pub(super) struct Proved {
+    pub(super) name: String,
+    pub(super) token: Token,
+    /// From before the rights were looked up.
+    pub(super) revision: u64,
+}
+
+impl Proved {
+    /// None for a client that named nobody.
+    fn of(server: &Server, accepted: &Accepted) -> Result<Option<Self>, Failure> {
+        let Some(account) = &accepted.account else {
+            return Ok(None);
+        };
+        let revision = server.identity.revision();
+        let user = server.identity.user_by_name(&account.user);
+        let user = user.ok_or(NtStatus::LOGON_FAILURE)?;
+        let token = server.identity.token(&user.sid);
+        let token = token.ok_or(NtStatus::LOGON_FAILURE)?;
+        let name = user.name;
+        Ok(Some(Self {
+            name,
+            token,
+            revision,
+        }))
+    }
+}
+
 /// The client proved who it is (MS-SMB2 3.3.5.5.3).
 fn finish(
     request: &Request,
-    session: &Arc<Session>,
+    channel: &Arc<SessionChannel>,
     negotiated: &Negotiated,
     logon: &Logon,
-    accepted: Accepted,
-) -> Result<SessionSetup, Failure> {
-    let name = accepted.account.ok_or(NtStatus::LOGON_FAILURE)?.user;
-    let server = &request.conn.server;
-    let user = server
-        .identity
-        .user_by_name(&name)
-        .ok_or(NtStatus::LOGON_FAILURE)?;
-    let token = server
-        .identity
-        .token(&user.sid)
-        .ok_or(NtStatus::LOGON_FAILURE)?;
-    if let Some(before) = session.signed_in() {
-        // Another logon of the same user keeps the session's keys.
-        if before.credentials.user != user.sid {
-            return Err(NtStatus::ACCESS_DENIED.into());
-        }
-    } else {
-        let derivation = negotiated.derivation(&logon.preauth);
-        let (signing, cipher) = (negotiated.signing, negotiated.cipher);
-        let keys = SessionKeys::derive(&accepted.session_key, derivation, signing, cipher);
-        let info = SessionInfo {
-            user: user.sid,
-            user_name: user.name.clone(),
-            address: session.peer.ip().to_string(),
-            protocol: format!("SMB {}", negotiated.dialect_name()),
-        };
-        let credentials = Credentials {
-            user: token.user,
-            primary_group: primary_group(&token.groups, &token.user),
-            groups: token.groups,
-            admin: token.admin,
-            session: server.vfs.begin_session(&info)?,
-        };
-        let encrypt = server.config.encryption == EncryptionPolicy::Required;
-        session.sign_in(
-            SignedIn {
-                name: user.name,
-                credentials,
-                keys,
-            },
-            encrypt,
-        );
+    accepted: &Accepted,
+) -> Result<(), Failure> {
+    let proved = Proved::of(&request.conn.server, accepted)?;
+    if channel.is_established() {
+        return again(request, &channel.session, proved);
     }
-    let flags = if session.encrypts() {
-        SessionFlags::ENCRYPT_DATA
-    } else {
-        SessionFlags::NONE
+    let proved = proved.ok_or(NtStatus::LOGON_FAILURE)?;
+    let derivation = negotiated.derivation(&logon.preauth);
+    let (signing, cipher) = (negotiated.signing, negotiated.cipher);
+    let keys = SessionKeys::derive(&accepted.session_key, derivation, signing, cipher);
+    if channel.session.signed_in().is_some() {
+        return session_bind::finish(request, channel, &proved, &keys);
+    }
+    let signing = Arc::clone(&keys.signing);
+    let who = record(request, &channel.session, Some(proved))?;
+    let encrypt = request.conn.server.config.encryption == EncryptionPolicy::Required;
+    channel.session.sign_in(keys, who, encrypt);
+    channel.establish(signing);
+    Ok(())
+}
+
+/// Another logon of an established session: the keys stay, the rights are new (MS-SMB2 3.3.5.5.2).
+fn again(request: &Request, session: &Session, proved: Option<Proved>) -> Result<(), Failure> {
+    let user = session.signed_in().ok_or(NtStatus::USER_SESSION_DELETED)?;
+    let before = user.who.load_full();
+    let record_of_before = before.credentials.session;
+    let who = match proved {
+        Some(proved) if proved.token.user == before.credentials.user => {
+            Who::new(proved.name, proved.token, record_of_before, proved.revision)
+        }
+        proved => record(request, session, proved)?,
     };
-    Ok(SessionSetup {
-        session: Arc::clone(session),
-        more: false,
-        flags,
-        token: accepted.token,
+    user.who.store(Arc::new(who));
+    Ok(())
+}
+
+/// Notes in the pool who came, from where and when.
+fn record(request: &Request, session: &Session, proved: Option<Proved>) -> Result<Who, Failure> {
+    let server = &request.conn.server;
+    let (user, user_name) = match &proved {
+        Some(proved) => (proved.token.user, proved.name.clone()),
+        None => (Sid::ANONYMOUS, "ANONYMOUS LOGON".to_owned()),
+    };
+    let info = SessionInfo {
+        user,
+        user_name,
+        address: request.conn.peer.ip().to_string(),
+        protocol: format!("SMB {}", session.dialect.name()),
+    };
+    let record = server.vfs.begin_session(&info)?;
+    session.keep_record(record);
+    Ok(match proved {
+        Some(proved) => Who::new(proved.name, proved.token, record, proved.revision),
+        None => Who::nobody(record, server.identity.revision()),
     })
 }
 
-/// The built-in Users group owns what a user makes, where there is no better one.
-fn primary_group(
-    groups: &[strongroom_vfs::Sid],
-    user: &strongroom_vfs::Sid,
-) -> strongroom_vfs::Sid {
-    let users = strongroom_vfs::Sid::USERS;
-    if groups.contains(&users) {
-        users
-    } else {
-        *user
+/// A refused logon leaves no session, neither a new one nor the one that was to be renewed. A further channel that does
+/// not come to be harms its session in no way.
+fn refuse(request: Request, channel: Arc<SessionChannel>, failure: Failure) -> Step {
+    if session_bind::is_binding(&channel) {
+        request.conn.drop_channel(channel.session.id);
+        return failure.into();
     }
-}
-
-/// A refused logon leaves no session, neither a new one nor the one that was to be renewed.
-fn refuse(request: Request, session: Arc<Session>, failure: Failure) -> Step {
     Step::Later(Box::pin(async move {
-        if request.conn.remove_session(session.id).is_some() {
-            session.tear_down(&request.conn.server).await;
-        }
+        channel.session.end(&request.conn.server).await;
         Answer::Err(failure)
     }))
 }
 
 /// A client that lost its connection ends the session that it had there (MS-SMB2 3.3.5.5.3).
-async fn end_previous(conn: &Conn, session: &Session, previous: SessionId) {
+async fn end_previous(server: &Arc<Server>, session: &Session, previous: SessionId) {
     if previous == session.id {
         return;
     }
-    let Some(old) = conn.server.find_session(previous) else {
+    let Some(old) = server.find_session(previous) else {
         return;
     };
-    let user = |session: &Session| session.signed_in().map(|user| user.credentials.user);
-    if user(&old).is_none() || user(&old) != user(session) {
-        return;
-    }
-    if let Some(old_conn) = old.conn.upgrade()
-        && old_conn.remove_session(previous).is_some()
-    {
-        old.tear_down(&conn.server).await;
+    let user = |session: &Session| session.who().map(|who| who.credentials.user);
+    if user(&old).is_some() && user(&old) == user(session) {
+        old.end(server).await;
     }
 }

@@ -62,8 +62,8 @@ fn connect_pipes(request: &Request) -> Answer {
 }
 
 fn connect_share(request: &Request, share: Arc<Share>) -> Answer {
-    let credentials = &request.user()?.credentials;
-    if !request.conn.server.vfs.may_enter(&share, credentials) {
+    let (vfs, who) = (&request.conn.server.vfs, request.who()?);
+    if who.anonymous || !vfs.may_enter(&share, &who.credentials) {
         return Err(VfsError::AccessDenied.into());
     }
     let encrypt = share.encrypt;
@@ -97,10 +97,16 @@ fn enter(
     access: AccessMask,
     encrypt: bool,
 ) -> Result<Arc<Tree>, Failure> {
-    let tree = request
-        .session()?
-        .add_tree(|id| Tree::new(id, root, access, encrypt));
-    tree.ok_or_else(|| NtStatus::INSUFFICIENT_RESOURCES.into())
+    let session = request.session()?;
+    let tree = session.add_tree(|id| Tree::new(id, root, access, encrypt));
+    let tree = tree.ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
+    // The share may have gone, and its tree connects have been ended, between the look-up and the entry.
+    let who = request.who()?;
+    if !tree.admits(&request.conn.server.vfs, &who) {
+        session.remove_tree(tree.id);
+        return Err(NtStatus::BAD_NETWORK_NAME.into());
+    }
+    Ok(tree)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::auth::testing;
 use crate::compress::{self, Form};
 use crate::crypto::{
     CipherAlgorithm, Derivation, PreauthHash, Sender, SessionKey, SessionKeys, SigningAlgorithm,
-    TRANSFORM_HEADER_LEN, TransformHeader,
+    SigningKey, TRANSFORM_HEADER_LEN, TransformHeader,
 };
 use crate::server::{Connection, Disconnect, Outbox};
 use crate::wire::close::{CloseFlags, CloseRequest};
@@ -77,6 +77,13 @@ pub(super) struct Client {
     pub(super) form: Option<Form>,
     /// Compressed frames that came.
     pub(super) compressed: usize,
+    /// The key of the session that a further channel is being made for.
+    binding: Option<Arc<SigningKey>>,
+    pub(super) challenge_was_signed: bool,
+    /// The session that a logon replaces.
+    previous: SessionId,
+    /// Of the connection, and of the logon under way.
+    connection_preauth: PreauthHash,
     preauth: PreauthHash,
     answers: VecDeque<Answer>,
     /// Bytes of the last frame that came.
@@ -101,6 +108,10 @@ impl Client {
             encrypts: false,
             form: None,
             compressed: 0,
+            binding: None,
+            challenge_was_signed: false,
+            previous: SessionId(0),
+            connection_preauth: PreauthHash::new(),
             preauth: PreauthHash::new(),
             answers: VecDeque::new(),
             last_frame: Vec::new(),
@@ -157,6 +168,12 @@ impl Client {
             }
         }
         self.deliver(&message)
+    }
+
+    /// Signs and delivers a message before any task has a turn.
+    pub(super) fn send_at_once(&mut self, mut message: Vec<u8>) -> Result<(), Disconnect> {
+        self.keys.as_ref().unwrap().signing.sign(&mut message);
+        self.connection.receive(BytesMut::from(&*message))
     }
 
     /// Links several messages to one frame, each signed; all but the first are related.
@@ -217,7 +234,9 @@ impl Client {
             .collect();
         for message in messages {
             let (header, mut raw) = message.unwrap();
-            let signed = header.flags.contains(HeaderFlags::SIGNED);
+            // What cannot be signed only says that it is.
+            let empty = header.signature == [0; 16];
+            let signed = header.flags.contains(HeaderFlags::SIGNED) && !empty;
             if let (true, Some(keys)) = (signed, &self.keys) {
                 keys.signing.verify(&mut raw, Sender::Server).unwrap();
             }
@@ -292,10 +311,10 @@ impl Client {
 
     pub(super) fn negotiate_with(&mut self, request: &NegotiateRequest<'_>) -> Answer {
         let message = self.message(Command::Negotiate, request);
-        self.preauth.update(&message);
+        self.connection_preauth.update(&message);
         self.send(message).unwrap();
         let answer = self.answer().unwrap();
-        self.preauth.update(&self.last_frame.clone());
+        self.connection_preauth.update(&self.last_frame.clone());
         if answer.status() == NtStatus::SUCCESS {
             self.learn(&answer);
         }
@@ -330,18 +349,51 @@ impl Client {
         }
     }
 
-    fn session_setup(&mut self, token: &[u8], previous: SessionId) -> Answer {
+    fn session_setup(&mut self, flags: SessionSetupFlags, token: &[u8]) -> Answer {
         let request = SessionSetupRequest {
-            flags: SessionSetupFlags::NONE,
+            flags,
             security_mode: SecurityMode::SIGNING_ENABLED,
             capabilities: Capabilities::NONE,
-            previous_session_id: previous,
+            previous_session_id: self.previous,
             security_buffer: token,
         };
-        let message = self.message(Command::SessionSetup, &request);
+        let mut message = self.message(Command::SessionSetup, &request);
+        if let Some(key) = self.binding.as_ref().filter(|_| !self.careless) {
+            key.sign(&mut message);
+        } else if let Some(keys) = self.keys.as_ref().filter(|_| !self.careless) {
+            keys.signing.sign(&mut message);
+        }
         self.preauth.update(&message);
-        self.send(message).unwrap();
+        self.deliver(&message).unwrap();
         self.answer().unwrap()
+    }
+
+    /// Sends the first token of a logon.
+    pub(super) fn begin_logon(&mut self) -> NtStatus {
+        self.session_setup(SessionSetupFlags::NONE, &testing::negotiate())
+            .status()
+    }
+
+    /// Sends all tokens of a logon; the last answer.
+    pub(super) fn exchange(
+        &mut self,
+        flags: SessionSetupFlags,
+        answer: impl FnOnce(&[u8]) -> Vec<u8>,
+    ) -> Result<Answer, NtStatus> {
+        self.preauth = self.connection_preauth.clone();
+        let first = self.session_setup(flags, &testing::negotiate());
+        if first.status() != NtStatus::MORE_PROCESSING_REQUIRED {
+            return Err(first.status());
+        }
+        self.challenge_was_signed = first.signed;
+        self.preauth.update(&self.last_frame.clone());
+        self.session_id = first.header.session_id;
+        let response: SessionSetupResponse<'_> = first.decode();
+        let last = self.session_setup(flags, &answer(response.security_buffer));
+        match last.status() {
+            NtStatus::SUCCESS => Ok(last),
+            status => Err(status),
+        }
     }
 
     /// Signs in; the session's keys are in use from then on.
@@ -356,34 +408,59 @@ impl Client {
         password: &str,
         previous: SessionId,
     ) -> Result<(), NtStatus> {
-        let first = self.session_setup(&testing::negotiate(), previous);
-        if first.status() != NtStatus::MORE_PROCESSING_REQUIRED {
-            return Err(first.status());
-        }
-        self.preauth.update(&self.last_frame.clone());
-        self.session_id = first.header.session_id;
-        let challenge = first
-            .decode::<SessionSetupResponse<'_>>()
-            .security_buffer
-            .to_vec();
-        let token = testing::authenticate(user, password, &challenge);
-        let last = self.session_setup(&token, previous);
-        if last.status() != NtStatus::SUCCESS {
-            self.session_id = SessionId(0);
-            return Err(last.status());
-        }
+        self.previous = previous;
+        let authenticate = |challenge: &[u8]| testing::authenticate(user, password, challenge);
+        let last = self.exchange(SessionSetupFlags::NONE, authenticate);
+        self.previous = SessionId(0);
+        let last = last.inspect_err(|_| self.session_id = SessionId(0))?;
+        let keys = self.derive();
+        assert!(last.signed, "the answer that ends a logon is signed");
+        keys.signing
+            .verify(&mut self.last_frame.clone(), Sender::Server)
+            .unwrap();
+        self.keys = Some(keys);
+        Ok(())
+    }
+
+    fn derive(&self) -> SessionKeys {
         let derivation = match self.dialect {
             Dialect::Smb311 => Derivation::Smb311(&self.preauth),
             Dialect::Smb300 | Dialect::Smb302 => Derivation::Smb30,
             _ => Derivation::None,
         };
         let key = SessionKey::new(&testing::SESSION_KEY);
-        let keys = SessionKeys::derive_for_client(&key, derivation, self.signing, self.cipher);
-        assert!(last.signed, "the answer that ends a logon is signed");
+        SessionKeys::derive_for_client(&key, derivation, self.signing, self.cipher)
+    }
+
+    /// Logs on again in the session that is there; its keys stay.
+    pub(super) fn log_on_again(&mut self, user: &str, password: &str) -> Result<(), NtStatus> {
+        let authenticate = |challenge: &[u8]| testing::authenticate(user, password, challenge);
+        let last = self.exchange(SessionSetupFlags::NONE, authenticate)?;
+        assert!(last.signed);
+        Ok(())
+    }
+
+    /// Makes this connection a further channel of the other one's session.
+    pub(super) fn bind(
+        &mut self,
+        other: &Client,
+        user: &str,
+        password: &str,
+    ) -> Result<(), NtStatus> {
+        let session_key = Arc::clone(&other.keys.as_ref().unwrap().signing);
+        self.session_id = other.session_id;
+        self.binding = Some(session_key);
+        let authenticate = |challenge: &[u8]| testing::authenticate(user, password, challenge);
+        let last = self.exchange(SessionSetupFlags::BINDING, authenticate);
+        self.binding = None;
+        let last = last?;
+        let keys = self.derive();
+        assert!(last.signed);
         keys.signing
             .verify(&mut self.last_frame.clone(), Sender::Server)
             .unwrap();
         self.keys = Some(keys);
+        self.tree_id = other.tree_id;
         Ok(())
     }
 

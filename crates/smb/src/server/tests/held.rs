@@ -92,7 +92,7 @@ fn writes_that_wait_for_room_stop_the_reader_and_give_it_free_again() {
     while !client.is_full() {
         let request = write(file, sent << 23, &data);
         let message = paid(&mut client, Command::Write, &request, 128);
-        client.send(message).unwrap();
+        client.send_at_once(message).unwrap();
         sent += 1;
         assert!(sent < 10, "waiting frames are counted");
     }
@@ -108,9 +108,8 @@ fn writes_that_wait_for_room_stop_the_reader_and_give_it_free_again() {
 }
 
 fn waits_on<T>(world: &World, file: FileId, look: impl Fn(&Open) -> T) -> T {
-    let conns = world.server.all_connections();
-    let sessions = conns.iter().flat_map(|conn| conn.sessions());
-    let open = sessions.filter_map(|session| session.open(file)).next();
+    let sessions = world.server.all_sessions();
+    let open = sessions.iter().find_map(|session| session.open(file));
     look(&open.unwrap())
 }
 

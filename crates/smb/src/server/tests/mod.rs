@@ -16,5 +16,6 @@ mod held;
 mod limits;
 mod negotiation;
 mod posix;
+mod sessions;
 mod waits;
 mod world;

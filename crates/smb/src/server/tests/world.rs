@@ -100,6 +100,28 @@ impl World {
         client
     }
 
+    /// A client that another user has signed in on.
+    pub(super) fn signed_in_as(&self, user: &str) -> Client {
+        let added = self.server.identity.user_by_name(user).is_some();
+        if !added {
+            self.add_user(user);
+        }
+        let mut client = self.client();
+        client.negotiate(&[Dialect::Smb311]);
+        client.log_on(user, PASSWORD).unwrap();
+        client
+    }
+
+    /// With the usual password.
+    pub(super) fn add_user(&self, name: &str) {
+        let user = NewUser {
+            name,
+            password: PASSWORD,
+            admin: false,
+        };
+        self.server.identity.add_user(user).unwrap();
+    }
+
     /// A client that has the share "files" open.
     pub(super) fn connected(&self) -> Client {
         let mut client = self.signed_in();

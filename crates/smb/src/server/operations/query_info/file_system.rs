@@ -46,7 +46,7 @@ pub(super) fn query(
             .conn
             .server
             .vfs
-            .volume(share, &request.user()?.credentials)
+            .volume(share, &request.who()?.credentials)
             .map_err(Failure::from)
     };
     match class {
