@@ -16,3 +16,4 @@ pub mod scenario;
 pub mod server;
 pub mod smbclient;
 pub mod soak;
+pub mod torture;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use xtask::bench::{self, Options, Scale};
-use xtask::{checks, soak};
+use xtask::{checks, soak, torture};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -25,6 +25,11 @@ enum Command {
         name: Soak,
         /// How long, for smb-churn
         minutes: Option<u32>,
+    },
+    /// Samba's conformance cases against tests/torture-ledger.tsv, to target/torture.tsv
+    Torture {
+        /// As in smb2.lock; all where none is named
+        suites: Vec<String>,
     },
     /// Measure against a peer on this machine
     Bench {
@@ -138,6 +143,7 @@ async fn main() -> Result<()> {
             })
             .await
         }
+        Command::Torture { suites } => torture::command(&suites),
         Command::EchoServer { port } => bench::echo::serve(port).await,
     }
 }

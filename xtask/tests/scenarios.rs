@@ -8,8 +8,9 @@
 
 use std::time::Duration;
 
-use xtask::scenario::{growth, kill, real_input, rot, torture};
+use xtask::scenario::{growth, kill, real_input, rot};
 use xtask::server::Server;
+use xtask::torture;
 
 /// On a real file system: a temporary directory in memory would make crash tests meaningless.
 fn place() -> tempfile::TempDir {
@@ -106,7 +107,8 @@ async fn operations_cost_no_more_in_a_large_directory() {
 fn samba_s_cases_end_as_the_ledger_says() {
     let place = place();
     let servers = ["one", "two"].map(|name| Server::create(&place.path().join(name), 1).unwrap());
-    torture::run(&servers, Duration::from_secs(20)).unwrap();
+    let plan = torture::Plan::quick().unwrap();
+    torture::run(&servers, &plan).unwrap();
     servers
         .into_iter()
         .for_each(|server| server.stop().unwrap());

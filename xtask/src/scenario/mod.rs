@@ -8,4 +8,3 @@ pub mod kernel_smb;
 pub mod kill;
 pub mod real_input;
 pub mod rot;
-pub mod torture;
