@@ -1,6 +1,6 @@
 //! One open of a client: a file or directory of a share, or a pipe of `IPC$` (MS-SMB2 3.3.1.10).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -44,6 +44,8 @@ pub(crate) struct FileOpen {
     pub(crate) holder: Option<Arc<CacheHolder>>,
     /// Set where the open outlives its connection.
     pub(crate) durable: Option<Arc<Durable>>,
+    /// Its create may be replayed, as nothing was done with it since.
+    pub(crate) unused: AtomicBool,
     pub(crate) channel: Channel,
     pub(crate) lock_sequences: LockSequences,
     /// CurrentByteOffset: kept for clients, used for nothing.
@@ -61,6 +63,7 @@ impl FileOpen {
             action,
             holder,
             durable: None,
+            unused: AtomicBool::new(true),
             channel: Channel::default(),
             lock_sequences: LockSequences::default(),
             position: AtomicU64::new(0),
@@ -74,6 +77,7 @@ impl FileOpen {
         let position = self.position.load(Ordering::Relaxed);
         Self {
             durable: self.durable.clone(),
+            unused: AtomicBool::new(self.unused.load(Ordering::Relaxed)),
             lock_sequences: self.lock_sequences.clone(),
             position: AtomicU64::new(position),
             ..Self::new(Arc::clone(&self.handle), self.options, self.action)

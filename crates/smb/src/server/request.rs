@@ -6,6 +6,7 @@
 )]
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -282,6 +283,10 @@ impl Request {
         {
             let outstanding = file.channel.admit(&self.header)?;
             self.outstanding.set(outstanding).ok();
+            if file.durable.is_some() && file.unused.swap(false, Ordering::Relaxed) {
+                // Whoever uses an open has had the answer of its create.
+                self.conn.server.durables.used(open);
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! clients give their creates, and the instances of applications.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -144,7 +145,7 @@ impl Durables {
             return;
         };
         let mut table = self.table.lock();
-        if let Some(key) = durable.create {
+        if let Some(key) = durable.create.filter(|_| is_unused(open)) {
             let persistent = open.id.persistent;
             let open = Arc::downgrade(open);
             let living = Creation::Open { open, persistent };
@@ -157,10 +158,19 @@ impl Durables {
         }
     }
 
+    /// The client's name for an open's create is not needed any more.
+    pub(crate) fn used(&self, open: &Open) {
+        if let Some(durable) = durable_of(open) {
+            let mut table = self.table.lock();
+            table.forget_create(durable, open.id.persistent);
+        }
+    }
+
     /// An open is closed for good.
     pub(crate) fn left(&self, open: &Open) {
         if let Some(durable) = durable_of(open) {
-            self.table.lock().forget(durable, open.id.persistent);
+            let mut table = self.table.lock();
+            table.forget(durable, open.id.persistent);
         }
     }
 
@@ -180,7 +190,9 @@ impl Durables {
             if table.closed || table.kept.len() >= limit {
                 return false;
             }
-            if let Some(key) = durable.create {
+            if let Some(key) = durable.create
+                && file.unused.load(Ordering::Relaxed)
+            {
                 table.creates.insert(key, Creation::Kept(persistent));
             }
             let kept = Kept {
@@ -332,6 +344,10 @@ impl Table {
                 self.apps.remove(&app.id);
             }
         }
+        self.forget_create(durable, persistent);
+    }
+
+    fn forget_create(&mut self, durable: &Durable, persistent: u64) {
         let Some(key) = durable.create else { return };
         let own = match self.creates.get(&key) {
             Some(
@@ -353,6 +369,13 @@ fn is_older(wanted: AppInstance, held: AppInstance) -> bool {
     match (wanted.version, held.version) {
         (Some(wanted), Some(held)) => wanted <= held,
         (_, None) | (None, _) => false,
+    }
+}
+
+fn is_unused(open: &Open) -> bool {
+    match &open.target {
+        Target::File(file) => file.unused.load(Ordering::Relaxed),
+        Target::Pipe(_) => false,
     }
 }
 

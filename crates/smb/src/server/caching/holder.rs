@@ -124,7 +124,8 @@ impl CacheHolder {
     }
 
     fn send(&self, state: &mut State, notice: Notice) {
-        let reached = state.links.iter().rev().find_map(|link| {
+        // The connection that has been there longest comes first.
+        let reached = state.links.iter().find_map(|link| {
             let session = link.session.upgrade()?;
             let mut conns = session.connections().into_iter();
             let conn = conns.find(|conn| !conn.outbox.is_closed())?;

@@ -40,14 +40,16 @@ pub(crate) fn run(request: Request) -> Step {
 
 async fn create(request: Request) -> Answer {
     let wanted: CreateRequest<'_> = request.decode()?;
-    check(&wanted)?;
     let tree = request.tree()?;
     if request.session()?.opens_are_full() {
         return Err(NtStatus::TOO_MANY_OPENED_FILES.into());
     }
     match &tree.root {
         Root::Share(share) => create_file(&request, share, &wanted).await,
-        Root::Pipes => create_pipe(&request, &wanted),
+        Root::Pipes => {
+            check(&wanted)?;
+            create_pipe(&request, &wanted)
+        }
     }
 }
 
@@ -75,6 +77,11 @@ fn check(wanted: &CreateRequest<'_>) -> Result<(), Failure> {
 
 async fn create_file(request: &Request, share: &Arc<Share>, wanted: &CreateRequest<'_>) -> Answer {
     let contexts = Wanted::of(request, &wanted.contexts)?;
+    if let Some(back) = contexts.reconnect {
+        // Nothing else in the request is looked at.
+        return create_durable::reconnect(request, share, wanted, &contexts, back);
+    }
+    check(wanted)?;
     let course = create_durable::course(request, share, wanted, &contexts)?;
     let durability = match course {
         Course::Answered(answer) => return answer,

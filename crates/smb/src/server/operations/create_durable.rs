@@ -9,12 +9,12 @@ use strongroom_vfs::grants::GrantKey;
 
 use super::create_caching::{created, lease_wanted};
 use super::create_contexts::{DurableWish, Reconnect, Wanted};
-use crate::server::answer::Answer;
+use crate::server::answer::{Answer, Body};
 use crate::server::caching::{Begun, CreateKey, Durable, Pending};
 use crate::server::open::{FileOpen, Open, Target};
 use crate::server::request::{Request, file_of};
 use crate::server::status::Failure;
-use crate::wire::create::{CreateAction, CreateRequest};
+use crate::wire::create::{CreateAction, CreateRequest, OplockLevel};
 use crate::wire::create_context::{CreateContexts, ResponseContext};
 use crate::wire::header::HeaderFlags;
 use crate::wire::{Guid, NtStatus};
@@ -44,10 +44,6 @@ pub(crate) fn course(
     wanted: &CreateRequest<'_>,
     contexts: &Wanted,
 ) -> Result<Course, Failure> {
-    if let Some(back) = contexts.reconnect {
-        let answer = reconnect(request, share, wanted, contexts, back);
-        return Ok(Course::Answered(answer));
-    }
     let plain = |wish| {
         Course::Make(Durability {
             wish,
@@ -75,7 +71,7 @@ pub(crate) fn course(
         Begun::Lost(persistent) => {
             let back = Back {
                 persistent,
-                create: Some(key),
+                create: Some(key.guid),
                 again: true,
             };
             let answer = take_up(request, share, wanted, contexts, &back);
@@ -181,12 +177,13 @@ pub(crate) async fn supersede(
 /// A client that comes back, and what it may come back to.
 struct Back {
     persistent: u64,
-    create: Option<CreateKey>,
+    /// The client's name for the create.
+    create: Option<Guid>,
     /// It never heard of the open, so it is told all that a first answer says.
     again: bool,
 }
 
-fn reconnect(
+pub(crate) fn reconnect(
     request: &Request,
     share: &Arc<Share>,
     wanted: &CreateRequest<'_>,
@@ -202,14 +199,11 @@ fn reconnect(
         Reconnect::V2 {
             file_id,
             create_guid,
-        } => {
-            let key = create_key(request, create_guid);
-            Back {
-                persistent: file_id.persistent,
-                create: Some(key.ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?),
-                again: false,
-            }
-        }
+        } => Back {
+            persistent: file_id.persistent,
+            create: Some(create_guid),
+            again: false,
+        },
     };
     take_up(request, share, wanted, contexts, &back)
 }
@@ -225,7 +219,8 @@ fn take_up(
     let who = request.who()?;
     let user = &who.credentials;
     let client = request.conn.negotiated.get().map(|one| one.client_guid);
-    let lease = lease_wanted(request, wanted, contexts);
+    // Whatever level is asked for beside it.
+    let lease = contexts.lease;
     let name = wanted.name.to_string();
     let now = server.env.monotonic();
     let mut file = server
@@ -234,7 +229,7 @@ fn take_up(
             // A lease belongs to a client and names its file; an oplock only to the open.
             let same_client = durable.lease_key.is_none() || client == Some(durable.client);
             let same = durable.share == share.id
-                && durable.create == back.create
+                && durable.create.map(|key| key.guid) == back.create
                 && lease.map(|lease| lease.key) == durable.lease_key
                 && same_client;
             if !same {
@@ -261,18 +256,27 @@ fn take_up(
         drop(target);
         status
     })?;
-    answer_again(request, &open, back.again)
+    answer_again(request, &open, back.again, None)
 }
 
 /// The answer of a create that was made before; with the durable context where the client may not have seen it.
-fn answer_again(request: &Request, open: &Arc<Open>, with_durable: bool) -> Answer {
+fn answer_again(
+    request: &Request,
+    open: &Arc<Open>,
+    with_durable: bool,
+    level: Option<OplockLevel>,
+) -> Answer {
     let file = file_of(open)?;
     let stat = request.conn.server.vfs.stat(&file.handle)?;
     let mut contexts = CreateContexts::default();
     if let Some(durable) = file.durable.as_ref().filter(|_| with_durable) {
         contexts.push_response(&durable_answer(durable));
     }
-    created(request, open, &stat, contexts)
+    let mut answer = created(request, open, &stat, contexts)?;
+    if let (Body::Create(create), Some(level)) = (&mut answer, level) {
+        create.response.oplock = level;
+    }
+    Ok(answer)
 }
 
 /// The same create once more, because its answer was lost (MS-SMB2 3.3.5.9.10).
@@ -296,5 +300,10 @@ fn replayed(
     if !own {
         return Err(NtStatus::DUPLICATE_OBJECTID.into());
     }
-    answer_again(request, open, true)
+    if lease.is_some() {
+        return answer_again(request, open, true, None);
+    }
+    // An oplock is answered as it is asked for now, whatever was granted.
+    let lasts = wanted.oplock == OplockLevel::Batch;
+    answer_again(request, open, lasts, Some(wanted.oplock))
 }

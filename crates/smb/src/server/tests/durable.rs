@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::caching::{lease, open, opened, with_lease, with_oplock};
 use super::client::{Answer, Client};
 use super::world::{PASSWORD, USER, World};
-use crate::wire::create::{CreateAction, CreateRequest, CreateResponse, OplockLevel};
+use crate::wire::create::{
+    CreateAction, CreateDisposition, CreateRequest, CreateResponse, ImpersonationLevel, OplockLevel,
+};
 use crate::wire::create_context::{LeaseState, RequestContext, ResponseContext};
 use crate::wire::header::HeaderFlags;
 use crate::wire::lock::{LockElement, LockFlags, LockRequest};
@@ -123,7 +125,9 @@ fn a_handle_comes_back_on_another_connection() {
     client.disconnect();
     assert_eq!(world.server.status().waiting_opens, 1);
     let mut client = world.connected();
-    let answer = client.ask(Command::Create, &back_v1(batch("ignored"), file_id));
+    let mut back = back_v1(batch("ignored"), file_id);
+    back.impersonation = ImpersonationLevel::Unknown(0x1234_5678);
+    let answer = client.ask(Command::Create, &back);
     let back = opened(&answer);
     assert_eq!(back.level, OplockLevel::Batch);
     assert_eq!(back.file_id.persistent, file_id.persistent);
@@ -348,6 +352,32 @@ fn replay<'a>(client: &mut Client, body: &impl Codec<'a>) -> Answer {
     message[16..20].copy_from_slice(&flags);
     client.send(message).unwrap();
     client.wait()
+}
+
+#[test]
+fn a_create_whose_open_was_used_is_not_replayed_but_done_anew() {
+    let world = World::new();
+    let mut client = world.connected();
+    let first = open(&mut client, &v2(batch("f"), 1));
+    assert_eq!(write(&mut client, first.file_id, 0), NtStatus::SUCCESS);
+    let mut again = v2(with_oplock("g", OplockLevel::Batch), 1);
+    again.disposition = CreateDisposition::Create;
+    let answer = replay(&mut client, &again);
+    assert_ne!(opened(&answer).file_id, first.file_id);
+}
+
+#[test]
+fn a_replay_is_answered_with_the_oplock_that_it_asks_for() {
+    let world = World::new();
+    let mut client = world.connected();
+    let first = open(&mut client, &v2(batch("f"), 1));
+    let answer = replay(&mut client, &v2(with_oplock("f", OplockLevel::None), 1));
+    let again = opened(&answer);
+    assert_eq!(
+        (again.file_id, again.level),
+        (first.file_id, OplockLevel::None)
+    );
+    assert_eq!(durable(&answer), None);
 }
 
 #[test]
