@@ -595,7 +595,7 @@ fn information(list: &mut Vec<Sample>) {
         device: 1,
         posix: posix_attributes(),
     };
-    sample!(list, posix::PosixInfo, posix.clone());
+    sample!(list, posix::PosixInfo, posix);
     let entry = posix::PosixEntry {
         info: posix,
         name: "größe".to_owned(),

@@ -57,9 +57,10 @@ fn check(
     if !file.handle.granted().contains(AccessMask::LIST_DIRECTORY) {
         return Err(NtStatus::ACCESS_DENIED.into());
     }
-    let fixed = match wanted.class {
-        FileInfoClass::Posix if request.is_posix() => POSIX_ENTRY_MIN,
-        class => fixed_len(class).ok_or(NtStatus::INVALID_INFO_CLASS)?,
+    let fixed = if wanted.class == FileInfoClass::Posix && request.is_posix() {
+        POSIX_ENTRY_MIN
+    } else {
+        fixed_len(wanted.class).ok_or(NtStatus::INVALID_INFO_CLASS)?
     };
     if room(wanted) < fixed {
         return Err(NtStatus::INFO_LENGTH_MISMATCH.into());

@@ -33,9 +33,10 @@ pub(super) fn query(
 ) -> Result<NtStatus, Failure> {
     let class = FsInfoClass::from_wire(wanted.class);
     let room = room(wanted);
-    let min = match class {
-        FsInfoClass::Posix if request.is_posix() => POSIX_FS_LEN,
-        class => query_min_len(class).ok_or(NtStatus::INVALID_INFO_CLASS)?,
+    let min = if class == FsInfoClass::Posix && request.is_posix() {
+        POSIX_FS_LEN
+    } else {
+        query_min_len(class).ok_or(NtStatus::INVALID_INFO_CLASS)?
     };
     if room < min {
         return Err(NtStatus::INFO_LENGTH_MISMATCH.into());
