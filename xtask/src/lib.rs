@@ -14,6 +14,7 @@ pub mod random;
 pub mod samba;
 pub mod scenario;
 pub mod server;
+pub mod sim;
 pub mod smbclient;
 pub mod soak;
 pub mod torture;

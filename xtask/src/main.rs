@@ -1,8 +1,11 @@
 //! `cargo xtask`: what the project does to itself. `cargo xtask --help` lists it.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use xtask::bench::{self, Options, Scale};
+use xtask::sim::{self, Seeds};
 use xtask::{checks, soak, torture};
 
 #[derive(Debug, Parser)]
@@ -30,6 +33,27 @@ enum Command {
     Torture {
         /// As in smb2.lock; all where none is named
         suites: Vec<String>,
+    },
+    /// Run the whole stair on simulated disks, against a model, under faults: docs/fault-model.md
+    Sim {
+        /// A..B, or one seed
+        #[arg(long, default_value = "0..200")]
+        seeds: Seeds,
+        /// End after so many minutes, however many seeds are left
+        #[arg(long)]
+        minutes: Option<u64>,
+        /// Operations of all clients of a run
+        #[arg(long)]
+        operations: Option<u64>,
+        /// Plant a bug, which must be found
+        #[arg(long)]
+        canary: Option<String>,
+        /// Seeds that run side by side
+        #[arg(long)]
+        threads: Option<usize>,
+        /// Show all that happened in the run that failed
+        #[arg(long)]
+        verbose: bool,
     },
     /// Measure against a peer on this machine
     Bench {
@@ -114,6 +138,24 @@ async fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Test => checks::run(),
         Command::Soak { name, minutes } => soak::run(name.into(), minutes).await,
+        Command::Sim {
+            seeds,
+            minutes,
+            operations,
+            canary,
+            threads,
+            verbose,
+        } => {
+            let all = std::thread::available_parallelism().map_or(1, usize::from);
+            sim::sim(&sim::Plan {
+                seeds,
+                limit: minutes.map(|minutes| Duration::from_secs(60 * minutes)),
+                operations,
+                canary,
+                verbose,
+                threads: threads.unwrap_or(all),
+            })
+        }
         Command::Bench {
             what:
                 Bench::Smb {

@@ -115,8 +115,33 @@ impl Engine {
         // Asked before the list is made, which may otherwise be older than what recovery fed.
         let recovered = index.last_txg() >= self.opened_txg;
         let (held, newest) = (index.oldest_held(), index.snapshot());
-        let page = feed::dead_stripes(&*held, &*newest, after, limit)?;
+        let mut page = feed::dead_stripes(&*held, &*newest, after, limit)?;
+        if self.options.planted.free_early {
+            page.listed.extend(self.half_dead()?);
+        }
         Ok(Round { recovered, page })
+    }
+
+    /// A planted bug: stripes with something free in them, though something else is alive.
+    fn half_dead(&self) -> Result<Vec<Listed>> {
+        let mut listed = Vec::new();
+        let snapshot = self.index.snapshot();
+        snapshot.scan(rows::STRIPES, &[], None, &mut |key, value| {
+            let row = rows::StripeRow::decode(value)?;
+            if row.live > 0 && row.freed > 0 {
+                let (segment, stripe) = rows::decode_stripe_key(key)?;
+                let txg = self.index.last_txg();
+                let dead = DeadStripe {
+                    txg,
+                    segment,
+                    stripe,
+                };
+                let freed = u64::MAX / 2;
+                listed.push(Listed { dead, freed });
+            }
+            Ok(true)
+        })?;
+        Ok(listed)
     }
 
     fn punch_listed(&self, round: &Round) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Transaction groups: a mirrored log, an overlay, an index, extents, the past and its thinning.
 
+mod audit;
 mod clean;
 mod commit;
 mod data;
@@ -27,6 +28,8 @@ mod thin;
 mod txn;
 mod types;
 
+#[doc(hidden)]
+pub use audit::Audit;
 pub use error::{ErrorKind, Result, StoreError};
 pub use jobs::{JobId, JobKind, JobState, JobStatus, Jobs, Step};
 pub use store::Store;

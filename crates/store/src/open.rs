@@ -129,7 +129,7 @@ pub(crate) fn open(
         failed: failed_copies,
     } = recovered;
     let last_txg = last_txg.max(held);
-    let decoded = Decoded::read(&records)?;
+    let decoded = Decoded::read(&records, options.planted.half_group)?;
     let ends = live_ends(&pool, index.snapshot().as_ref(), &decoded)?;
     pool.begin_epoch(last_txg, &ends)?;
     let log = Log::new(&pool, copies, tail, options.log_file, options.log_files_max);
@@ -163,7 +163,8 @@ struct Decoded {
 }
 
 impl Decoded {
-    fn read(records: &[Record]) -> Result<Self> {
+    /// `halves` is a planted bug: of the last record only half is taken.
+    fn read(records: &[Record], halves: bool) -> Result<Self> {
         let mut decoded = Self {
             groups: Vec::with_capacity(records.len()),
             stripes: BTreeMap::new(),
@@ -176,6 +177,9 @@ impl Decoded {
                 decoded.note_stripe(operation)?;
             }
             decoded.groups.push((record.txg, record.time, operations));
+        }
+        if let Some((_, _, last)) = decoded.groups.last_mut().filter(|_| halves) {
+            last.truncate(last.len() / 2);
         }
         Ok(decoded)
     }

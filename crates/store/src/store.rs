@@ -294,6 +294,13 @@ impl Store {
         self.scrubs.start()
     }
 
+    /// Adds up anew what the index counts, and compares it with the pool. For a store at rest; it reads everything but
+    /// file data.
+    #[doc(hidden)]
+    pub fn audit(&self) -> Result<crate::Audit> {
+        self.engine.audit()
+    }
+
     /// The one engine for long work.
     pub fn jobs(&self) -> &Jobs {
         &self.jobs

@@ -231,6 +231,10 @@ pub struct Planted {
     pub skip_segment_sync: bool,
     /// Takes damage at or below the watermark for a torn tail.
     pub cut_below_watermark: bool,
+    /// Recovers the last group of the log in half.
+    pub half_group: bool,
+    /// Gives a stripe back as soon as any extent in it is free.
+    pub free_early: bool,
 }
 
 /// Bytes, as clients and administrators see them.

@@ -227,6 +227,7 @@ impl Vfs {
             changes = self.purge(&mut txn, node, state)?;
         } else {
             if last {
+                self.keep_security(&mut txn, node, state, &mut attr)?;
                 txn.put(rows::ORPHANS, rows::list_key(node.inode.0), Vec::new());
             }
             put_attr(&mut txn, node.inode, &mut attr);

@@ -387,6 +387,7 @@ impl Vfs {
             return Ok(None);
         }
         if attr.links == 0 {
+            self.keep_security(txn, node, state, &mut attr)?;
             txn.put(
                 crate::rows::ORPHANS,
                 crate::rows::list_key(node.inode.0),
@@ -438,9 +439,14 @@ impl Vfs {
     /// Only nodes in memory can be open, so only those are asked.
     fn has_opens_below(&self, directory: &Node) -> Result<bool> {
         for link in self.nodes.open_links(directory.inode) {
-            let above = self.node(link)?;
-            if self.is_below(&above, directory.inode)? {
-                return Ok(true);
+            // What is open may have lost its name, and the directory may be gone since: nothing is above it then.
+            let below = self
+                .node(link)
+                .and_then(|above| self.is_below(&above, directory.inode));
+            match below {
+                Ok(true) => return Ok(true),
+                Ok(false) | Err(VfsError::NotFound) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(false)

@@ -327,6 +327,23 @@ impl Vfs {
         Ok(())
     }
 
+    /// Gives an open file that loses its last name a row of its own: its directory may go before it does.
+    pub(crate) fn keep_security(
+        &self,
+        txn: &mut Txn<'_>,
+        node: &Node,
+        state: &mut State,
+        attr: &mut Attr,
+    ) -> Result<()> {
+        if let SdRef::Shared { .. } = attr.security {
+            let security = self.security_of(node, state)?;
+            let key = rows::own_security_key(node.inode);
+            txn.put(rows::SECURITY, key, security.to_bytes());
+            attr.security = SdRef::Own;
+        }
+        Ok(())
+    }
+
     /// The parts of the descriptor (MS-FSA 2.1.5.14).
     pub fn security(&self, handle: &Handle, parts: SecurityParts) -> Result<SecurityDescriptor> {
         handle.check_open()?;

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::disk::{Change, Disk, FileData, SPACE_BLOCK, parent};
 use super::env::{Moment, SimEnv, SyncFate};
-use super::rng::fold;
+use super::rng::{Rng, fold};
 use crate::{Device, DeviceError, DeviceFile, Result, Space};
 
 /// Kinds of operations, for [`Injection`].
@@ -25,14 +26,25 @@ pub enum Operation {
     Sync,
 }
 
-/// How an operation fails.
+/// What goes wrong with an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Io,
     NoSpace,
+    /// It works, after so long.
+    Slow(Duration),
+    /// It fails, after so long: what a kernel makes of a disk that does not answer.
+    Hang(Duration),
+    /// A write that never reaches the medium, though its caller and readers of the cache see it; a sync that does
+    /// nothing. Other operations are not touched.
+    Lost,
+    /// A write that reaches the medium in a place where other bytes were. Other operations are not touched.
+    Misdirected,
+    /// One bit of what is read is wrong; the medium is not. Other operations are not touched.
+    Flip,
 }
 
-/// Lets operations fail: of those that match, `skip` pass first, then `times` fail.
+/// Faults to come: of the operations that match, `skip` pass first, then `times` meet it.
 #[derive(Debug, Clone)]
 pub struct Injection {
     pub operation: Operation,
@@ -63,6 +75,7 @@ struct State {
     operations: u64,
     injections: Vec<Injection>,
     broken: bool,
+    lying: bool,
 }
 
 impl fmt::Debug for SimDevice {
@@ -80,6 +93,7 @@ impl SimDevice {
             operations: 0,
             injections: Vec::new(),
             broken: false,
+            lying: false,
         };
         Self::with_state(env, name, domain, state)
     }
@@ -106,6 +120,7 @@ impl SimDevice {
             state.disk.survive(&mut env.fork_rng());
         }
         state.injections.clear();
+        state.lying = false;
         Self::with_state(env, &self.shared.name, self.shared.domain, state)
     }
 
@@ -123,6 +138,11 @@ impl SimDevice {
     /// Every operation fails from here on, or works again.
     pub fn set_broken(&self, broken: bool) {
         self.shared.state.lock().broken = broken;
+    }
+
+    /// From here on syncs report success and do nothing, or work again.
+    pub fn set_lying(&self, lying: bool) {
+        self.shared.state.lock().lying = lying;
     }
 
     /// Changes the size of the disk.
@@ -210,23 +230,52 @@ impl Shared {
         }
     }
 
-    /// Begins an operation: counts it, traces it, and lets it fail if it is to.
-    fn enter(&self, kind: Operation, verb: &'static str, path: &str, words: &[u64]) -> Result<()> {
+    /// Begins an operation: counts it, traces it, and lets it fail if it is to. Returns a fault that the operation has
+    /// to show itself.
+    fn enter(
+        &self,
+        kind: Operation,
+        verb: &'static str,
+        path: &str,
+        words: &[u64],
+    ) -> Result<Option<Fault>> {
         let mut state = self.state.lock();
         state.operations += 1;
         let trace = fold(fold(0, self.name.as_bytes()), path.as_bytes());
         self.env.trace(verb, &[trace]);
         self.env.trace("", words);
+        if self.env.life() == self.life && self.env.pass_operation() {
+            self.env.cut_power();
+        }
         if self.env.life() != self.life {
             return Err(self.io_error(verb, path, "the power is off"));
         }
         if state.broken {
             return Err(self.io_error(verb, path, "the disk is broken"));
         }
-        match state.injected(kind, path) {
+        let fault = state.injected(kind, path);
+        match fault {
             Some(Fault::Io) => Err(self.io_error(verb, path, "injected fault")),
             Some(Fault::NoSpace) => Err(self.no_space(path)),
-            None => Ok(()),
+            Some(Fault::Hang(time)) => {
+                self.env.pass(time);
+                Err(self.io_error(verb, path, "no answer"))
+            }
+            Some(Fault::Slow(time)) => {
+                self.env.pass(time);
+                Ok(None)
+            }
+            Some(Fault::Lost | Fault::Misdirected | Fault::Flip) | None => Ok(fault),
+        }
+    }
+
+    /// What becomes of a sync.
+    fn sync_fate(&self, fault: Option<Fault>) -> SyncFate {
+        let fate = self.env.pass_sync();
+        let lies = fault == Some(Fault::Lost) || self.state.lock().lying;
+        match fate {
+            SyncFate::Done if lies => SyncFate::Skipped,
+            SyncFate::Done | SyncFate::Skipped | SyncFate::Cut(_) => fate,
         }
     }
 }
@@ -310,8 +359,8 @@ impl Device for SimDevice {
     }
 
     fn sync_dir(&self, dir: &str) -> Result<()> {
-        self.shared.enter(Operation::Sync, "sync_dir", dir, &[])?;
-        let fate = self.shared.env.pass_sync();
+        let fault = self.shared.enter(Operation::Sync, "sync_dir", dir, &[])?;
+        let fate = self.shared.sync_fate(fault);
         match fate {
             SyncFate::Done | SyncFate::Cut(Moment::After) => {
                 self.shared.state.lock().disk.sync_dir(dir);
@@ -377,7 +426,8 @@ impl SimFile {
     }
 
     fn change(&self, change: Change, words: &[u64]) -> Result<()> {
-        self.shared
+        let fault = self
+            .shared
             .enter(Operation::Write, "write", &self.path, words)?;
         if let Change::Write { offset, bytes } = &change {
             let free = self.shared.state.lock().free_blocks();
@@ -385,7 +435,16 @@ impl SimFile {
                 return Err(self.shared.no_space(&self.path));
             }
         }
-        self.with(|file| file.change(change))
+        match (fault, &change) {
+            (Some(Fault::Lost), Change::Write { .. }) => self.with(|file| file.lose(change)),
+            (Some(Fault::Misdirected), Change::Write { bytes, .. }) => {
+                let mut state = self.shared.state.lock();
+                state.disk.misdirect(bytes, &mut self.shared.env.fork_rng());
+                drop(state);
+                self.with(|file| file.lose(change))
+            }
+            _ => self.with(|file| file.change(change)),
+        }
     }
 
     fn sync_now(&self, fate: SyncFate) -> Result<()> {
@@ -394,6 +453,21 @@ impl SimFile {
             SyncFate::Cut(Moment::Before) => self.with(|file| file.pending.clear()),
             SyncFate::Cut(Moment::During) | SyncFate::Skipped => Ok(()),
         }
+    }
+}
+
+/// Turns one bit among the first `len` bytes of the buffers.
+fn flip_one(buffers: &mut [IoSliceMut<'_>], len: usize, rng: &mut Rng) {
+    if len == 0 {
+        return;
+    }
+    let mut at = rng.below(len);
+    for buffer in buffers {
+        if let Some(byte) = buffer.get_mut(at) {
+            *byte ^= 1 << rng.below(8);
+            return;
+        }
+        at -= buffer.len();
     }
 }
 
@@ -408,19 +482,24 @@ impl DeviceFile for SimFile {
     }
 
     fn read_vectored_at(&self, offset: u64, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
-        self.shared
+        let fault = self
+            .shared
             .enter(Operation::Read, "read", &self.path, &[offset])?;
-        self.with(|file| {
+        let read = self.with(|file| {
             let mut rest = file.live.get(to_usize(offset)..).unwrap_or_default();
             let mut done = 0;
-            for buffer in buffers {
+            for buffer in &mut *buffers {
                 let take = buffer.len().min(rest.len());
                 buffer[..take].copy_from_slice(&rest[..take]);
                 rest = &rest[take..];
                 done += take;
             }
             done
-        })
+        })?;
+        if fault == Some(Fault::Flip) {
+            flip_one(buffers, read, &mut self.shared.env.fork_rng());
+        }
+        Ok(read)
     }
 
     fn write_vectored_at(&self, offset: u64, buffers: &[IoSlice<'_>]) -> Result<()> {
@@ -456,11 +535,14 @@ impl DeviceFile for SimFile {
                 .shared
                 .io_error("sync", &self.path, "an earlier sync failed"));
         }
-        if let Err(error) = self.shared.enter(Operation::Sync, "sync", &self.path, &[]) {
-            self.with(FileData::fail_sync)?;
-            return Err(error);
-        }
-        let fate = self.shared.env.pass_sync();
+        let fault = match self.shared.enter(Operation::Sync, "sync", &self.path, &[]) {
+            Ok(fault) => fault,
+            Err(error) => {
+                self.with(FileData::fail_sync)?;
+                return Err(error);
+            }
+        };
+        let fate = self.shared.sync_fate(fault);
         self.sync_now(fate)?;
         finish_sync(&self.shared, fate, &self.path)
     }

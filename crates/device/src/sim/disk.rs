@@ -75,6 +75,15 @@ impl FileData {
         self.pending.push(change);
     }
 
+    /// Readers see the change until the power goes; of a write only the length is ever durable.
+    pub(super) fn lose(&mut self, change: Change) {
+        apply(&mut self.live, &change);
+        self.account(&change);
+        if self.live.len() > self.durable.len() {
+            self.pending.push(Change::SetLen(self.live.len()));
+        }
+    }
+
     fn account(&mut self, change: &Change) {
         match change {
             Change::Write { offset, bytes } => {
@@ -204,6 +213,27 @@ impl Disk {
     pub(super) fn lose_dir(&mut self, dir: &str) {
         self.name_changes
             .retain(|change| parent(&change.path) != dir);
+    }
+
+    /// Bytes that were meant for another place land in some file, where others were.
+    pub(super) fn misdirect(&mut self, bytes: &[u8], rng: &mut Rng) {
+        let filled = self
+            .files
+            .values_mut()
+            .filter(|file| !file.durable.is_empty());
+        let mut filled: Vec<_> = filled.collect();
+        if filled.is_empty() {
+            return;
+        }
+        let file = filled.swap_remove(rng.below(filled.len()));
+        let block = usize::try_from(SPACE_BLOCK).unwrap_or(SECTOR);
+        let offset = rng.below(file.durable.len().div_ceil(block)) * block;
+        for side in [&mut file.durable, &mut file.live] {
+            let end = (offset + bytes.len()).min(side.len());
+            if offset < end {
+                side[offset..end].copy_from_slice(&bytes[..end - offset]);
+            }
+        }
     }
 
     fn apply_name(&mut self, change: NameChange) {

@@ -46,6 +46,8 @@ struct World {
     tasks: BTreeMap<u64, BoxFuture<()>>,
     timers: BTreeMap<(Duration, u64), Waker>,
     power: Power,
+    /// Turns of tasks that are left; None is without end.
+    turns: Option<u64>,
 }
 
 /// What all devices of the machine share.
@@ -56,6 +58,9 @@ struct Power {
     syncs: u64,
     cut_at: Option<(u64, Moment)>,
     skip: Option<u64>,
+    /// Operations of all devices.
+    operations: u64,
+    cut_at_operation: Option<u64>,
 }
 
 impl fmt::Debug for SimEnv {
@@ -88,6 +93,7 @@ impl SimEnv {
                 tasks: BTreeMap::new(),
                 timers: BTreeMap::new(),
                 power: Power::default(),
+                turns: None,
             }),
             ready: Arc::default(),
         })
@@ -133,7 +139,9 @@ impl SimEnv {
         while self.next_timer(Some(until)) {
             self.run_until_idle();
         }
-        self.world.lock().now = until;
+        // A slow disk may have taken more than that.
+        let mut world = self.world.lock();
+        world.now = world.now.max(until);
     }
 
     /// Drops all tasks and timers where they stand, as the death of the process does.
@@ -181,6 +189,42 @@ impl SimEnv {
         self.world.lock().power.cut_at = Some((number, moment));
     }
 
+    /// Operations on any device so far.
+    pub fn operations(&self) -> u64 {
+        self.world.lock().power.operations
+    }
+
+    /// Plans a power cut at the device operation with this number, counted from 0: it fails, and so does all after it.
+    pub fn cut_at_operation(&self, number: u64) {
+        self.world.lock().power.cut_at_operation = Some(number);
+    }
+
+    /// Whether the power went since a device was made or reopened.
+    pub fn cuts(&self) -> u64 {
+        self.life()
+    }
+
+    /// Lets tasks have this many turns from here on, so that one that never rests is found.
+    ///
+    /// # Panics
+    /// [`SimEnv::block_on`], [`SimEnv::advance`] and [`SimEnv::run_until_idle`] do, once they are used up.
+    pub fn limit_turns(&self, turns: u64) {
+        self.world.lock().turns = Some(turns);
+    }
+
+    /// Time that a device takes while all else waits.
+    pub(super) fn pass(&self, duration: Duration) {
+        self.world.lock().now += duration;
+    }
+
+    /// Counts an operation of a device; true if the power goes off at it.
+    pub(super) fn pass_operation(&self) -> bool {
+        let power = &mut self.world.lock().power;
+        let number = power.operations;
+        power.operations += 1;
+        power.cut_at_operation == Some(number)
+    }
+
     /// Plants a bug: the sync with this number, counted from 0, reports success and does nothing.
     pub fn skip_sync(&self, number: u64) {
         self.world.lock().power.skip = Some(number);
@@ -191,6 +235,7 @@ impl SimEnv {
         let mut world = self.world.lock();
         world.power.life += 1;
         world.power.cut_at = None;
+        world.power.cut_at_operation = None;
     }
 
     pub(super) fn life(&self) -> u64 {
@@ -224,6 +269,10 @@ impl SimEnv {
         let mut ready = self.ready.lock();
         if ready.is_empty() {
             return None;
+        }
+        if let Some(turns) = &mut world.turns {
+            assert!(*turns > 0, "no end: the tasks have used up their turns");
+            *turns -= 1;
         }
         let index = world.rng.below(ready.len());
         let task = ready.iter().nth(index).copied()?;

@@ -206,3 +206,101 @@ fn one_seed_gives_one_trace() {
     assert_eq!(trace_of(7), trace_of(7));
     assert_ne!(trace_of(7), trace_of(8));
 }
+
+#[test]
+fn a_lost_write_is_seen_until_the_power_goes() {
+    let (env, device) = disk(1);
+    let file = device.create("f", 0).unwrap();
+    device.sync_dir("").unwrap();
+    file.write_at(0, &[1; 100]).unwrap();
+    file.sync().unwrap();
+    inject(&device, Operation::Write, 0, Fault::Lost);
+    file.write_at(50, &[2; 100]).unwrap();
+    file.sync().unwrap();
+    assert_eq!(device.contents("f").unwrap()[50..150], [2; 100]);
+    env.cut_power();
+    let bytes = device.reopen().contents("f").unwrap();
+    assert_eq!(bytes[..100], [1; 100]);
+    assert_eq!(bytes[100..], [0; 50]);
+}
+
+#[test]
+fn a_misdirected_write_destroys_something_else() {
+    let (env, device) = disk(1);
+    let (file, other) = (
+        device.create("f", 0).unwrap(),
+        device.create("g", 0).unwrap(),
+    );
+    device.sync_dir("").unwrap();
+    other.write_at(0, &[7; 4096]).unwrap();
+    other.sync().unwrap();
+    inject(&device, Operation::Write, 0, Fault::Misdirected);
+    file.write_at(0, &[1; 100]).unwrap();
+    file.sync().unwrap();
+    env.cut_power();
+    let after = device.reopen();
+    assert_eq!(after.contents("f").unwrap(), [0; 100]);
+    assert_eq!(
+        after.contents("g").unwrap()[..101],
+        [[1; 100].as_slice(), &[7]].concat()
+    );
+}
+
+#[test]
+fn a_lying_disk_keeps_nothing_for_sure() {
+    let lost = (0..20).any(|seed| {
+        let (env, device) = disk(seed);
+        let file = device.create("f", 0).unwrap();
+        device.sync_dir("").unwrap();
+        device.set_lying(true);
+        file.write_at(0, &[1; 100]).unwrap();
+        file.sync().unwrap();
+        env.cut_power();
+        device.reopen().contents("f").unwrap().is_empty()
+    });
+    assert!(lost);
+}
+
+#[test]
+fn a_wrong_bit_is_read_once() {
+    let (_env, device) = disk(1);
+    let file = device.create("f", 0).unwrap();
+    file.write_at(0, &[0; 100]).unwrap();
+    inject(&device, Operation::Read, 0, Fault::Flip);
+    let mut buffer = [0; 100];
+    file.read_at(0, &mut buffer).unwrap();
+    assert_eq!(buffer.iter().map(|byte| byte.count_ones()).sum::<u32>(), 1);
+    file.read_at(0, &mut buffer).unwrap();
+    assert_eq!(buffer, [0; 100]);
+}
+
+#[test]
+fn slow_and_hung_disks_take_virtual_time() {
+    let (env, device) = disk(1);
+    inject(
+        &device,
+        Operation::Create,
+        0,
+        Fault::Slow(Duration::from_secs(2)),
+    );
+    inject(
+        &device,
+        Operation::List,
+        0,
+        Fault::Hang(Duration::from_secs(30)),
+    );
+    device.create("f", 0).unwrap();
+    assert_eq!(env.monotonic(), Duration::from_secs(2));
+    assert!(device.list("").is_err());
+    assert_eq!(env.monotonic(), Duration::from_secs(32));
+}
+
+#[test]
+fn a_planned_cut_comes_at_its_operation() {
+    let (env, device) = disk(1);
+    env.cut_at_operation(1);
+    let file = device.create("f", 0).unwrap();
+    assert!(file.write_at(0, b"x").is_err());
+    assert!(device.list("").is_err());
+    assert_eq!(env.cuts(), 1);
+}

@@ -1,0 +1,67 @@
+//! Whether space adds up, and whether everything is as redundant as it is said to be.
+
+use std::sync::Arc;
+
+use strongroom_device::sim::SimDevice;
+use strongroom_pool::DiskState;
+
+use crate::check::{self, Verdict};
+use crate::machine::{Machine, Stack};
+use crate::model::Model;
+use crate::plan::Budget;
+
+/// Counts are the sums over what is alive, the pool holds all of that, and nothing of earlier lives besides.
+pub(crate) fn space(stack: &Stack, budget: Budget) -> Result<(), String> {
+    let audit = stack.store.audit().map_err(|error| error.to_string())?;
+    if !audit.problems.is_empty() {
+        return Err(format!("space does not add up: {:#?}", audit.problems));
+    }
+    if !audit.missing.is_empty() && budget == Budget::Whole {
+        return Err(format!("named and not in the pool: {:?}", audit.missing));
+    }
+    let pool = stack.pool.status();
+    if !pool.writable {
+        return Err(format!(
+            "nothing is wrong and nothing can be written: {pool:?}"
+        ));
+    }
+    let status = stack.store.status();
+    if status.indexed_txg < status.durable_txg {
+        return Err(format!("the index lags behind at rest: {status:?}"));
+    }
+    Ok(())
+}
+
+/// Whether no disk of the pool is away or was set aside.
+pub(crate) fn is_whole(stack: &Stack) -> bool {
+    let disks = stack.pool.status().disks;
+    disks.iter().all(|disk| disk.state == DiskState::Member)
+}
+
+/// With any one of its disks away, everything is still there. The machine's own disks are not touched.
+pub(crate) fn redundancy(machine: &Machine, model: &mut Model) -> Result<(), String> {
+    if machine.layout.parity == 0 {
+        return Ok(());
+    }
+    for away in 0..machine.disks.len() {
+        let copy = |disk: &Arc<SimDevice>| disk.duplicate(&format!("copy of {disk:?}"));
+        let copies = Machine {
+            env: Arc::clone(&machine.env),
+            disks: machine.disks.iter().map(copy).collect(),
+            options: machine.options.clone(),
+            layout: machine.layout,
+            absent: Some(away),
+        };
+        let stack = copies
+            .open()
+            .map_err(|error| format!("without disk {away}: {error}"))?;
+        let compared = check::compare(&stack, model, Budget::Whole);
+        match machine.env.block_on(compared) {
+            Ok(Verdict::Sound) => {}
+            Ok(Verdict::Damaged(_) | Verdict::Given) => return Err("damaged".into()),
+            Err(wrong) => return Err(format!("without disk {away}: {wrong}")),
+        }
+        machine.env.kill_tasks();
+    }
+    Ok(())
+}

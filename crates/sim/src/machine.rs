@@ -1,0 +1,154 @@
+//! The machine: its disks, and what runs on them.
+
+use std::sync::Arc;
+
+use strongroom_device::sim::{Injection, Rng, SimDevice, SimEnv};
+use strongroom_device::{Device, Env};
+use strongroom_pool::{Layout, Pool};
+use strongroom_store::{Store, StoreOptions};
+use strongroom_vfs::{NewShare, Share, Vfs};
+
+use crate::plan::{Plan, Trouble};
+
+/// The name of the share that clients work in.
+const SHARE: &str = "files";
+
+pub(crate) struct Machine {
+    pub(crate) env: Arc<SimEnv>,
+    pub(crate) disks: Vec<Arc<SimDevice>>,
+    pub(crate) options: StoreOptions,
+    pub(crate) layout: Layout,
+    /// A disk that is not given to the pool.
+    pub(crate) absent: Option<usize>,
+}
+
+/// The running program.
+pub(crate) struct Stack {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) vfs: Arc<Vfs>,
+    pub(crate) share: Arc<Share>,
+}
+
+impl Machine {
+    pub(crate) fn new(seed: u64, plan: &Plan, options: StoreOptions) -> Self {
+        let env = SimEnv::new(seed);
+        let disk = |n| SimDevice::new(&env, &format!("disk{n}"), n as u64);
+        let disks = (0..plan.disks).map(disk).collect();
+        Self {
+            env,
+            disks,
+            options,
+            layout: plan.layout,
+            absent: None,
+        }
+    }
+
+    pub(crate) fn env(&self) -> Arc<dyn Env> {
+        Arc::clone(&self.env) as Arc<dyn Env>
+    }
+
+    fn devices(&self) -> Vec<Arc<dyn Device>> {
+        let there = self.disks.iter().enumerate();
+        let there = there.filter(|(index, _)| Some(*index) != self.absent);
+        there
+            .map(|(_, disk)| Arc::clone(disk) as Arc<dyn Device>)
+            .collect()
+    }
+
+    pub(crate) fn create(&self) -> Stack {
+        let pool = Pool::create(self.env(), self.devices(), self.layout).unwrap();
+        let store = Store::create(self.env(), Arc::clone(&pool), self.options.clone()).unwrap();
+        let vfs = Vfs::create(Arc::clone(&store), self.env()).unwrap();
+        let name = SHARE.into();
+        let share = vfs
+            .add_share(NewShare {
+                name,
+                ..NewShare::default()
+            })
+            .unwrap();
+        Stack {
+            pool,
+            store,
+            vfs,
+            share,
+        }
+    }
+
+    /// Starts the program on the disks as they are.
+    pub(crate) fn open(&self) -> Result<Stack, String> {
+        let pool = Pool::open(self.env(), self.devices()).map_err(|error| error.to_string())?;
+        let store = Store::open(self.env(), Arc::clone(&pool), self.options.clone());
+        let store = store.map_err(|error| error.to_string())?;
+        let vfs = Vfs::open_store(Arc::clone(&store), self.env());
+        let vfs = vfs.map_err(|error| error.to_string())?;
+        let share = vfs.share(SHARE).ok_or("the share is gone")?;
+        Ok(Stack {
+            pool,
+            store,
+            vfs,
+            share,
+        })
+    }
+
+    /// The disks as they are found after the power failed or the program died.
+    pub(crate) fn restart(&mut self) {
+        self.env.kill_tasks();
+        for disk in &mut self.disks {
+            *disk = disk.reopen();
+        }
+    }
+
+    /// Brings the troubles of a life to the victim's disk.
+    pub(crate) fn trouble(&mut self, victim: usize, troubles: &[Trouble], rng: &mut Rng) {
+        for trouble in troubles {
+            let disk = &self.disks[victim];
+            match trouble {
+                Trouble::Inject {
+                    operation,
+                    path,
+                    skip,
+                    times,
+                    fault,
+                } => disk.inject(Injection {
+                    operation: *operation,
+                    path: (*path).to_owned(),
+                    skip: *skip,
+                    times: *times,
+                    fault: *fault,
+                }),
+                Trouble::Full { left } => {
+                    let space = disk.space().unwrap();
+                    disk.set_capacity(space.total - space.free + left);
+                }
+                Trouble::Lying => disk.set_lying(true),
+                Trouble::Rot { path, flips } => rot(disk, path, *flips, rng),
+                Trouble::Absent => self.absent = Some(victim),
+            }
+        }
+    }
+
+    /// Full disks have room again, and those that were away are back.
+    pub(crate) fn relieve(&mut self) {
+        self.absent = None;
+        for disk in &self.disks {
+            disk.set_capacity(1 << 40);
+        }
+    }
+}
+
+fn rot(disk: &SimDevice, part: &str, flips: usize, rng: &mut Rng) {
+    let paths: Vec<String> = disk.paths();
+    let paths: Vec<_> = paths.iter().filter(|path| path.contains(part)).collect();
+    if paths.is_empty() {
+        return;
+    }
+    for _ in 0..flips {
+        let path = paths[rng.below(paths.len())];
+        let len = disk.contents(path).map_or(0, |bytes| bytes.len());
+        if len > 0 {
+            let offset = rng.below(len) as u64;
+            disk.flip(path, offset, 1 << rng.below(8));
+        }
+    }
+}

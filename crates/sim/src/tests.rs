@@ -1,0 +1,53 @@
+use super::{Canary, Options, run};
+
+#[test]
+fn one_seed_twice_gives_the_same_run_to_the_last_bit() {
+    for seed in [3, 5, 12] {
+        let once = run(seed, &Options::default()).unwrap();
+        assert_eq!(once, run(seed, &Options::default()).unwrap());
+        assert!(once.operations > 0);
+    }
+}
+
+#[test]
+fn a_few_seeds_pass() {
+    for seed in 0..40 {
+        if let Err(failure) = run(seed, &Options::default()) {
+            panic!("seed {seed}: {}", failure.what);
+        }
+    }
+}
+
+/// The seed, of the first 200, that finds a planted bug.
+fn found(canary: Canary) -> Option<u64> {
+    let options = Options {
+        canary: Some(canary),
+        ..Options::default()
+    };
+    (0..200).find(|seed| run(*seed, &options).is_err())
+}
+
+#[test]
+fn finds_commits_without_a_sync_of_the_log() {
+    assert!(found(Canary::SkipLogSync).is_some());
+}
+
+#[test]
+fn finds_extents_named_before_their_segments_were_synced() {
+    assert!(found(Canary::SkipSegmentSync).is_some());
+}
+
+#[test]
+fn finds_acknowledged_changes_cut_off_the_log() {
+    assert!(found(Canary::CutBelowWatermark).is_some());
+}
+
+#[test]
+fn finds_half_a_group() {
+    assert!(found(Canary::HalfGroup).is_some());
+}
+
+#[test]
+fn finds_space_given_back_too_early() {
+    assert!(found(Canary::FreeEarly).is_some());
+}
