@@ -586,7 +586,7 @@ fn information(list: &mut Vec<Sample>) {
         },
     };
     sample!(list, file::AllInfo, all);
-    let posix = posix::PosixInfo {
+    let posix = || posix::PosixInfo {
         times: [TIME; 4],
         end_of_file: 7,
         allocation_size: 4096,
@@ -595,9 +595,9 @@ fn information(list: &mut Vec<Sample>) {
         device: 1,
         posix: posix_attributes(),
     };
-    sample!(list, posix::PosixInfo, posix);
+    sample!(list, posix::PosixInfo, posix());
     let entry = posix::PosixEntry {
-        info: posix,
+        info: posix(),
         name: "größe".to_owned(),
     };
     sample!(list, posix::PosixEntry, entry);
