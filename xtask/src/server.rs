@@ -104,10 +104,11 @@ impl Server {
         if let Some(parent) = data.parent() {
             std::fs::create_dir_all(parent)?;
         }
+        let program = program()?;
         let started = Instant::now();
         let output = File::options().create(true).append(true).open(&log)?;
         let seen = output.metadata()?.len();
-        let child = Command::new(program()?)
+        let child = Command::new(program)
             .args(["serve", "--smb", &address.to_string(), "--data"])
             .arg(data)
             .args(arguments)
