@@ -13,15 +13,17 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use strongroom_smb::{Connection, Disconnect, Frame, Outbox};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
+use super::low_water::LowWater;
+
 const HEADER: usize = 4;
 /// Room for a read of many small frames.
-const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = 16 << 10;
 /// Below this much room a new buffer pays.
-const READ_BYTES_MIN: usize = 8 << 10;
+const READ_BYTES_MIN: usize = 4 << 10;
 /// Frames up to this size are copied out of the buffer that they came in, so that a request that waits holds no more
 /// than itself.
 const COPIED_MAX: usize = 16 << 10;
@@ -70,6 +72,7 @@ pub(crate) async fn run(mut stream: TcpStream, peer: SocketAddr, halves: Halves)
                 outbox: &outbox,
                 input: BytesMut::new(),
                 output: Output::default(),
+                low_water: LowWater::default(),
             };
             pump.run(logon_timeout).await
         }
@@ -110,6 +113,7 @@ struct Pump<'a> {
     outbox: &'a Outbox,
     input: BytesMut,
     output: Output,
+    low_water: LowWater,
 }
 
 impl Pump<'_> {
@@ -206,7 +210,11 @@ impl Pump<'_> {
     /// Until there is something to read, room to write, or another answer.
     async fn wait(&mut self) -> Option<End> {
         let may_read = self.may_take();
-        let frame_max = self.connection.frame_max();
+        if may_read {
+            make_room(&mut self.input, self.connection.frame_max());
+            let between_frames = self.input.is_empty();
+            self.low_water.set(self.reader.as_ref(), between_frames);
+        }
         let Pump {
             reader,
             writer,
@@ -217,29 +225,10 @@ impl Pump<'_> {
         } = self;
         tokio::select! {
             biased;
-            read = read_some(reader, input, frame_max), if may_read => end_of_read(read),
+            read = reader.read_buf(input), if may_read => end_of_read(read),
             sent = send_some(writer, output) => sent,
             () = outbox.ready() => None,
         }
-    }
-}
-
-/// Reads what has come. While nothing comes there is no buffer, so that idle connections hold none. Cancel safe.
-async fn read_some(
-    reader: &ReadHalf<'_>,
-    input: &mut BytesMut,
-    frame_max: usize,
-) -> io::Result<usize> {
-    loop {
-        make_room(input, frame_max);
-        match reader.try_read_buf(input) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            read => return read,
-        }
-        if input.is_empty() {
-            *input = BytesMut::new();
-        }
-        reader.readable().await?;
     }
 }
 

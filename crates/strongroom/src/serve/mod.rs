@@ -7,6 +7,7 @@ mod control;
 mod first;
 mod interfaces;
 mod listen;
+mod low_water;
 mod pool;
 
 use std::path::Path;

@@ -1,0 +1,99 @@
+//! How many bytes must have arrived before a connection wakes (SO_RCVLOWAT, socket(7)).
+//!
+//! Some clients send the transport header in a segment of its own. Waking for its 4 bytes, only to go to sleep again,
+//! costs as much as a small request. So between frames the kernel wakes us once the header of a message can be there;
+//! within a frame every byte counts, as the rest of it may be short.
+
+use std::ffi::c_int;
+use std::os::fd::AsRawFd;
+
+/// The transport's header and that of the shortest message, SMB 1 (MS-CIFS 2.2.3.1: 32 bytes and 3 more).
+const FRAME_MIN: c_int = 4 + 35;
+const ANY: c_int = 1;
+
+/// What the socket is set to.
+#[derive(Debug)]
+pub(super) struct LowWater(c_int);
+
+impl Default for LowWater {
+    fn default() -> Self {
+        Self(ANY)
+    }
+}
+
+impl LowWater {
+    /// Call before waiting for the socket. It is only a hint: a socket that refuses it wakes too often.
+    pub(super) fn set(&mut self, socket: &impl AsRawFd, between_frames: bool) {
+        let bytes = if between_frames { FRAME_MIN } else { ANY };
+        if bytes != self.0 && set_low_water(socket, bytes) {
+            self.0 = bytes;
+        }
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "no crate in the workspace has a safe wrapper of this option"
+)]
+fn set_low_water(socket: &impl AsRawFd, bytes: c_int) -> bool {
+    let length = libc::socklen_t::try_from(size_of::<c_int>()).unwrap_or(0);
+    // SAFETY: the descriptor is open while `socket` is borrowed, and the kernel reads `length` bytes at `bytes`.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVLOWAT,
+            (&raw const bytes).cast(),
+            length,
+        )
+    };
+    done == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, server) = tokio::join!(client, listener.accept());
+        (client.unwrap(), server.unwrap().0)
+    }
+
+    async fn wakes(server: &TcpStream) -> bool {
+        tokio::time::timeout(Duration::from_millis(100), server.readable())
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_header_alone_does_not_wake_and_any_byte_within_a_frame_does() {
+        let (mut client, server) = pair().await;
+        let mut low_water = LowWater::default();
+        low_water.set(&server, true);
+        client.write_all(&[0, 0, 0, 64]).await.unwrap();
+        assert!(!wakes(&server).await);
+        // What came before the change counts as well.
+        low_water.set(&server, false);
+        assert!(wakes(&server).await);
+    }
+
+    #[tokio::test]
+    async fn a_whole_message_and_the_end_of_the_connection_wake() {
+        let (mut client, server) = pair().await;
+        let mut low_water = LowWater::default();
+        low_water.set(&server, true);
+        client.write_all(&[0; 39]).await.unwrap();
+        assert!(wakes(&server).await);
+        let (client, server) = pair().await;
+        LowWater::default().set(&server, true);
+        drop(client);
+        assert!(wakes(&server).await);
+    }
+}
