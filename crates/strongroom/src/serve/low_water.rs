@@ -63,7 +63,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap());
         let (client, server) = tokio::join!(client, listener.accept());
-        (client.unwrap(), server.unwrap().0)
+        let (client, server) = (client.unwrap(), server.unwrap().0);
+        // A new socket is taken for readable until it was found not to be.
+        assert!(server.try_read(&mut [0]).is_err());
+        (client, server)
     }
 
     async fn wakes(server: &TcpStream) -> bool {
