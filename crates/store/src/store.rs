@@ -156,6 +156,12 @@ impl Store {
         self.engine.head(object)
     }
 
+    /// Whether the rows of an object say all that was done to it. A row changed after this was seen is in no earlier
+    /// group than they, so that no crash undoes them and leaves it.
+    pub fn is_published(&self, object: ObjectId) -> bool {
+        self.engine.is_published(object)
+    }
+
     /// Heads of many objects, in their order; zeroes when absent.
     pub fn heads(&self, objects: &[ObjectId]) -> Result<Vec<DataHead>> {
         objects.iter().map(|object| self.head(*object)).collect()

@@ -38,6 +38,10 @@ impl Vfs {
         }
         let closed = self.close_marked(handle);
         self.release_grant(handle);
+        if let Err(error) = self.settle_published() {
+            // Of another file, which stays in the list.
+            tracing::warn!(%error, "a charge was not put right");
+        }
         closed
     }
 
@@ -276,7 +280,7 @@ impl Vfs {
             let owner = self.security_of(node, state)?.owner;
             changes = deltas(owner, &attr, -signed(attr.charged));
         }
-        if state.charging {
+        if self.quotas.is_counting() {
             txn.delete(rows::CHARGING, rows::list_key(inode.0));
         }
         if attr.flags.has(AttrFlags::STREAMS) {

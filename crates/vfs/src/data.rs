@@ -204,7 +204,11 @@ impl Vfs {
         if before == size {
             return Ok(());
         }
-        self.charge_growth(handle, size, 0)?;
+        if size < before {
+            self.doubt_charge(&handle.node, &mut handle.node.lock())?;
+        } else {
+            self.charge_growth(handle, size, 0)?;
+        }
         let mtime = self.write_time(handle);
         let work = self.store.truncate(handle.session(), object, size, mtime);
         self.change_data(handle, true, work).await
@@ -249,6 +253,7 @@ impl Vfs {
         if len == 0 {
             return Ok(());
         }
+        self.doubt_charge(&handle.node, &mut handle.node.lock())?;
         let mtime = self.write_time(handle);
         let work = self
             .store

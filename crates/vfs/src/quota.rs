@@ -1,11 +1,12 @@
 //! Quotas by user and by marked directory.
 //!
 //! Every file's attribute row says what it is charged with; a quota's row says the sum over its files, changed in the
-//! same transaction, so both are exact after a crash. While a file grows its charge runs ahead of it (a row in the
-//! charging list says so) and is put right when its last open closes, or at the next start. Nothing is counted until
-//! the first quota is set; then all files are walked once.
+//! same transaction, so that the two always agree. While a file grows its charge runs ahead of it, and what is cut off
+//! or closed is charged for at once, though a crash may still bring the old data back. A row in the charging list says
+//! so from before the change until the data is published; what is listed at a start is charged for anew. Nothing is
+//! counted until the first quota is set; then all files are walked once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -27,6 +28,10 @@ const ACCOUNTING_KEY: u64 = 1;
 const OFF: u64 = 0;
 const WALKING: u64 = 1;
 const ON: u64 = 2;
+/// Closed files that wait for their data to be published. What comes beyond is seen to at the next start.
+const UNPUBLISHED_MAX: usize = 65_536;
+/// How many of them a close sees to: more than the one that it may add.
+const UNPUBLISHED_STEP: usize = 2;
 /// Names read at once while walking.
 const WALK_BATCH: usize = 256;
 /// Rows read at once from the lists of what a crash left.
@@ -64,6 +69,8 @@ pub(crate) struct Quotas {
     /// The walk that counts everything once did not come to its end.
     unfinished: AtomicBool,
     all: RwLock<HashMap<QuotaOf, Arc<Quota>>>,
+    /// Closed files in the charging list whose data was not published yet, the oldest first.
+    unpublished: Mutex<VecDeque<Inode>>,
 }
 
 /// Changes of use that go with a transaction.
@@ -94,6 +101,7 @@ impl Quotas {
             accounting: AtomicBool::new(state != OFF),
             unfinished: AtomicBool::new(state == WALKING),
             all: RwLock::new(all),
+            unpublished: Mutex::default(),
         })
     }
 
@@ -145,6 +153,17 @@ impl Quotas {
             *used = after;
         }
         Ok(())
+    }
+
+    fn wait_for(&self, inode: Inode) {
+        let mut unpublished = self.unpublished.lock();
+        if unpublished.len() < UNPUBLISHED_MAX {
+            unpublished.push_back(inode);
+        }
+    }
+
+    fn next_unpublished(&self) -> Option<Inode> {
+        self.unpublished.lock().pop_front()
     }
 
     /// What a user or tree can still write.
@@ -352,14 +371,32 @@ impl Vfs {
         self.charge(node, state, needed)
     }
 
-    /// Bytes that all streams of a file take.
-    fn taken(&self, node: &Node, attr: &Attr) -> Result<u64> {
+    /// Says in the charging list that the charge of a file may be off, before its data shrinks.
+    pub(crate) fn doubt_charge(&self, node: &Node, state: &mut State) -> Result<()> {
+        if !self.quotas.is_counting() || state.charging {
+            return Ok(());
+        }
+        let mut txn = self.store.txn(SessionId::SYSTEM);
+        txn.draw_on_reserve();
+        txn.put(rows::CHARGING, rows::list_key(node.inode.0), Vec::new());
+        txn.commit()?;
+        state.charging = true;
+        Ok(())
+    }
+
+    /// The data of a file and of its streams.
+    fn objects_of(&self, node: &Node, attr: &Attr) -> Result<Vec<ObjectId>> {
         let mut objects = vec![ObjectId::data(node.inode)];
         if attr.flags.has(AttrFlags::STREAMS) {
             let streams = self.stream_rows(node.inode)?;
             objects.extend(streams.iter().map(|(id, _)| Self::stream_object(node, *id)));
         }
-        let heads = self.store.heads(&objects)?;
+        Ok(objects)
+    }
+
+    /// Bytes that all streams of a file take.
+    fn taken(&self, node: &Node, attr: &Attr) -> Result<u64> {
+        let heads = self.store.heads(&self.objects_of(node, attr)?)?;
         let sparse = attr.dos.contains(crate::DosAttributes::SPARSE_FILE);
         Ok(heads
             .iter()
@@ -372,8 +409,14 @@ impl Vfs {
         if !self.quotas.is_counting() {
             return Ok(());
         }
+        // Asked first: what is published meanwhile is listed in vain, which costs little.
+        let objects = self.objects_of(node, &state.attr)?;
+        let lasts = objects.iter().all(|id| self.store.is_published(*id));
         let taken = self.taken(node, &state.attr)?;
-        if taken == state.attr.charged && !state.charging {
+        if !lasts && state.opens.is_empty() {
+            self.quotas.wait_for(node.inode);
+        }
+        if taken == state.attr.charged && state.charging != lasts {
             return Ok(());
         }
         let owner = self.security_of(node, state)?.owner;
@@ -383,13 +426,38 @@ impl Vfs {
         let mut txn = self.store.txn(SessionId::SYSTEM);
         txn.draw_on_reserve();
         put_attr(&mut txn, node.inode, &mut attr);
-        if state.charging {
-            txn.delete(rows::CHARGING, rows::list_key(node.inode.0));
+        let key = rows::list_key(node.inode.0);
+        if lasts {
+            txn.delete(rows::CHARGING, key);
+        } else {
+            txn.put(rows::CHARGING, key, Vec::new());
         }
         let deltas = deltas(owner, &attr, change);
         self.quotas.commit(txn, deltas, false)?;
         state.attr = attr;
-        state.charging = false;
+        state.charging = !lasts;
+        Ok(())
+    }
+
+    /// Takes closed files off the charging list whose data was published meanwhile. No state may be locked.
+    pub(crate) fn settle_published(&self) -> Result<()> {
+        if !self.quotas.is_counting() {
+            return Ok(());
+        }
+        for _ in 0..UNPUBLISHED_STEP {
+            let Some(inode) = self.quotas.next_unpublished() else {
+                break;
+            };
+            let Some(node) = self.nodes.get(&self.store, inode)? else {
+                continue;
+            };
+            let mut state = node.lock();
+            if state.opens.is_empty() {
+                // The list knows it, though the node may have been forgotten and loaded again.
+                state.charging = true;
+                self.settle_charge(&node, &mut state)?;
+            }
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use strongroom_store::{Aspect, Inode, ObjectId, Txn};
 
 use crate::names::{check_stream_name, fold};
-use crate::node::State;
+use crate::node::{Node, State};
 use crate::rows::{self, Attr, AttrFlags, Reader, Writer};
 use crate::vfs::put_attr;
 use crate::watch::{WatchAction, WatchFilter};
@@ -60,13 +60,15 @@ impl Vfs {
     pub(crate) fn drop_streams(
         &self,
         txn: &mut Txn<'_>,
-        inode: Inode,
+        node: &Node,
         state: &mut State,
         attr: &mut Attr,
     ) -> Result<()> {
         if !attr.flags.has(AttrFlags::STREAMS) {
             return Ok(());
         }
+        self.doubt_charge(node, state)?;
+        let inode = node.inode;
         let mut left = false;
         for (id, name) in self.stream_rows(inode)? {
             if state.opens_of_stream(id).next().is_some() {
@@ -90,6 +92,7 @@ impl Vfs {
         let Some((_, name)) = rows.into_iter().find(|(id, _)| *id == handle.stream) else {
             return Ok(());
         };
+        self.doubt_charge(&handle.node, state)?;
         let mut attr = state.attr.clone();
         let mut txn = self.store.txn(handle.session());
         delete_stream(&mut txn, inode, handle.stream, &name);
@@ -171,6 +174,7 @@ impl Vfs {
             if state.opens_of_stream(id).next().is_some() {
                 return Err(VfsError::InUse);
             }
+            self.doubt_charge(&handle.node, &mut state)?;
             delete_stream(&mut txn, inode, id, &name);
         }
         txn.delete(rows::STREAMS, stream_key(inode, &old));

@@ -277,6 +277,12 @@ impl Engine {
         Ok(self.head_row(id)?.map(|row| rounded(row.head)))
     }
 
+    pub(crate) fn is_published(&self, id: ObjectId) -> bool {
+        self.objects
+            .get(id)
+            .is_none_or(|object| object.state.lock().is_clean())
+    }
+
     /// The parts of `offset..offset + len` that hold data, as (offset, length).
     pub(crate) fn allocated_ranges(
         &self,

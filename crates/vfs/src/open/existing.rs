@@ -301,15 +301,13 @@ impl Vfs {
         let eas = crate::eas::EaRows::of(&opening.request.eas)?;
         let object = ObjectId::data(handle.node.inode);
         if self.store.head_if_exists(object)?.is_some() {
-            self.store
-                .truncate(handle.session(), object, 0, Some(self.timestamp()))
-                .await?;
+            self.cut_to_nothing(handle).await?;
         }
         let node = &handle.node;
         let mut state = node.lock();
         let mut attr = state.attr.clone();
         let mut txn = self.store.txn(handle.session());
-        self.drop_streams(&mut txn, node.inode, &mut state, &mut attr)?;
+        self.drop_streams(&mut txn, node, &mut state, &mut attr)?;
         self.drop_eas(&mut txn, node.inode, &mut attr)?;
         attr.ea_size = eas.put(&mut txn, node.inode);
         let kept = attr.dos.0 & DosAttributes::SPARSE_FILE.0;

@@ -41,17 +41,20 @@ impl Vfs {
     }
 
     async fn empty_stream(&self, handle: &Handle) -> Result<()> {
-        let emptied = self
-            .store
-            .truncate(handle.session(), handle.object(), 0, Some(self.timestamp()))
-            .await;
-        if let Err(error) = emptied {
+        if let Err(error) = self.cut_to_nothing(handle).await {
             self.retract(handle);
-            return Err(error.into());
+            return Err(error);
         }
         self.replaced(handle);
         self.settle_charge(&handle.node, &mut handle.node.lock())?;
         self.tell_stream(handle, WatchAction::ModifiedStream)
+    }
+
+    pub(super) async fn cut_to_nothing(&self, handle: &Handle) -> Result<()> {
+        self.doubt_charge(&handle.node, &mut handle.node.lock())?;
+        let (session, now) = (handle.session(), self.timestamp());
+        let object = handle.object();
+        Ok(self.store.truncate(session, object, 0, Some(now)).await?)
     }
 
     /// Checks, makes where needed, and registers, under the file's lock.

@@ -86,6 +86,7 @@ fn what_is_used_is_exact_after_a_crash() {
     let of = QuotaOf::User(anna.user);
     world.vfs.set_quota(of, Some(100 << 20)).unwrap();
     write(&world, &anna, "closed", 64 * KIB).unwrap();
+    world.wait(world.vfs.store().sync_all()).unwrap();
     let (handle, _) = world.open_as(&anna, "open", |_| {}).unwrap();
     world
         .wait(world.vfs.write(&handle, 0, &[7; 128 << 10]))
@@ -101,6 +102,58 @@ fn what_is_used_is_exact_after_a_crash() {
     assert_eq!(used(&world, of), 0);
     let world = world.reopen();
     assert_eq!(used(&world, of), 0);
+}
+
+#[test]
+fn what_a_crash_takes_back_is_not_charged_for() {
+    let world = World::new(69);
+    let anna = user(1001);
+    let of = QuotaOf::User(anna.user);
+    world.vfs.set_quota(of, Some(100 << 20)).unwrap();
+    write(&world, &anna, "cut", 300 * KIB).unwrap();
+    write(&world, &anna, "emptied", 200 * KIB).unwrap();
+    world.wait(world.vfs.store().sync_all()).unwrap();
+    // The names and charges below are durable with the next flush; the data of these files need not be.
+    write(&world, &anna, "new", 64 * KIB).unwrap();
+    let cut = world.open_as(&anna, "cut", |_| {}).unwrap().0;
+    world.wait(world.vfs.set_size(&cut, 0)).unwrap();
+    world.close(&cut);
+    let emptied = world.open_as(&anna, "emptied", |request| {
+        request.disposition = Disposition::OverwriteIf;
+    });
+    world.close(&emptied.unwrap().0);
+    let (flushed, _) = world.open_as(&anna, "flushed", |_| {}).unwrap();
+    world.wait(world.vfs.flush(&flushed)).unwrap();
+    world.close(&flushed);
+    let world = world.crash();
+    let taken: u64 = ["cut", "emptied", "new", "flushed"]
+        .iter()
+        .filter_map(|path| world.open_as(&anna, path, |_| {}).ok())
+        .map(|(handle, _)| {
+            let taken = world.vfs.stat(&handle).unwrap().allocated;
+            world.close(&handle);
+            taken
+        })
+        .sum();
+    assert_eq!(used(&world, of), taken);
+}
+
+#[test]
+fn the_charging_list_empties_as_data_is_published() {
+    let world = World::new(70);
+    let anna = user(1001);
+    let of = QuotaOf::User(anna.user);
+    world.vfs.set_quota(of, Some(100 << 20)).unwrap();
+    for n in 0..20 {
+        write(&world, &anna, &format!("f{n}"), 64 * KIB).unwrap();
+    }
+    assert!(!world.vfs.listed(crate::rows::CHARGING).unwrap().is_empty());
+    for n in 0..20 {
+        world.wait(world.vfs.store().sync_all()).unwrap();
+        write(&world, &anna, &format!("g{n}"), 0).unwrap();
+    }
+    assert!(world.vfs.listed(crate::rows::CHARGING).unwrap().is_empty());
+    assert_eq!(used(&world, of), 20 * 64 * KIB);
 }
 
 /// A user with a limit of 500 KiB.
