@@ -83,7 +83,9 @@ impl Engine {
         };
         loop {
             let _feeding = self.feeding.lock();
-            let freed = thin::thin(self.index.as_ref(), &schedule, self.env.now(), budget)?;
+            let now = self.env.now();
+            let spared = self.holds.begin_thinning(thin::edge(&schedule, now));
+            let freed = thin::thin(self.index.as_ref(), &schedule, now, budget, &spared)?;
             tracing::debug!(
                 rows = freed.rows,
                 extents = freed.extents.len(),

@@ -115,6 +115,7 @@ impl Engine {
         match result {
             Ok(()) => {
                 self.overlay.forget(up_to);
+                self.recent.lock().retain(|group| group.txg > up_to);
                 self.log.recycle(up_to);
                 self.wake.cleaner.notify_one();
                 self.wake.fed.notify_one();

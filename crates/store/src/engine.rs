@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use crate::commit::Requests;
 use crate::data::{Entry, Load, Objects, Piece};
 use crate::feed::{Change, DeadObject};
+use crate::history::{self, Past};
 use crate::index::{Index, Snapshot};
 use crate::inodes::Inodes;
 use crate::log::Log;
@@ -25,7 +26,10 @@ use crate::orphans::Orphans;
 use crate::overlay::{Found, Overlay};
 use crate::rows::Stored;
 use crate::space::{Promise, Space};
-use crate::{Key, ObjectId, Result, SessionId, StoreError, StoreOptions, Table, Txg};
+use crate::view::Holds;
+use crate::{
+    Instant, Key, ObjectId, Result, SessionId, StoreError, StoreOptions, Table, Txg, View,
+};
 
 /// See the module's description. Locks are taken in the order of the fields that have one: flush, gate, objects,
 /// overlay; the short ones after them guard nothing but themselves.
@@ -49,6 +53,8 @@ pub(crate) struct Engine {
     pub(crate) inodes: Inodes,
     /// Closed groups that the index does not hold, oldest first.
     pub(crate) groups: Mutex<VecDeque<Group>>,
+    /// When these groups, and what is being fed of them, were closed; oldest first.
+    pub(crate) recent: Mutex<VecDeque<Instant>>,
     pub(crate) requests: Mutex<Requests>,
     logged: Mutex<Logged>,
     pub(crate) orphans: Mutex<Orphans>,
@@ -62,6 +68,7 @@ pub(crate) struct Engine {
     pub(crate) fed_rows: AtomicU64,
     /// Stripes given back since opening.
     pub(crate) punched: AtomicU64,
+    pub(crate) holds: Arc<Holds>,
     pub(crate) last_thinning: Mutex<Option<Duration>>,
     last_time: AtomicU64,
     pub(crate) log_repairs: u64,
@@ -78,6 +85,9 @@ const FULL_ROUNDS: u32 = 40;
 
 /// A row's key and value.
 pub(crate) type RowPair = (Bytes, Bytes);
+
+/// Rows in order, and the snapshot that keeps what they name in place.
+pub(crate) type PinnedRows = (Vec<RowPair>, Arc<dyn Snapshot>);
 
 /// Who is woken by what.
 #[derive(Debug, Default)]
@@ -181,6 +191,7 @@ impl Engine {
             memory: Memory::default(),
             inodes: Inodes::new(),
             groups: Mutex::default(),
+            recent: Mutex::default(),
             requests: Mutex::default(),
             logged: Mutex::default(),
             orphans: Mutex::default(),
@@ -191,6 +202,7 @@ impl Engine {
             unmarked: AtomicBool::new(false),
             fed_rows: AtomicU64::new(0),
             punched: AtomicU64::new(0),
+            holds: Arc::default(),
             last_thinning: Mutex::default(),
             last_time: AtomicU64::new(parts.last_time.0),
             log_repairs: parts.log_repairs,
@@ -241,8 +253,17 @@ impl Engine {
             group.dead.append(&mut part.dead);
             body.push(part.record);
         }
-        self.groups.lock().push_back(group);
+        self.add_group(group);
         Some((txg, time, body))
+    }
+
+    /// A closed group waits for the index.
+    pub(crate) fn add_group(&self, group: Group) {
+        self.recent.lock().push_back(Instant {
+            txg: group.txg,
+            time: group.time,
+        });
+        self.groups.lock().push_back(group);
     }
 
     /// The time of a group never runs backwards.
@@ -260,35 +281,73 @@ impl Engine {
     }
 
     pub(crate) fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
-        match self.overlay.get(table, key) {
+        self.get_in(&View::Now, table, key)
+    }
+
+    /// What a row holds in a view.
+    pub(crate) fn get_in(&self, view: &View, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
+        match self.overlay.get(view, table, key) {
             Found::Value(value) => Ok(Some(value)),
             Found::Deleted => Ok(None),
             // Taken after the overlay was asked: what it forgot, this snapshot shows.
-            Found::Unknown => indexed(self.index.snapshot().as_ref(), table, key),
+            Found::Unknown => self.indexed(view, table, key),
         }
     }
 
-    /// A range of rows, and the snapshot that keeps what they name in place.
+    fn indexed(&self, view: &View, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
+        let snapshot = self.index.snapshot();
+        let View::At(past) = view else {
+            let stored = crate::index::get_row(&*snapshot, table, key)?;
+            return Ok(stored.map(|stored| stored.payload));
+        };
+        history::get_at(&*snapshot, table, key, past.instant().txg)?.payload()
+    }
+
+    /// A range of rows of now, and the snapshot that keeps what they name in place.
     pub(crate) fn scan_pinned(
         &self,
         table: Table,
         start: &[u8],
         end: &[u8],
         limit: usize,
-    ) -> Result<(Vec<RowPair>, Arc<dyn Snapshot>)> {
+    ) -> Result<PinnedRows> {
+        self.scan_in(&View::Now, table, start, end, limit)
+    }
+
+    /// A range of rows in a view, and the snapshot that keeps what they name in place.
+    pub(crate) fn scan_in(
+        &self,
+        view: &View,
+        table: Table,
+        start: &[u8],
+        end: &[u8],
+        limit: usize,
+    ) -> Result<PinnedRows> {
         let pin = || self.index.snapshot();
-        let (newer, snapshot) = self.overlay.range(table, start, end, limit, pin);
+        let (newer, snapshot) = self.overlay.range(view, table, (start, end), limit, pin);
         let mut merge = Merge {
             newer: newer.into_iter().peekable(),
             rows: Vec::new(),
             limit,
         };
-        if limit > 0 && start < end {
-            snapshot.scan(table, start, Some(end), &mut |key, value| {
-                merge.indexed(key, value)
-            })?;
-            merge.rest();
+        if limit == 0 || start >= end {
+            return Ok((merge.rows, snapshot));
         }
+        match view {
+            View::Now => snapshot.scan(table, start, Some(end), &mut |key, value| {
+                merge.indexed(key, || {
+                    Ok(Stored::decode(Bytes::copy_from_slice(value))?.payload)
+                })
+            })?,
+            View::At(past) => {
+                let at = past.instant().txg;
+                let mut visit = |key: &[u8], past: Past| {
+                    merge.indexed(key, || Ok(past.payload()?.unwrap_or_default()))
+                };
+                history::scan_at(&*snapshot, table, (start, end), at, &mut visit)?;
+            }
+        }
+        merge.rest();
         Ok((merge.rows, snapshot))
     }
 
@@ -568,11 +627,6 @@ fn share(now: u64, max: u64) -> u64 {
     now.saturating_mul(1000) / max.max(1)
 }
 
-fn indexed(snapshot: &dyn Snapshot, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
-    let stored = crate::index::get_row(snapshot, table, key)?;
-    Ok(stored.map(|stored| stored.payload))
-}
-
 /// Merges the overlay's rows with the index's.
 struct Merge {
     newer: std::iter::Peekable<std::vec::IntoIter<(Key, Option<Bytes>)>>,
@@ -581,8 +635,8 @@ struct Merge {
 }
 
 impl Merge {
-    /// Takes the next row of the index; false when there are enough.
-    fn indexed(&mut self, key: &[u8], value: &[u8]) -> Result<bool> {
+    /// Takes the next row of the index, whose value is asked for if it counts; false when there are enough.
+    fn indexed(&mut self, key: &[u8], value: impl FnOnce() -> Result<Bytes>) -> Result<bool> {
         while self.rows.len() < self.limit {
             let Some((newer, _)) = self.newer.peek() else {
                 break;
@@ -597,9 +651,7 @@ impl Merge {
             }
         }
         if self.rows.len() < self.limit {
-            let stored = Stored::decode(Bytes::copy_from_slice(value))?;
-            self.rows
-                .push((Bytes::copy_from_slice(key), stored.payload));
+            self.rows.push((Bytes::copy_from_slice(key), value()?));
         }
         Ok(self.rows.len() < self.limit)
     }

@@ -21,6 +21,9 @@ pub enum StoreError {
     /// The request itself is wrong.
     #[error("{what}")]
     Invalid { what: String },
+    /// A past state, or a part of one, that is kept no longer.
+    #[error("this past is kept no longer")]
+    Forgotten,
     /// Made by a newer version of the program.
     #[error("{what} has format version {found}; this program knows up to {known}")]
     Newer {
@@ -45,6 +48,8 @@ pub enum ErrorKind {
     Offline,
     /// The request can never succeed.
     Invalid,
+    /// The past that was asked for is kept no longer.
+    Forgotten,
     /// A fault of a disk or of the program.
     Internal,
 }
@@ -59,6 +64,7 @@ impl StoreError {
             Self::Corrupt { .. } | Self::Newer { .. } => ErrorKind::Corrupt,
             Self::Offline { .. } | Self::Closed => ErrorKind::Offline,
             Self::Invalid { .. } => ErrorKind::Invalid,
+            Self::Forgotten => ErrorKind::Forgotten,
             Self::Pool(error) => kind_of_pool(error),
             Self::Device(_) => ErrorKind::Internal,
         }

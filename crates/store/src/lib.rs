@@ -17,6 +17,7 @@ mod members;
 mod open;
 mod orphans;
 mod overlay;
+mod reading;
 mod record;
 mod report;
 mod rows;
@@ -27,11 +28,13 @@ mod sweep;
 mod thin;
 mod txn;
 mod types;
+mod view;
 
 #[doc(hidden)]
 pub use audit::Audit;
 pub use error::{ErrorKind, Result, StoreError};
 pub use jobs::{JobId, JobKind, JobState, JobStatus, Jobs, Step};
+pub use reading::Reading;
 pub use store::Store;
 pub use strongroom_pool::Txg;
 pub use txn::Txn;
@@ -39,6 +42,7 @@ pub use types::{
     Aspect, CloneRange, DataHead, HistoryOptions, IndexStatus, Inode, Key, ObjectId, Planted,
     SessionId, StoreOptions, StoreSpace, StoreStatus, Table,
 };
+pub use view::{Instant, Past, View};
 
 #[cfg(test)]
 mod tests;

@@ -251,7 +251,7 @@ impl Engine {
         let mut waiting = Waiting::new();
         for (txg, time, operations) in decoded.groups {
             let group = self.load_group(txg, time, operations, &mut waiting);
-            self.groups.lock().push_back(group);
+            self.add_group(group);
         }
         let mark = self.get(rows::SETTINGS, &crate::inodes::mark_key())?;
         self.inodes.restore(mark.as_deref())?;

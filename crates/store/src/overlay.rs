@@ -14,9 +14,9 @@ use smallvec::SmallVec;
 
 use crate::feed::{Change, DeadObject, Version};
 use crate::record;
-use crate::rows;
+use crate::rows::{self, HeadRow};
 use crate::types::inode_of;
-use crate::{Inode, Key, SessionId, Table, Txg};
+use crate::{Inode, Key, SessionId, Table, Txg, View};
 
 const SHARDS: usize = 64;
 /// What a row costs in memory beside its bytes.
@@ -113,9 +113,9 @@ impl Overlay {
         self.shard(inode).read().published
     }
 
-    pub(crate) fn get(&self, table: Table, key: &[u8]) -> Found {
+    pub(crate) fn get(&self, view: &View, table: Table, key: &[u8]) -> Found {
         let shard = self.shard(inode_of(key)).read();
-        match shard.newest(table, key) {
+        match shard.seen(view, table, key) {
             None => Found::Unknown,
             Some(Version { value: None, .. }) => Found::Deleted,
             Some(Version {
@@ -124,13 +124,13 @@ impl Overlay {
         }
     }
 
-    /// Rows of a range, newest versions and deletions, in order, until `limit` values were seen.
+    /// Rows of a range, newest versions that the view shows and deletions, in order, until `limit` values were seen.
     /// `pin` runs before the shard is released: what it loads is consistent with the rows.
     pub(crate) fn range<T>(
         &self,
+        view: &View,
         table: Table,
-        start: &[u8],
-        end: &[u8],
+        (start, end): (&[u8], &[u8]),
         limit: usize,
         pin: impl FnOnce() -> T,
     ) -> (Vec<(Key, Option<Bytes>)>, T) {
@@ -142,7 +142,10 @@ impl Overlay {
             let bounds = (Bound::Included(start), Bound::Excluded(end));
             let mut values = 0;
             for (key, chain) in map.range::<[u8], _>(bounds) {
-                let value = chain.last().and_then(|version| version.value.clone());
+                let Some(version) = seen(view, table, chain) else {
+                    continue;
+                };
+                let value = version.value.clone();
                 values += usize::from(value.is_some());
                 found.push((key.clone(), value));
                 if values == limit {
@@ -183,6 +186,20 @@ impl Overlay {
     }
 }
 
+/// The newest version that a view shows. A head whose bytes only the log has is no state that a past could show, here as
+/// in the index.
+fn seen<'c>(view: &View, table: Table, chain: &'c Chain) -> Option<&'c Version> {
+    if view.is_now() {
+        return chain.last();
+    }
+    let counts = |version: &&Version| {
+        let logged =
+            table == rows::HEADS && version.value.as_deref().is_some_and(HeadRow::is_logged);
+        view.shows(version.txg) && !logged
+    };
+    chain.iter().rev().find(counts)
+}
+
 impl Shard {
     fn table(&self, table: Table) -> Option<&BTreeMap<Key, Chain>> {
         self.tables
@@ -200,8 +217,8 @@ impl Shard {
         &mut self.tables[position].1
     }
 
-    fn newest(&self, table: Table, key: &[u8]) -> Option<&Version> {
-        self.table(table)?.get(key)?.last()
+    fn seen(&self, view: &View, table: Table, key: &[u8]) -> Option<&Version> {
+        seen(view, table, self.table(table)?.get(key)?)
     }
 
     fn collect(&self, up_to: Txg, all: &mut Vec<OwnedChain>) {

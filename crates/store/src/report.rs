@@ -34,10 +34,12 @@ impl Engine {
             dirty_bytes: self.memory.dirty(),
             log_bytes,
             log_bytes_max,
-            history_horizon: history::horizon(snapshot.as_ref()).unwrap_or_else(|error| {
-                tracing::warn!(%error, "cannot tell how far the past reaches");
-                None
-            }),
+            history_horizon: history::horizon(snapshot.as_ref())
+                .unwrap_or_else(|error| {
+                    tracing::warn!(%error, "cannot tell how far the past reaches");
+                    None
+                })
+                .map(|oldest| oldest.time),
             offline: self.failure(),
             log_repairs: self.log_repairs,
             fed_rows: self.fed_rows.load(Ordering::Relaxed),

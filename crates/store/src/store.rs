@@ -13,8 +13,8 @@ use crate::engine::Engine;
 use crate::open;
 use crate::scrub::Scrubs;
 use crate::{
-    CloneRange, DataHead, Inode, JobId, Jobs, ObjectId, Result, SessionId, StoreError,
-    StoreOptions, StoreSpace, StoreStatus, Table, Txg, Txn,
+    CloneRange, DataHead, Inode, Instant, JobId, Jobs, ObjectId, Reading, Result, SessionId,
+    StoreError, StoreOptions, StoreSpace, StoreStatus, Table, Txg, Txn, View,
 };
 
 /// Rows and file data over one pool. See ARCHITECTURE.md for the meaning.
@@ -103,7 +103,31 @@ impl Store {
 
     /// The newest value of a row.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
-        self.engine.get(table, key)
+        self.at(&View::Now).get(table, key)
+    }
+
+    /// Reads a state: now's, or that of a kept instant.
+    pub fn at<'a>(&'a self, view: &'a View) -> Reading<'a> {
+        Reading::new(&self.engine, view)
+    }
+
+    /// The view at a kept instant, which stays whole as long as it, or a clone of it, lives.
+    ///
+    /// # Errors
+    /// `Forgotten` when the instant is kept no longer.
+    pub fn view_at(&self, instant: Instant) -> Result<View> {
+        self.engine.past(instant).map(View::At)
+    }
+
+    /// Kept instants from one time to another, oldest first, at most `limit`; none that may yet change.
+    pub fn instants(&self, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<Instant>> {
+        self.engine
+            .kept_instants(from.seconds()..=to.seconds(), limit)
+    }
+
+    /// The newest kept instant in or before the second of a time; None before the first.
+    pub fn instant_at(&self, time: Timestamp) -> Result<Option<Instant>> {
+        self.engine.kept_instant_at(time.seconds())
     }
 
     /// Rows with `start <= key < end` in order, at most `limit`; both share their first 8 bytes.
@@ -114,9 +138,7 @@ impl Store {
         end: &[u8],
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>> {
-        self.engine
-            .scan_pinned(table, start, end, limit)
-            .map(|(rows, _)| rows)
+        self.at(&View::Now).scan(table, start, end, limit)
     }
 
     /// A new id, near those of the same directory of birth; never given twice. Ids below 1024 are never allocated.
@@ -148,12 +170,12 @@ impl Store {
 
     /// The object's size, space and time; zeroes when absent.
     pub fn head(&self, object: ObjectId) -> Result<DataHead> {
-        Ok(self.engine.head(object)?.unwrap_or_default())
+        self.at(&View::Now).head(object)
     }
 
     /// As [`Store::head`]; None if the object was never written.
     pub fn head_if_exists(&self, object: ObjectId) -> Result<Option<DataHead>> {
-        self.engine.head(object)
+        self.at(&View::Now).head_if_exists(object)
     }
 
     /// Whether the rows of an object say all that was done to it. A row changed after this was seen is in no earlier
@@ -164,7 +186,7 @@ impl Store {
 
     /// Heads of many objects, in their order; zeroes when absent.
     pub fn heads(&self, objects: &[ObjectId]) -> Result<Vec<DataHead>> {
-        objects.iter().map(|object| self.head(*object)).collect()
+        self.at(&View::Now).heads(objects)
     }
 
     /// Reads from `offset`; short only at the end of the data.
@@ -172,7 +194,7 @@ impl Store {
     /// # Errors
     /// `Corrupt` when no good copy of the bytes is left; never wrong bytes.
     pub fn read(&self, object: ObjectId, offset: u64, buffer: &mut [u8]) -> Result<usize> {
-        self.engine.read(object, offset, buffer)
+        self.at(&View::Now).read(object, offset, buffer)
     }
 
     /// Writes all of `data`; reserves its space first and waits while memory is too full.
@@ -283,7 +305,7 @@ impl Store {
         offset: u64,
         len: u64,
     ) -> Result<Vec<(u64, u64)>> {
-        self.engine.allocated_ranges(object, offset, len)
+        self.at(&View::Now).allocated_ranges(object, offset, len)
     }
 
     pub fn space(&self) -> Result<StoreSpace> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use strongroom_store::{Aspect, Inode, ObjectId, SessionId, Txn};
+use strongroom_store::{Aspect, Inode, ObjectId, SessionId, Txn, View};
 
 use crate::directory::touch_directory;
 use crate::grants::{Conflict, GrantKey};
@@ -284,7 +284,7 @@ impl Vfs {
             txn.delete(rows::CHARGING, rows::list_key(inode.0));
         }
         if attr.flags.has(AttrFlags::STREAMS) {
-            for (id, name) in self.stream_rows(inode)? {
+            for (id, name) in self.stream_rows(&View::Now, inode)? {
                 crate::streams::delete_stream(txn, inode, id, &name);
             }
         }

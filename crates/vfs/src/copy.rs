@@ -45,15 +45,17 @@ impl Vfs {
         require_data(source)?;
         require_data(target)?;
         source.require_any(AccessMask::READ_DATA | AccessMask::EXECUTE)?;
+        target.require_writable_share()?;
         let end = from.checked_add(len).ok_or(VfsError::InvalidRange)?;
         let target_end = to.checked_add(len).filter(|end| *end <= FILE_MAX);
         let target_end = target_end.ok_or(VfsError::InvalidRange)?;
-        if end > self.store.head(source.object())?.size {
+        if end > self.store.at(source.view()).head(source.object())?.size {
             return Err(VfsError::InvalidRange);
         }
-        let same = source.object() == target.object();
+        let now = source.view().is_now();
+        let same = now && source.object() == target.object();
         let apart = !same || end <= to || target_end <= from;
-        let may_clone = apart && target.granted().contains(AccessMask::WRITE_DATA);
+        let may_clone = now && apart && target.granted().contains(AccessMask::WRITE_DATA);
         let mut rest = Copy {
             source,
             from,

@@ -35,7 +35,10 @@ impl Vfs {
         buffer: &mut [u8],
     ) -> Result<usize> {
         check_read(handle, owner, offset, buffer.len())?;
-        Ok(self.store.read(handle.object(), offset, buffer)?)
+        Ok(self
+            .store
+            .at(handle.view())
+            .read(handle.object(), offset, buffer)?)
     }
 
     /// [`Vfs::read`] of at most `len` bytes into room that `room` makes of the size asked of it: where much is wanted, no
@@ -48,14 +51,14 @@ impl Vfs {
         room: impl FnOnce(usize) -> &'a mut [u8],
     ) -> Result<usize> {
         check_read(handle, LockOwner::default(), offset, len)?;
-        let object = handle.object();
+        let (object, reading) = (handle.object(), self.store.at(handle.view()));
         let there = if len > LOOK_FIRST {
-            let left = self.store.head(object)?.size.saturating_sub(offset);
+            let left = reading.head(object)?.size.saturating_sub(offset);
             len.min(usize::try_from(left).unwrap_or(usize::MAX))
         } else {
             len
         };
-        Ok(self.store.read(object, offset, room(there))?)
+        Ok(reading.read(object, offset, room(there))?)
     }
 
     /// Writes all of `data` (MS-FSA 2.1.5.4); at the end of the file for [`APPEND`], and always there for handles with
@@ -77,6 +80,7 @@ impl Vfs {
     ) -> Result<()> {
         require_data(handle)?;
         handle.require_any(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA)?;
+        handle.require_writable_share()?;
         self.contend(handle, Conflict::WriteBegins).await;
         let appends = offset == APPEND || !handle.granted.intersects(AccessMask::WRITE_DATA);
         if appends {
@@ -177,6 +181,9 @@ impl Vfs {
     /// Makes all that this file holds, and every change of names so far, durable.
     pub async fn flush(&self, handle: &Handle) -> Result<()> {
         handle.require_any(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA)?;
+        if !handle.view().is_now() {
+            return Ok(());
+        }
         self.flush_data(handle).await
     }
 
@@ -218,6 +225,7 @@ impl Vfs {
     pub async fn set_allocation(&self, handle: &Handle, allocation: u64) -> Result<()> {
         require_data(handle)?;
         handle.require(AccessMask::WRITE_DATA)?;
+        handle.require_writable_share()?;
         let size = self.store.head(handle.object())?.size;
         if allocation < size {
             return self.set_size(handle, allocation).await;
@@ -270,10 +278,8 @@ impl Vfs {
     ) -> Result<Vec<(u64, u64)>> {
         require_data(handle)?;
         handle.require(AccessMask::READ_DATA)?;
-        let object = handle.object();
-        let end = offset
-            .saturating_add(len)
-            .min(self.store.head(object)?.size);
+        let (object, reading) = (handle.object(), self.store.at(handle.view()));
+        let end = offset.saturating_add(len).min(reading.head(object)?.size);
         if offset >= end {
             return Ok(Vec::new());
         }
@@ -286,7 +292,7 @@ impl Vfs {
         {
             return Ok(vec![(offset, end - offset)]);
         }
-        Ok(self.store.allocated_ranges(object, offset, end - offset)?)
+        Ok(reading.allocated_ranges(object, offset, end - offset)?)
     }
 
     /// FSCTL_SET_SPARSE.

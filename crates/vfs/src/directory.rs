@@ -1,6 +1,6 @@
 //! Names in directories: lookup, insertion, removal, and the names that a file knows itself by.
 
-use strongroom_store::{Inode, Txn};
+use strongroom_store::{Inode, Txn, View};
 
 use crate::names::fold;
 use crate::node::{LinkRef, State};
@@ -12,9 +12,10 @@ const LINK_ROWS_MAX: usize = 4_096;
 
 impl Vfs {
     /// The row of all names with this folded form.
-    pub(crate) fn name_row(&self, directory: Inode, folded: &str) -> Result<NameRow> {
+    pub(crate) fn name_row(&self, view: &View, directory: Inode, folded: &str) -> Result<NameRow> {
         match self
             .store
+            .at(view)
             .get(rows::NAMES, &rows::key_of(directory, folded.as_bytes()))?
         {
             Some(row) => NameRow::decode(&row),
@@ -25,11 +26,12 @@ impl Vfs {
     /// What a name means in a directory. Needs no lock: rows are read as of one moment.
     pub(crate) fn lookup(
         &self,
+        view: &View,
         directory: Inode,
         name: &str,
         case: CaseMode,
     ) -> Result<Option<NameEntry>> {
-        let row = self.name_row(directory, &fold(name))?;
+        let row = self.name_row(view, directory, &fold(name))?;
         Ok(row.find(name, case).cloned())
     }
 
@@ -45,22 +47,30 @@ impl Vfs {
     }
 
     /// The first name of an inode, as it is in the rows and in memory.
-    pub(crate) fn first_name(&self, inode: Inode) -> Result<(Inode, String)> {
-        let node = self.node(inode)?;
+    pub(crate) fn first_name(&self, view: &View, inode: Inode) -> Result<(Inode, String)> {
+        let node = self.node_in(view, inode)?.ok_or(VfsError::NotFound)?;
         let state = node.lock();
-        self.first_name_of(inode, &state.attr)
+        self.first_name_of(view, inode, &state.attr)
     }
 
-    pub(crate) fn first_name_of(&self, inode: Inode, attr: &Attr) -> Result<(Inode, String)> {
+    pub(crate) fn first_name_of(
+        &self,
+        view: &View,
+        inode: Inode,
+        attr: &Attr,
+    ) -> Result<(Inode, String)> {
         if !attr.name.is_empty() || attr.parent == inode || !attr.flags.has(AttrFlags::LINK_ROWS) {
             return Ok((attr.parent, attr.name.to_string()));
         }
-        let link = self.link_rows(inode, 1)?.pop().ok_or(VfsError::NotFound)?;
+        let link = self
+            .link_rows(view, inode, 1)?
+            .pop()
+            .ok_or(VfsError::NotFound)?;
         Ok((link.directory, link.name))
     }
 
-    fn link_rows(&self, inode: Inode, limit: usize) -> Result<Vec<LinkRef>> {
-        let rows = self.store.scan(
+    fn link_rows(&self, view: &View, inode: Inode, limit: usize) -> Result<Vec<LinkRef>> {
+        let rows = self.store.at(view).scan(
             rows::LINKS,
             &rows::inode_key(inode),
             &rows::end_of(inode),
@@ -70,7 +80,7 @@ impl Vfs {
     }
 
     /// Every name of an inode.
-    pub(crate) fn links_of(&self, inode: Inode, attr: &Attr) -> Result<Vec<LinkRef>> {
+    pub(crate) fn links_of(&self, view: &View, inode: Inode, attr: &Attr) -> Result<Vec<LinkRef>> {
         let mut links = Vec::new();
         if !attr.name.is_empty() {
             links.push(LinkRef {
@@ -79,19 +89,26 @@ impl Vfs {
             });
         }
         if attr.flags.has(AttrFlags::LINK_ROWS) {
-            links.extend(self.link_rows(inode, LINK_ROWS_MAX)?);
+            links.extend(self.link_rows(view, inode, LINK_ROWS_MAX)?);
         }
         Ok(links)
     }
 
     /// Whether a name that was looked up without a lock is still one of the inode's, now that its state is locked.
     /// Mostly the inode's own record says so.
-    pub(crate) fn still_named(&self, inode: Inode, attr: &Attr, link: &LinkRef) -> Result<bool> {
+    pub(crate) fn still_named(
+        &self,
+        view: &View,
+        inode: Inode,
+        attr: &Attr,
+        link: &LinkRef,
+    ) -> Result<bool> {
         if *attr.name == link.name && attr.parent == link.directory {
             return Ok(true);
         }
         let key = rows::link_key(inode, link.directory, &link.name);
-        Ok(attr.flags.has(AttrFlags::LINK_ROWS) && self.store.get(rows::LINKS, &key)?.is_some())
+        let reading = self.store.at(view);
+        Ok(attr.flags.has(AttrFlags::LINK_ROWS) && reading.get(rows::LINKS, &key)?.is_some())
     }
 
     /// Takes a name out of its directory's row and out of the inode's own record. The states of directory and inode
@@ -104,7 +121,7 @@ impl Vfs {
         link: &LinkRef,
     ) -> Result<()> {
         let folded = fold(&link.name);
-        let mut row = self.name_row(link.directory, &folded)?;
+        let mut row = self.name_row(&View::Now, link.directory, &folded)?;
         if row
             .remove(&link.name)
             .is_none_or(|entry| entry.inode != inode)

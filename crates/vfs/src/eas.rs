@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use strongroom_store::{Aspect, Inode, Txn};
+use strongroom_store::{Aspect, Inode, Txn, View};
 
 use crate::names::fold;
 use crate::rows::{self, Attr, Reader, Writer};
@@ -55,7 +55,7 @@ impl Vfs {
     pub fn eas(&self, handle: &Handle) -> Result<Vec<ExtendedAttribute>> {
         handle.require(AccessMask::READ_EA)?;
         let state = handle.node.lock();
-        self.read_eas(handle.node.inode, &state.attr)
+        self.read_eas(handle.view(), handle.node.inode, &state.attr)
     }
 
     /// Sets each of them; an empty value removes one (MS-FSA 2.1.5.15.5).
@@ -72,7 +72,7 @@ impl Vfs {
         let mut state = handle.lock_open()?;
         let mut attr = state.attr.clone();
         let before: ByName = self
-            .read_eas(inode, &attr)?
+            .read_eas(&View::Now, inode, &attr)?
             .into_iter()
             .map(|ea| (fold(&ea.name), ea))
             .collect();
@@ -106,11 +106,16 @@ impl Vfs {
         Ok(())
     }
 
-    pub(crate) fn read_eas(&self, inode: Inode, attr: &Attr) -> Result<Vec<ExtendedAttribute>> {
+    pub(crate) fn read_eas(
+        &self,
+        view: &View,
+        inode: Inode,
+        attr: &Attr,
+    ) -> Result<Vec<ExtendedAttribute>> {
         if attr.ea_size == 0 {
             return Ok(Vec::new());
         }
-        let rows = self.store.scan(
+        let rows = self.store.at(view).scan(
             rows::EAS,
             &rows::inode_key(inode),
             &rows::end_of(inode),
@@ -120,7 +125,7 @@ impl Vfs {
     }
 
     pub(crate) fn drop_eas(&self, txn: &mut Txn<'_>, inode: Inode, attr: &mut Attr) -> Result<()> {
-        for ea in self.read_eas(inode, attr)? {
+        for ea in self.read_eas(&View::Now, inode, attr)? {
             txn.delete(rows::EAS, ea_key(inode, &fold(&ea.name)));
         }
         attr.ea_size = 0;

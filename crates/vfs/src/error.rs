@@ -108,6 +108,9 @@ pub enum VfsError {
     /// Too many opens, locks or watches by one caller.
     #[error("too many resources in use")]
     TooMany,
+    /// The past that was asked for is kept no longer.
+    #[error("this past is kept no longer")]
+    Forgotten,
     /// Stored bytes are damaged and no good copy remains.
     #[error("stored data is damaged: {0}")]
     Corrupt(String),
@@ -138,6 +141,7 @@ impl From<StoreError> for VfsError {
         match error.kind() {
             ErrorKind::NoSpace => Self::NoSpace,
             ErrorKind::Corrupt => Self::Corrupt(error.to_string()),
+            ErrorKind::Forgotten => Self::Forgotten,
             ErrorKind::Offline => Self::Offline(error.to_string()),
             ErrorKind::Invalid | ErrorKind::Internal => Self::Io(error.to_string()),
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use strongroom_store::{Inode, ObjectId, SessionId};
+use strongroom_store::{Inode, ObjectId, SessionId, View};
 
 use crate::grants::{Grant, GrantKey};
 use crate::node::{LinkRef, Node, State};
@@ -59,6 +59,11 @@ impl Handle {
 
     pub fn inode(&self) -> Inode {
         self.node.inode
+    }
+
+    /// The state that it was opened in: now, or one of the past, which nothing changes.
+    pub fn view(&self) -> &View {
+        &self.node.view
     }
 
     /// What was opened: for a stream of a directory, a file.

@@ -49,7 +49,7 @@ pub use request::{
     CaseMode, CreateAction, CreateOptions, Disposition, OpenRequest, Opened, PosixOpen,
 };
 pub use strongroom_identity::{Sid, SidError};
-pub use strongroom_store::{Inode, SessionId};
+pub use strongroom_store::{Inode, Instant, SessionId, View};
 pub use time::FileTime;
 pub use types::{
     DirCursor, DirEntry, EA_TOTAL_MAX, ExtendedAttribute, FILE_MAX, FileKind, LINKS_MAX, LinkInfo,

@@ -1,6 +1,6 @@
 //! Listing a directory in the order of its names, some at a time (MS-FSA 2.1.5.6.3).
 
-use strongroom_store::{Inode, ObjectId};
+use strongroom_store::{DataHead, ErrorKind, Inode, ObjectId, View};
 
 use crate::names::{Pattern, fold};
 use crate::quota::next_key;
@@ -33,20 +33,20 @@ impl Vfs {
         let pattern = Pattern::new(pattern, CaseMode::Insensitive)?;
         let mut entries = Vec::new();
         self.list_dots(handle, cursor, &pattern, max, &mut entries)?;
-        let inode = handle.node.inode;
+        let (view, inode) = (handle.view(), handle.node.inode);
         let mut first = true;
         while entries.len() < max && cursor.position != CursorPosition::End {
             let wanted = max - entries.len();
             let names = if std::mem::take(&mut first) {
-                self.next_names(inode, cursor, &pattern, wanted)?
+                self.next_names(view, inode, cursor, &pattern, wanted)?
             } else {
                 let mut names = Ok(Vec::new());
                 self.env.block_in_place(&mut || {
-                    names = self.next_names(inode, cursor, &pattern, wanted);
+                    names = self.next_names(view, inode, cursor, &pattern, wanted);
                 });
                 names?
             };
-            self.add_stats(names, &mut entries)?;
+            self.add_stats(view, names, &mut entries)?;
         }
         cursor.matched |= !entries.is_empty();
         Ok(entries)
@@ -64,7 +64,7 @@ impl Vfs {
         if cursor.position == CursorPosition::Dot && max > 0 {
             cursor.position = CursorPosition::DotDot;
             if pattern.matches(".") {
-                entries.push(self.dot(".", node.inode)?);
+                entries.push(self.dot(&node.view, ".", node.inode)?);
             }
         }
         if cursor.position == CursorPosition::DotDot && entries.len() < max {
@@ -77,16 +77,16 @@ impl Vfs {
                 let above = if node.inode == handle.root {
                     node.inode
                 } else {
-                    self.first_name(node.inode)?.0
+                    self.first_name(&node.view, node.inode)?.0
                 };
-                entries.push(self.dot("..", above)?);
+                entries.push(self.dot(&node.view, "..", above)?);
             }
         }
         Ok(())
     }
 
-    fn dot(&self, name: &str, inode: Inode) -> Result<DirEntry> {
-        let node = self.node(inode)?;
+    fn dot(&self, view: &View, name: &str, inode: Inode) -> Result<DirEntry> {
+        let node = self.node_in(view, inode)?.ok_or(VfsError::NotFound)?;
         let stat = stat_of(inode, &node.lock().attr, None);
         Ok(DirEntry {
             name: name.to_owned(),
@@ -99,13 +99,14 @@ impl Vfs {
     /// were looked at.
     fn next_names(
         &self,
+        view: &View,
         directory: Inode,
         cursor: &mut DirCursor,
         pattern: &Pattern,
         max: usize,
     ) -> Result<Vec<NameEntry>> {
         if pattern.is_literal() {
-            return self.literal_names(directory, cursor, pattern, max);
+            return self.literal_names(view, directory, cursor, pattern, max);
         }
         let CursorPosition::After { folded, name } = &cursor.position else {
             return Ok(Vec::new());
@@ -117,7 +118,7 @@ impl Vfs {
         let mut looked_at = 0;
         while found.len() < max && looked_at < LOOKED_AT_MAX {
             let batch = BATCH.min((max - found.len()).max(16));
-            let page = self.store.scan(rows::NAMES, &start, &end, batch)?;
+            let page = self.store.at(view).scan(rows::NAMES, &start, &end, batch)?;
             if page.is_empty() {
                 cursor.position = CursorPosition::End;
                 return Ok(found);
@@ -152,6 +153,7 @@ impl Vfs {
     /// A pattern without wildcards is one lookup, not a walk through the directory.
     fn literal_names(
         &self,
+        view: &View,
         directory: Inode,
         cursor: &mut DirCursor,
         pattern: &Pattern,
@@ -161,7 +163,7 @@ impl Vfs {
             return Ok(Vec::new());
         };
         let folded = fold(&pattern.text());
-        let row = self.name_row(directory, &folded)?;
+        let row = self.name_row(view, directory, &folded)?;
         let left = row.entries.into_iter().filter(|entry| entry.name > *after);
         let found: Vec<_> = left.take(max).collect();
         cursor.position = match found.last() {
@@ -175,27 +177,30 @@ impl Vfs {
     }
 
     /// Looks attributes and sizes up together: inodes of one directory lie side by side.
-    fn add_stats(&self, names: Vec<NameEntry>, entries: &mut Vec<DirEntry>) -> Result<()> {
+    fn add_stats(
+        &self,
+        view: &View,
+        names: Vec<NameEntry>,
+        entries: &mut Vec<DirEntry>,
+    ) -> Result<()> {
+        let reading = self.store.at(view);
         let mut order: Vec<usize> = (0..names.len()).collect();
         order.sort_unstable_by_key(|at| names[*at].inode);
         let mut attrs: Vec<Option<Attr>> = vec![None; names.len()];
         for at in &order {
-            let row = self
-                .store
-                .get(rows::ATTRIBUTES, &rows::inode_key(names[*at].inode))?;
+            let row = reading.get(rows::ATTRIBUTES, &rows::inode_key(names[*at].inode))?;
             attrs[*at] = row.map(|row| Attr::decode(&row)).transpose()?;
         }
-        let files: Vec<_> = order
-            .into_iter()
-            .filter(|at| names[*at].kind != FileKind::Directory)
-            .collect();
-        let objects: Vec<_> = files
-            .iter()
-            .map(|at| ObjectId::data(names[*at].inode))
-            .collect();
         let mut heads = vec![None; names.len()];
-        for (at, head) in files.into_iter().zip(self.store.heads(&objects)?) {
-            heads[at] = Some(head);
+        for at in order {
+            if names[at].kind != FileKind::Directory {
+                let head = reading.head(ObjectId::data(names[at].inode));
+                heads[at] = Some(match head {
+                    // Its content was given up for want of space; that must not hide its neighbours.
+                    Err(error) if error.kind() == ErrorKind::Forgotten => DataHead::default(),
+                    head => head?,
+                });
+            }
         }
         // A name whose file went since it was read is left out.
         for ((name, attr), head) in names.into_iter().zip(attrs).zip(heads) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
-use strongroom_store::{Inode, Store};
+use strongroom_store::{Inode, Store, View};
 
 use crate::acl::SecurityDescriptor;
 use crate::grants::{GrantKey, Grants};
@@ -23,10 +23,13 @@ pub(crate) struct LinkRef {
     pub(crate) name: String,
 }
 
-/// An inode in use. While anybody holds one, it is the only one of its inode.
+/// An inode in use. While anybody holds one of now, it is the only one of its inode. One of the past never changes, so
+/// each look-up makes its own.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) inode: Inode,
+    /// The state that it belongs to.
+    pub(crate) view: View,
     pub(crate) kind: FileKind,
     pub(crate) grants: Grants,
     pub(crate) locks: RangeLocks,
@@ -94,8 +97,19 @@ impl Node {
         attr: Attr,
         security: Option<Arc<SecurityDescriptor>>,
     ) -> Arc<Self> {
+        Self::seen(&View::Now, inode, attr, security)
+    }
+
+    /// An inode as a view shows it.
+    fn seen(
+        view: &View,
+        inode: Inode,
+        attr: Attr,
+        security: Option<Arc<SecurityDescriptor>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             inode,
+            view: view.clone(),
             kind: attr.kind,
             grants: Grants::default(),
             locks: RangeLocks::default(),
@@ -227,6 +241,23 @@ impl Nodes {
         let node = Node::new(inode, Attr::decode(&row)?, None);
         self.insert_into(&mut shard, &node);
         Ok(Some(node))
+    }
+
+    /// The node as a view shows it; None if there was no such inode then.
+    pub(crate) fn get_in(
+        &self,
+        store: &Store,
+        view: &View,
+        inode: Inode,
+    ) -> Result<Option<Arc<Node>>> {
+        if view.is_now() {
+            return self.get(store, inode);
+        }
+        let row = store
+            .at(view)
+            .get(rows::ATTRIBUTES, &rows::inode_key(inode))?;
+        let attr = row.map(|row| Attr::decode(&row)).transpose()?;
+        Ok(attr.map(|attr| Node::seen(view, inode, attr, None)))
     }
 
     /// The node, if it is in memory.

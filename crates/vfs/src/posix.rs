@@ -30,9 +30,9 @@ impl Vfs {
         self.posix_of_node(&handle.node)
     }
 
-    /// The same of an entry that [`Vfs::list`] gave; None if it is gone since.
-    pub fn posix_of(&self, inode: Inode) -> Result<Option<Posix>> {
-        let node = self.nodes.get(&self.store, inode)?;
+    /// The same of an entry that [`Vfs::list`] gave for a directory; None if it is gone since.
+    pub fn posix_of(&self, directory: &Handle, inode: Inode) -> Result<Option<Posix>> {
+        let node = self.node_in(directory.view(), inode)?;
         node.map(|node| self.posix_of_node(&node)).transpose()
     }
 

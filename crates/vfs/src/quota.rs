@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
-use strongroom_store::{Inode, ObjectId, SessionId, Store, Txn};
+use strongroom_store::{Inode, ObjectId, SessionId, Store, Txn, View};
 
 use crate::node::{Node, State};
 use crate::rows::{self, Attr, AttrFlags, NameRow, Reader, Writer};
@@ -388,7 +388,7 @@ impl Vfs {
     fn objects_of(&self, node: &Node, attr: &Attr) -> Result<Vec<ObjectId>> {
         let mut objects = vec![ObjectId::data(node.inode)];
         if attr.flags.has(AttrFlags::STREAMS) {
-            let streams = self.stream_rows(node.inode)?;
+            let streams = self.stream_rows(&View::Now, node.inode)?;
             objects.extend(streams.iter().map(|(id, _)| Self::stream_object(node, *id)));
         }
         Ok(objects)

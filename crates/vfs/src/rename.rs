@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use strongroom_store::{Aspect, Inode};
+use strongroom_store::{Aspect, Inode, View};
 
 use crate::acl;
 use crate::directory::{forget_link, put_name_row, remember_link, touch_directory};
@@ -108,7 +108,7 @@ impl Vfs {
             None => self.node(handle.root)?,
         };
         let directory = self.walk(start, before, &parsed, handle.case())?;
-        let entry = self.lookup(directory.inode, last, handle.case())?;
+        let entry = self.lookup(&View::Now, directory.inode, last, handle.case())?;
         let present = match entry {
             None => None,
             Some(entry) => {
@@ -533,7 +533,7 @@ impl Vfs {
         let now = self.now();
         let mut txn = self.store.txn(handle.session());
         let folded = fold(&to.name);
-        let mut row = self.name_row(to.directory.inode, &folded)?;
+        let mut row = self.name_row(&View::Now, to.directory.inode, &folded)?;
         let mut changes = Deltas::new();
         let mut replaced = None;
         if let Some(present) = &to.present {
@@ -601,7 +601,7 @@ impl Vfs {
         let parent = &directory.node;
         for _ in 0..ATTEMPTS_MAX {
             let entry = self
-                .lookup(parent.inode, name, case)?
+                .lookup(&View::Now, parent.inode, name, case)?
                 .ok_or(VfsError::NotFound)?;
             let Some(node) = self.nodes.get(&self.store, entry.inode)? else {
                 continue;
@@ -710,7 +710,7 @@ impl Rows {
         self.rows.push((
             directory,
             folded.to_owned(),
-            vfs.name_row(directory, folded)?,
+            vfs.name_row(&View::Now, directory, folded)?,
         ));
         Ok(())
     }

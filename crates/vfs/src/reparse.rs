@@ -1,6 +1,6 @@
 //! Symbolic links and other reparse points (MS-FSCC 2.1.2).
 
-use strongroom_store::{Aspect, Inode, ObjectId};
+use strongroom_store::{Aspect, Inode, ObjectId, View};
 
 use crate::rows::{self, Reader, Writer};
 use crate::types::REPARSE_TAG_SYMLINK;
@@ -21,11 +21,14 @@ impl Vfs {
         if handle.node.lock().attr.reparse_tag == 0 {
             return Err(VfsError::NotReparsePoint);
         }
-        self.read_reparse(handle.node.inode)
+        self.read_reparse(handle.view(), handle.node.inode)
     }
 
-    pub(crate) fn read_reparse(&self, inode: Inode) -> Result<ReparseData> {
-        let row = self.store.get(rows::REPARSE, &rows::inode_key(inode))?;
+    pub(crate) fn read_reparse(&self, view: &View, inode: Inode) -> Result<ReparseData> {
+        let row = self
+            .store
+            .at(view)
+            .get(rows::REPARSE, &rows::inode_key(inode))?;
         let row = row.ok_or(VfsError::NotReparsePoint)?;
         let mut reader = Reader::new(&row, "reparse points");
         let tag = reader.u32()?;

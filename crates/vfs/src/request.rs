@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use strongroom_store::Inode;
+use strongroom_store::{Inode, View};
 
 use crate::acl::SecurityDescriptor;
 use crate::grants::{GrantKey, GrantRequest};
@@ -69,6 +69,8 @@ pub struct PosixOpen {
 #[derive(Debug, Clone)]
 pub struct OpenRequest<'a> {
     pub share: &'a Share,
+    /// The state to look in; where there is a `base`, that one's counts. What is opened in a past one is read-only.
+    pub view: View,
     /// Where `path` begins; the share's root if None.
     pub base: Option<&'a Handle>,
     /// Components separated by `\` or `/`, none leading; empty is the base itself. The last may carry
@@ -99,6 +101,7 @@ impl<'a> OpenRequest<'a> {
     pub fn new(share: &'a Share, path: &'a str) -> Self {
         Self {
             share,
+            view: View::Now,
             base: None,
             path,
             file_id: None,

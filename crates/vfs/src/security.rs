@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use strongroom_store::{Aspect, Inode, Txn};
+use strongroom_store::{Aspect, Inode, Txn, View};
 
 use crate::acl::{self, Control, Creation, MAX_DESCRIPTOR_LEN, SecurityDescriptor, SecurityParts};
 use crate::node::{Inheritance, Node, State, Templates};
@@ -155,12 +155,12 @@ impl Vfs {
             return Ok(Arc::clone(security));
         }
         let security = match state.attr.security {
-            SdRef::Own => {
-                Arc::new(self.read_security(node.inode, &rows::own_security_key(node.inode))?)
-            }
-            SdRef::Shared { directory, slot } => {
-                self.shared_security(node.inode, directory, slot)?
-            }
+            SdRef::Own => Arc::new(self.read_security(
+                &node.view,
+                node.inode,
+                &rows::own_security_key(node.inode),
+            )?),
+            SdRef::Shared { directory, slot } => self.shared_security(node, directory, slot)?,
         };
         state.security = Some(Arc::clone(&security));
         Ok(security)
@@ -168,7 +168,7 @@ impl Vfs {
 
     fn shared_security(
         &self,
-        inode: Inode,
+        node: &Node,
         directory: Inode,
         slot: u32,
     ) -> Result<Arc<SecurityDescriptor>> {
@@ -176,12 +176,12 @@ impl Vfs {
             return Ok(cached);
         }
         let key = rows::shared_security_key(directory, slot);
-        let descriptor = Arc::new(self.read_security(inode, &key)?);
+        let descriptor = Arc::new(self.read_security(&node.view, node.inode, &key)?);
         self.descriptors.put(directory, slot, &descriptor);
         Ok(descriptor)
     }
 
-    fn read_security(&self, inode: Inode, key: &[u8]) -> Result<SecurityDescriptor> {
+    fn read_security(&self, view: &View, inode: Inode, key: &[u8]) -> Result<SecurityDescriptor> {
         let corrupt = |what| {
             VfsError::Corrupt(format!(
                 "the security descriptor of file {} is {what}",
@@ -190,6 +190,7 @@ impl Vfs {
         };
         let row = self
             .store
+            .at(view)
             .get(rows::SECURITY, key)?
             .ok_or_else(|| corrupt("missing"))?;
         SecurityDescriptor::from_bytes(&row).map_err(|_| corrupt("damaged"))

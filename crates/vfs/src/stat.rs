@@ -1,6 +1,6 @@
 //! What is known of a file without its data.
 
-use strongroom_store::{DataHead, Inode, ObjectId};
+use strongroom_store::{DataHead, Inode, ObjectId, View};
 
 use crate::node::State;
 use crate::rows::{Attr, AttrFlags};
@@ -78,7 +78,7 @@ impl Vfs {
         handle.check_open()?;
         let node = &handle.node;
         let state = node.lock();
-        let data = self.head_of(node.inode, &state.attr)?;
+        let data = self.head_of(&node.view, node.inode, &state.attr)?;
         let mut stat = stat_of(node.inode, &state.attr, data);
         self.adjust(handle, &state, &mut stat)?;
         Ok(stat)
@@ -95,7 +95,7 @@ impl Vfs {
             stat.links = stat.links.saturating_sub(1);
         }
         if handle.stream != 0 {
-            let head = self.store.head(handle.object())?;
+            let head = self.store.at(handle.view()).head(handle.object())?;
             stat.size = head.size;
             stat.allocated = allocation(head.size, head.allocated, false);
             stat.is_directory = false;
@@ -104,11 +104,16 @@ impl Vfs {
         Ok(())
     }
 
-    pub(crate) fn head_of(&self, inode: Inode, attr: &Attr) -> Result<Option<DataHead>> {
+    pub(crate) fn head_of(
+        &self,
+        view: &View,
+        inode: Inode,
+        attr: &Attr,
+    ) -> Result<Option<DataHead>> {
         if attr.is_directory() {
             return Ok(None);
         }
-        Ok(self.store.head_if_exists(ObjectId::data(inode))?)
+        Ok(self.store.at(view).head_if_exists(ObjectId::data(inode))?)
     }
 
     /// The path from the share's root with today's names, `\`-separated; with `:stream` for a stream.
@@ -117,7 +122,7 @@ impl Vfs {
             true => String::new(),
             false => {
                 let link = handle.link()?;
-                let mut names = self.names_up(link.directory, handle.root)?;
+                let mut names = self.names_up(handle.view(), link.directory, handle.root)?;
                 names.push(link.name.clone());
                 names.join("\\")
             }
@@ -130,11 +135,11 @@ impl Vfs {
     }
 
     /// The names from a root down to a directory.
-    fn names_up(&self, directory: Inode, root: Inode) -> Result<Vec<String>> {
+    fn names_up(&self, view: &View, directory: Inode, root: Inode) -> Result<Vec<String>> {
         let mut names = Vec::new();
         let mut at = directory;
         while at != root && names.len() < crate::types::PATH_MAX {
-            let (parent, name) = self.first_name(at)?;
+            let (parent, name) = self.first_name(view, at)?;
             if parent == at {
                 break;
             }
@@ -149,7 +154,7 @@ impl Vfs {
     pub fn links(&self, handle: &Handle) -> Result<Vec<LinkInfo>> {
         handle.check_open()?;
         let state = handle.node.lock();
-        let links = self.links_of(handle.node.inode, &state.attr)?;
+        let links = self.links_of(handle.view(), handle.node.inode, &state.attr)?;
         Ok(links
             .into_iter()
             .map(|link| LinkInfo {

@@ -1,6 +1,6 @@
 //! Named streams: their rows, their listing, their end.
 
-use strongroom_store::{Aspect, Inode, ObjectId, Txn};
+use strongroom_store::{Aspect, Inode, ObjectId, Txn, View};
 
 use crate::names::{check_stream_name, fold};
 use crate::node::{Node, State};
@@ -16,6 +16,7 @@ impl Vfs {
     /// A stream's id and name, found without case.
     pub(crate) fn find_stream(
         &self,
+        view: &View,
         inode: Inode,
         attr: &Attr,
         name: &str,
@@ -23,7 +24,10 @@ impl Vfs {
         if !attr.flags.has(AttrFlags::STREAMS) {
             return Ok(None);
         }
-        let row = self.store.get(rows::STREAMS, &stream_key(inode, name))?;
+        let row = self
+            .store
+            .at(view)
+            .get(rows::STREAMS, &stream_key(inode, name))?;
         row.map(|row| decode_stream(&row)).transpose()
     }
 
@@ -36,7 +40,9 @@ impl Vfs {
         name: Option<&str>,
     ) -> Result<u32> {
         let Some(name) = name else { return Ok(0) };
-        if attr.flags.has(AttrFlags::STREAMS) && self.stream_rows(inode)?.len() >= STREAMS_MAX {
+        if attr.flags.has(AttrFlags::STREAMS)
+            && self.stream_rows(&View::Now, inode)?.len() >= STREAMS_MAX
+        {
             return Err(VfsError::TooMany);
         }
         let id = attr.next_stream;
@@ -48,10 +54,11 @@ impl Vfs {
     }
 
     /// Every stream's id and name.
-    pub(crate) fn stream_rows(&self, inode: Inode) -> Result<Vec<(u32, String)>> {
+    pub(crate) fn stream_rows(&self, view: &View, inode: Inode) -> Result<Vec<(u32, String)>> {
         let (start, end) = (rows::inode_key(inode), rows::end_of(inode));
         let rows = self
             .store
+            .at(view)
             .scan(rows::STREAMS, &start, &end, STREAMS_MAX + 1)?;
         rows.iter().map(|(_, row)| decode_stream(row)).collect()
     }
@@ -70,7 +77,7 @@ impl Vfs {
         self.doubt_charge(node, state)?;
         let inode = node.inode;
         let mut left = false;
-        for (id, name) in self.stream_rows(inode)? {
+        for (id, name) in self.stream_rows(&View::Now, inode)? {
             if state.opens_of_stream(id).next().is_some() {
                 left = true;
                 if !state.pending_streams.contains(&id) {
@@ -88,7 +95,7 @@ impl Vfs {
     pub(crate) fn finish_stream(&self, handle: &Handle, state: &mut State) -> Result<()> {
         let inode = handle.node.inode;
         state.pending_streams.retain(|id| *id != handle.stream);
-        let rows = self.stream_rows(inode)?;
+        let rows = self.stream_rows(&View::Now, inode)?;
         let Some((_, name)) = rows.into_iter().find(|(id, _)| *id == handle.stream) else {
             return Ok(());
         };
@@ -112,7 +119,7 @@ impl Vfs {
             let state = node.lock();
             let has = state.attr.flags.has(AttrFlags::STREAMS);
             if has {
-                self.stream_rows(node.inode)?
+                self.stream_rows(&node.view, node.inode)?
             } else {
                 Vec::new()
             }
@@ -129,7 +136,7 @@ impl Vfs {
                 stream: *id,
             })
             .collect();
-        let heads = self.store.heads(&objects)?;
+        let heads = self.store.at(&node.view).heads(&objects)?;
         let infos = streams
             .into_iter()
             .zip(heads)
@@ -160,12 +167,12 @@ impl Vfs {
             return Err(VfsError::SharingViolation);
         }
         // What the handle was opened by may be another stream's name by now.
-        let named = self.stream_rows(inode)?;
+        let named = self.stream_rows(&View::Now, inode)?;
         let old = named.into_iter().find(|(id, _)| *id == handle.stream);
         let (_, old) = old.ok_or(VfsError::Closed)?;
         let mut attr = state.attr.clone();
         let mut txn = self.store.txn(handle.session());
-        if let Some((id, name)) = self.find_stream(inode, &attr, new)?
+        if let Some((id, name)) = self.find_stream(&View::Now, inode, &attr, new)?
             && id != handle.stream
         {
             if !replace {

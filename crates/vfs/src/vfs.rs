@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use strongroom_device::{Env, Timestamp};
-use strongroom_store::{Inode, Store, Txn};
+use strongroom_store::{Inode, Store, Txn, View};
 
 use crate::acl::{Ace, AceFlags, Acl, AclSlot, Control, SecurityDescriptor};
 use crate::grants::Keys;
@@ -122,6 +122,11 @@ impl Vfs {
         self.nodes
             .get(&self.store, inode)?
             .ok_or(VfsError::NotFound)
+    }
+
+    /// The node of an inode as a view shows it; None if there was no such inode then.
+    pub(crate) fn node_in(&self, view: &View, inode: Inode) -> Result<Option<Arc<Node>>> {
+        self.nodes.get_in(&self.store, view, inode)
     }
 
     /// Makes the root directory of a share, with nobody's parent but itself.

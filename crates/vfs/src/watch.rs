@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use strongroom_store::Inode;
+use strongroom_store::{Inode, View};
 use tokio::sync::Notify;
 
 use crate::grants::GrantKey;
@@ -258,7 +258,12 @@ impl Vfs {
         handle.require(AccessMask::LIST_DIRECTORY)?;
         let watcher = Arc::new(Watcher {
             handle: handle.id,
-            filter,
+            // In the past nothing happens any more.
+            filter: if handle.view().is_now() {
+                filter
+            } else {
+                WatchFilter(0)
+            },
             recursive,
             bytes_max,
             queue: Mutex::default(),
@@ -330,7 +335,7 @@ impl Vfs {
             if self.watches.recursive.load(Ordering::Acquire) == 0 {
                 return;
             }
-            let Ok((parent, name)) = self.first_name(at) else {
+            let Ok((parent, name)) = self.first_name(&View::Now, at) else {
                 return;
             };
             if parent == at {

@@ -145,12 +145,12 @@ pub(crate) fn info(vfs: &Vfs, handle: &Handle) -> Result<PosixInfo, Failure> {
 /// The same for an entry of a listing; None if it is gone since it was listed.
 pub(crate) fn entry(
     vfs: &Vfs,
+    directory: &Handle,
     entry: &DirEntry,
-    volume: u32,
 ) -> Result<Option<PosixEntry>, Failure> {
-    let posix = vfs.posix_of(entry.stat.inode)?;
+    let posix = vfs.posix_of(directory, entry.stat.inode)?;
     Ok(posix.map(|posix| PosixEntry {
-        info: info_of(&entry.stat, &posix, volume),
+        info: info_of(&entry.stat, &posix, directory.share().0),
         name: entry.name.clone(),
     }))
 }

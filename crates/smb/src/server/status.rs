@@ -112,6 +112,7 @@ pub(crate) fn status_of(error: &VfsError) -> NtStatus {
         VfsError::Cancelled => NtStatus::CANCELLED,
         VfsError::NotSupported => NtStatus::NOT_SUPPORTED,
         VfsError::TooMany => NtStatus::INSUFFICIENT_RESOURCES,
+        VfsError::Forgotten => NtStatus::OBJECT_NAME_NOT_FOUND,
         VfsError::Corrupt(_) => NtStatus::DATA_ERROR,
         VfsError::Offline(_) => NtStatus::UNEXPECTED_IO_ERROR,
         VfsError::Io(_) => NtStatus::IO_DEVICE_ERROR,

@@ -11,7 +11,7 @@ use crate::commit::Failures;
 use crate::engine::Engine;
 use crate::rows::{self, ExtentRow, HeadRow};
 use crate::types::CloneRange;
-use crate::{DataHead, Key, ObjectId, Result, StoreError, Txg};
+use crate::{DataHead, Key, ObjectId, Result, StoreError, Txg, View};
 
 /// Bytes that one step covers at most.
 const STEP_MAX: u64 = 64 << 20;
@@ -108,7 +108,8 @@ impl Engine {
         if len == 0 || source.inline {
             return Ok(0);
         }
-        let (found, _pin) = self.extent_rows(range.source, range.from, range.from + len)?;
+        let (found, _pin) =
+            self.extent_rows(&View::Now, range.source, range.from, range.from + len)?;
         let (pieces, len) = pieces_of(&found, range.from, len);
         let hides_all = range.to == 0 && target.published.head.size <= len;
         if target.published.inline && !hides_all {

@@ -27,7 +27,7 @@ pub(crate) use write::Change;
 
 use crate::engine::Engine;
 use crate::rows::{self, HeadRow};
-use crate::{DataHead, Inode, ObjectId, Result, SessionId, Txg};
+use crate::{DataHead, Inode, ObjectId, Result, SessionId, Txg, View};
 
 /// The longest extent.
 pub(crate) const EXTENT_MAX: usize = 1 << 20;
@@ -203,7 +203,7 @@ impl Engine {
     }
 
     fn load_state(&self, id: ObjectId, state: &mut State) -> Result<()> {
-        if let Some(row) = self.head_row(id)? {
+        if let Some(row) = self.head_row(&View::Now, id)? {
             state.published = row;
             state.exists = true;
             state.head = row.head;
@@ -212,8 +212,8 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn head_row(&self, id: ObjectId) -> Result<Option<HeadRow>> {
-        let row = self.get(rows::HEADS, &rows::object_key(id))?;
+    pub(crate) fn head_row(&self, view: &View, id: ObjectId) -> Result<Option<HeadRow>> {
+        let row = self.get_in(view, rows::HEADS, &rows::object_key(id))?;
         row.map(|bytes| HeadRow::decode(&bytes)).transpose()
     }
 

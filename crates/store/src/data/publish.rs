@@ -11,7 +11,7 @@ use super::{EXTENT_MAX, Entry, Layer, Object, Piece, Sealed, State, data_change}
 use crate::engine::Engine;
 use crate::overlay::ShardGuard;
 use crate::rows::{self, ExtentRow, HeadRow};
-use crate::{DataHead, Key, ObjectId, Result, SessionId, StoreError, Table, Txg};
+use crate::{DataHead, Key, ObjectId, Result, SessionId, StoreError, Table, Txg, View};
 
 /// Payload of one object that may ride in the record of a commit on demand.
 const PAYLOAD_MAX: usize = 64 << 10;
@@ -343,7 +343,7 @@ impl ClusterPlan {
     pub(super) fn load(engine: &Engine, id: ObjectId, start: u64, end: u64) -> Result<Self> {
         let mut before = BTreeMap::new();
         if start < end {
-            let (rows, _pin) = engine.extent_rows(id, start, end)?;
+            let (rows, _pin) = engine.extent_rows(&View::Now, id, start, end)?;
             before.extend(rows);
         }
         let after = before

@@ -8,10 +8,10 @@ use super::{EXTENT_MAX, Entry, Layer, Piece, State};
 use crate::engine::Engine;
 use crate::index::Snapshot;
 use crate::rows::{self, ExtentRow, HeadRow};
-use crate::{DataHead, ObjectId, Result, StoreError};
+use crate::{DataHead, ObjectId, Result, StoreError, View};
 
 /// Rows by file offset, and the snapshot that keeps what they name in place.
-type PinnedRows = (Vec<(u64, ExtentRow)>, Arc<dyn Snapshot>);
+type PinnedExtents = (Vec<(u64, ExtentRow)>, Arc<dyn Snapshot>);
 
 /// Bytes of a buffer that lie in a segment.
 #[derive(Debug)]
@@ -153,21 +153,29 @@ impl<'a> Read<'a> {
 
 impl Engine {
     /// Fills `buffer` from `offset`; short only at the end of the data.
-    pub(crate) fn read(&self, id: ObjectId, offset: u64, buffer: &mut [u8]) -> Result<usize> {
-        if let Some(object) = self.objects.get(id)
+    pub(crate) fn read(
+        &self,
+        view: &View,
+        id: ObjectId,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize> {
+        if view.is_now()
+            && let Some(object) = self.objects.get(id)
             && let Some(mut state) = self.attached(&object)?
         {
             let result = self.read_changed(id, &state, offset, buffer);
             self.release_if_clean(&object, &mut state);
             return result;
         }
-        self.read_published(id, offset, buffer, &|| {})
+        self.read_published(view, id, offset, buffer, &|| {})
     }
 
     /// Reads an object that has no state in memory. `between` runs between its look-ups, where another thread may
-    /// publish the object.
+    /// publish the object; a past state does not change by that.
     fn read_published(
         &self,
+        view: &View,
         id: ObjectId,
         offset: u64,
         buffer: &mut [u8],
@@ -175,14 +183,14 @@ impl Engine {
     ) -> Result<usize> {
         loop {
             let seen = self.overlay.published(id.inode);
-            let Some(row) = self.head_row(id)? else {
+            let Some(row) = self.head_row(view, id)? else {
                 return Ok(0);
             };
             between();
             let len = clamp(row.head.size, offset, buffer.len());
             let mut read = Read::new(offset, &mut buffer[..len]);
-            let _pin = self.find_rows(id, &row, &mut read)?;
-            if self.overlay.published(id.inode) == seen {
+            let _pin = self.find_rows(view, id, &row, &mut read)?;
+            if !view.is_now() || self.overlay.published(id.inode) == seen {
                 read.fetch(self)?;
                 return Ok(len);
             }
@@ -202,7 +210,7 @@ impl Engine {
         if let Some(sealed) = &state.sealed {
             read.take(&sealed.layer);
         }
-        let _pin = self.find_rows(id, &state.published, &mut read)?;
+        let _pin = self.find_rows(&View::Now, id, &state.published, &mut read)?;
         read.fetch(self)?;
         Ok(len)
     }
@@ -210,6 +218,7 @@ impl Engine {
     /// What the layers did not have. What the rows name stays in place while the snapshot is held.
     fn find_rows(
         &self,
+        view: &View,
         id: ObjectId,
         head: &HeadRow,
         read: &mut Read<'_>,
@@ -221,22 +230,28 @@ impl Engine {
         let (start, end) = (first.0, last.1);
         if head.inline {
             let content = self
-                .get(rows::INLINE, &rows::object_key(id))?
+                .get_in(view, rows::INLINE, &rows::object_key(id))?
                 .unwrap_or_default();
             read.take_inline(&content);
             return Ok(None);
         }
-        let (rows, pin) = self.extent_rows(id, start, end)?;
+        let (rows, pin) = self.extent_rows(view, id, start, end)?;
         read.take_rows(&rows);
         Ok(Some(pin))
     }
 
     /// The rows that overlap `start..end`, in order, and the snapshot that keeps what they name in place.
-    pub(crate) fn extent_rows(&self, id: ObjectId, start: u64, end: u64) -> Result<PinnedRows> {
+    pub(crate) fn extent_rows(
+        &self,
+        view: &View,
+        id: ObjectId,
+        start: u64,
+        end: u64,
+    ) -> Result<PinnedExtents> {
         // No row is longer than the longest extent; most reads begin where a row does, or near it.
         for back in [0, 128 << 10, EXTENT_MAX as u64] {
             let from = start.saturating_sub(back);
-            let (rows, pin) = self.extent_rows_from(id, from, end)?;
+            let (rows, pin) = self.extent_rows_from(view, id, from, end)?;
             let reaches = rows.first().is_some_and(|(at, row)| {
                 *at == start || (*at < start && at + u64::from(row.len) > start)
             });
@@ -254,9 +269,15 @@ impl Engine {
         })
     }
 
-    fn extent_rows_from(&self, id: ObjectId, start: u64, end: u64) -> Result<PinnedRows> {
+    fn extent_rows_from(
+        &self,
+        view: &View,
+        id: ObjectId,
+        start: u64,
+        end: u64,
+    ) -> Result<PinnedExtents> {
         let (from, to) = (rows::extent_key(id, start), rows::extent_key(id, end));
-        let (found, pin) = self.scan_pinned(rows::EXTENTS, &from, &to, usize::MAX)?;
+        let (found, pin) = self.scan_in(view, rows::EXTENTS, &from, &to, usize::MAX)?;
         let mut extents = Vec::with_capacity(found.len());
         for (key, value) in found {
             let (_, offset) = rows::decode_extent_key(&key)?;
@@ -265,16 +286,18 @@ impl Engine {
         Ok((extents, pin))
     }
 
-    /// The newest head; None if the object was never written.
-    pub(crate) fn head(&self, id: ObjectId) -> Result<Option<DataHead>> {
-        if let Some(object) = self.objects.get(id) {
+    /// The newest head that a view shows; None if the object was never written.
+    pub(crate) fn head(&self, view: &View, id: ObjectId) -> Result<Option<DataHead>> {
+        if view.is_now()
+            && let Some(object) = self.objects.get(id)
+        {
             let state = object.state.lock();
             if state.loaded && !state.detached {
                 let exists = state.exists || !state.is_clean();
                 return Ok(exists.then(|| shown(&state)));
             }
         }
-        Ok(self.head_row(id)?.map(|row| rounded(row.head)))
+        Ok(self.head_row(view, id)?.map(|row| rounded(row.head)))
     }
 
     pub(crate) fn is_published(&self, id: ObjectId) -> bool {
@@ -286,10 +309,20 @@ impl Engine {
     /// The parts of `offset..offset + len` that hold data, as (offset, length).
     pub(crate) fn allocated_ranges(
         &self,
+        view: &View,
         id: ObjectId,
         offset: u64,
         len: u64,
     ) -> Result<Vec<(u64, u64)>> {
+        if !view.is_now() {
+            let Some(head) = self.head_row(view, id)? else {
+                return Ok(Vec::new());
+            };
+            let end = offset.saturating_add(len).min(head.head.size);
+            let mut ranges = Vec::new();
+            self.allocated_rows(view, id, &head, (offset.min(end), end), &mut ranges)?;
+            return Ok(joined(ranges));
+        }
         self.with_object(id, |state| {
             let end = offset.saturating_add(len).min(state.head.size);
             if offset >= end {
@@ -302,7 +335,7 @@ impl Engine {
                 missing = allocated_in(layer, &missing, &mut ranges);
             }
             for (start, end) in missing {
-                self.allocated_rows(id, &state.published, start, end, &mut ranges)?;
+                self.allocated_rows(&View::Now, id, &state.published, (start, end), &mut ranges)?;
             }
             Ok(joined(ranges))
         })
@@ -310,10 +343,10 @@ impl Engine {
 
     fn allocated_rows(
         &self,
+        view: &View,
         id: ObjectId,
         head: &HeadRow,
-        start: u64,
-        end: u64,
+        (start, end): (u64, u64),
         ranges: &mut Vec<(u64, u64)>,
     ) -> Result<()> {
         if head.inline {
@@ -323,7 +356,7 @@ impl Engine {
             }
             return Ok(());
         }
-        let (rows, _pin) = self.extent_rows(id, start, end)?;
+        let (rows, _pin) = self.extent_rows(view, id, start, end)?;
         for (at, row) in rows {
             ranges.push((at.max(start), (at + u64::from(row.len)).min(end)));
         }

@@ -42,6 +42,8 @@ pub(crate) struct Writer {
     pub(crate) freed: Vec<Address>,
     segments: u64,
     pub(crate) history: bool,
+    /// Instants that thinning must spare.
+    pub(crate) spared: Vec<Txg>,
 }
 
 impl Writer {
@@ -195,6 +197,7 @@ impl Writer {
             schedule,
             self.now(),
             Budget { rows: 50, pressure },
+            &self.spared,
         )
         .unwrap();
         self.freed.extend(&freed.extents);
@@ -231,12 +234,18 @@ impl Writer {
                     "{table:?} {key:?} at {at}"
                 );
             }
-            let rows =
-                scan_at(&*snapshot, NAMES, &[0; 8], &[255; 9], Txg(*at), usize::MAX).unwrap();
-            assert_eq!(
-                rows.len(),
-                then.keys().filter(|(table, _)| *table == NAMES).count()
-            );
+            let mut rows = Vec::new();
+            let range: (&[u8], &[u8]) = (&[0; 8], &[255; 9]);
+            scan_at(&*snapshot, NAMES, range, Txg(*at), &mut |key, past| {
+                rows.push((key.to_vec(), past.payload()?.unwrap()));
+                Ok(true)
+            })
+            .unwrap();
+            let names = then.iter().filter(|((table, _), _)| *table == NAMES);
+            let names: Vec<_> = names
+                .map(|((_, key), value)| (key.clone(), value.clone()))
+                .collect();
+            assert!(rows == names, "names at {at}");
         }
     }
 

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::{Found, Overlay};
-use crate::{Key, SessionId, Table, Txg};
+use crate::{Key, SessionId, Table, Txg, View};
 
 const TABLE: Table = Table(1);
 
@@ -24,11 +24,11 @@ fn the_newest_version_is_found_until_all_are_forgotten() {
     let overlay = Overlay::new();
     put(&overlay, 1, 1, "a", Some("one"));
     put(&overlay, 2, 1, "a", None);
-    assert_eq!(overlay.get(TABLE, &key("a")), Found::Deleted);
+    assert_eq!(overlay.get(&View::Now, TABLE, &key("a")), Found::Deleted);
     overlay.forget(Txg(1));
-    assert_eq!(overlay.get(TABLE, &key("a")), Found::Deleted);
+    assert_eq!(overlay.get(&View::Now, TABLE, &key("a")), Found::Deleted);
     overlay.forget(Txg(2));
-    assert_eq!(overlay.get(TABLE, &key("a")), Found::Unknown);
+    assert_eq!(overlay.get(&View::Now, TABLE, &key("a")), Found::Unknown);
     assert_eq!((overlay.rows(), overlay.bytes()), (0, 0));
 }
 
@@ -58,13 +58,13 @@ fn a_range_stops_at_its_limit_of_values_and_keeps_deletions() {
     put(&overlay, 1, 1, "a", None);
     put(&overlay, 1, 1, "b", Some("b"));
     put(&overlay, 1, 1, "c", Some("c"));
-    let (rows, ()) = overlay.range(TABLE, &key("a"), &key("z"), 1, || ());
+    let (rows, ()) = overlay.range(&View::Now, TABLE, (&key("a"), &key("z")), 1, || ());
     let names: Vec<_> = rows
         .iter()
         .map(|(key, value)| (key[8], value.is_some()))
         .collect();
     assert_eq!(names, [(b'a', false), (b'b', true)]);
-    let (rows, ()) = overlay.range(TABLE, &key("z"), &key("a"), 9, || ());
+    let (rows, ()) = overlay.range(&View::Now, TABLE, (&key("z"), &key("a")), 9, || ());
     assert!(rows.is_empty());
 }
 

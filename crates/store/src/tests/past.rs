@@ -2,62 +2,31 @@
 
 use std::time::Duration;
 
+use strongroom_device::Timestamp;
 use strongroom_device::sim::Rng;
 use strongroom_pool::Txg;
 
 use super::{SESSION, World, object, pattern};
-use crate::history::{Past, get_at, scan_at};
-use crate::rows::{self, EXTENTS, ExtentRow, HEADS, HeadRow, INLINE, INSTANTS, InstantRow};
 use crate::{ObjectId, Store};
-
-fn row(past: Past) -> Option<Vec<u8>> {
-    match past {
-        Past::Absent => None,
-        Past::Value(stored) => Some(stored.payload.to_vec()),
-        Past::Thinned => panic!("nothing is thinned here"),
-    }
-}
 
 /// An object's content after a group, or None if it was not there.
 fn content_at(store: &Store, id: ObjectId, at: Txg) -> Option<Vec<u8>> {
-    let engine = store.engine();
-    let snapshot = engine.index.snapshot();
-    let key = rows::object_key(id);
-    let head = row(get_at(&*snapshot, HEADS, &key, at).unwrap())?;
-    let head = HeadRow::decode(&head).unwrap();
-    let mut content = vec![0; head.head.size as usize];
-    if head.inline {
-        let inline = row(get_at(&*snapshot, INLINE, &key, at).unwrap()).unwrap();
-        let len = inline.len().min(content.len());
-        content[..len].copy_from_slice(&inline[..len]);
-        return Some(content);
-    }
-    let (start, end) = (rows::extent_key(id, 0), rows::extent_key(id, u64::MAX));
-    for (key, past) in scan_at(&*snapshot, EXTENTS, &start, &end, at, usize::MAX).unwrap() {
-        let Some(extent) = row(past) else { continue };
-        let extent = ExtentRow::decode(&extent).unwrap();
-        let from = rows::decode_extent_key(&key).unwrap().1 as usize;
-        let to = from + extent.len as usize;
-        assert!(to <= content.len(), "a row beyond the end");
-        let target = &mut content[from..to];
-        engine
-            .pool
-            .read(extent.address, extent.start, target)
-            .unwrap();
-    }
+    let view = store.engine().any_past(at);
+    let past = store.at(&view);
+    let head = past.head_if_exists(id).unwrap()?;
+    let mut content = vec![0xaa; usize::try_from(head.size).unwrap()];
+    let read = past.read(id, 0, &mut content).unwrap();
+    assert_eq!(read, content.len());
     Some(content)
 }
 
 /// The groups of all kept instants.
 fn instants(store: &Store) -> Vec<Txg> {
-    let snapshot = store.engine().index.snapshot();
-    let mut instants = Vec::new();
-    let mut note = |_: &[u8], value: &[u8]| {
-        instants.push(InstantRow::decode(value)?.txg);
-        Ok(true)
-    };
-    snapshot.scan(INSTANTS, &[], None, &mut note).unwrap();
-    instants
+    let all = store.instants(Timestamp(0), Timestamp(u64::MAX), usize::MAX);
+    all.unwrap()
+        .into_iter()
+        .map(|instant| instant.txg)
+        .collect()
 }
 
 #[test]

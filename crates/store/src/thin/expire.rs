@@ -15,6 +15,9 @@ use crate::rows::{
 /// Key of [`META`]: the last group behind the every-second window.
 const META_BEHIND: &[u8] = b"behind";
 
+/// What only somebody who looks at it keeps is looked at again after so many seconds.
+const SPARED_AGAIN: u64 = 60;
+
 /// An instant outside the every-second window that stays.
 #[derive(Debug, Clone, Copy)]
 struct Coarse {
@@ -35,7 +38,7 @@ struct Behind {
 }
 
 /// The last second that is behind the every-second window.
-fn edge(schedule: &Schedule, now: Timestamp) -> Option<u64> {
+pub(crate) fn edge(schedule: &Schedule, now: Timestamp) -> Option<u64> {
     now.seconds()
         .checked_sub(schedule.every_second.as_secs() + 1)
 }
@@ -134,6 +137,10 @@ fn thin_instants(
         .map(|first| first.txg)
         .or(next_one)
         .unwrap_or(txg);
+    let horizon = pass
+        .spared
+        .first()
+        .map_or(horizon, |first| horizon.min(*first));
     Ok(Behind {
         second: edge,
         txg,
@@ -202,13 +209,21 @@ fn expire_value(
     let place = behind.coarse.partition_point(|instant| instant.txg < ended);
     let sees = place.checked_sub(1).map(|place| behind.coarse[place]);
     let Some(sees) = sees.filter(|instant| instant.txg >= row.began) else {
+        if pass.sparing(row.began, ended).is_some() {
+            return look_again(pass, behind.second + SPARED_AGAIN, txg, key);
+        }
         return pass.remove_history(key, &row, key.len() + value.len());
     };
     // What sees it is past every level only until a newer instant takes its place: look again soon.
     let level = schedule.level(now.seconds().saturating_sub(sees.second));
     let leaves = level.map_or(0, |(span, _)| sees.second + span);
     let again = leaves.saturating_sub(schedule.every_second.as_secs());
-    let mut list = Expiry::new(again.max(behind.second + 1), txg);
+    look_again(pass, again.max(behind.second + 1), txg, key)
+}
+
+/// Lists a value to be looked at when a second leaves the window.
+fn look_again(pass: &mut Pass<'_>, second: u64, txg: Txg, key: &[u8]) -> Result<()> {
+    let mut list = Expiry::new(second, txg);
     list.add(pass.write, key)?;
     list.finish(pass.write)
 }

@@ -5,10 +5,12 @@ mod pressure;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use expire::edge;
+
 use std::time::Duration;
 
 use strongroom_device::Timestamp;
-use strongroom_pool::Address;
+use strongroom_pool::{Address, Txg};
 
 use crate::feed::DeadStripe;
 use crate::feed::tally::{META_GRAVES, META_LIVE, META_PRESENT, Tally};
@@ -80,12 +82,13 @@ pub(crate) struct Freed {
 }
 
 /// Removes what is past the schedule, reaps graves, and under pressure thins inside the window: one index write, or none
-/// when nothing is due. Call it again while it says `more`.
+/// when nothing is due. What the instants in `spared` (ascending) show stays. Call it again while it says `more`.
 pub(crate) fn thin(
     index: &dyn Index,
     schedule: &Schedule,
     now: Timestamp,
     budget: Budget,
+    spared: &[Txg],
 ) -> Result<Freed> {
     if !budget.pressure && !expire::is_due(&*index.snapshot(), schedule, now)? {
         return Ok(Freed::default());
@@ -98,6 +101,7 @@ pub(crate) fn thin(
             write,
             tally: Tally::default(),
             left: budget.rows,
+            spared,
             freed: &mut freed,
         };
         expire::expire(&mut pass, schedule, now)?;
@@ -118,10 +122,19 @@ struct Pass<'a> {
     tally: Tally,
     /// Rows that may still be handled.
     left: usize,
+    /// Instants that somebody looks at, ascending: what they see stays.
+    spared: &'a [Txg],
     freed: &'a mut Freed,
 }
 
 impl Pass<'_> {
+    /// The newest spared instant before group `ended` and not before `began`.
+    fn sparing(&self, began: Txg, ended: Txg) -> Option<Txg> {
+        let before = self.spared.partition_point(|txg| *txg < ended);
+        let newest = before.checked_sub(1).map(|place| self.spared[place]);
+        newest.filter(|txg| *txg >= began)
+    }
+
     /// Takes one row off the budget; false when it is used up.
     fn spend(&mut self) -> bool {
         if self.left == 0 {

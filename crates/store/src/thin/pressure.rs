@@ -7,14 +7,15 @@ use super::Pass;
 use crate::feed::chains::payload_of;
 use crate::rows::{
     self, EXPIRY, EXTENTS, GRAVES, GraveRow, HEADS, HISTORY, Header, HistoryKey, HistoryRow,
-    INSTANTS, InstantRow, MAKERS, META,
+    INLINE, INSTANTS, InstantRow, MAKERS, META,
 };
 use crate::{Result, SessionId};
 
 const META_PRESSURE: &[u8] = b"pressure";
 /// Values that stood less than this many seconds go, one step after the other.
 const LIVES: [u64; 4] = [2, 60, 600, 3600];
-/// A value in a row of fewer bytes gives nothing back.
+/// Content in a row of fewer bytes gives nothing back. Names and attributes are never given up: they take little room, and
+/// whoever looks back needs them to see what is missing.
 const WORTH: usize = 64;
 
 /// Where a sweep stands.
@@ -169,7 +170,12 @@ fn sweep_graves(pass: &mut Pass<'_>, sweep: &mut Sweep, times: &Times, life: u64
         let began = began.map_or(Ok(Txg(0)), |head| {
             Header::decode(&head).map(|header| header.txg)
         })?;
-        if sweep.takes_from(grave.dead.session) && times.stood_less(life, began, grave.dead.txg) {
+        // Earlier content of the object may be seen as well, so whatever is spared before its death spares it.
+        let spared = pass.sparing(Txg(0), grave.dead.txg).is_some();
+        if !spared
+            && sweep.takes_from(grave.dead.session)
+            && times.stood_less(life, began, grave.dead.txg)
+        {
             pass.left = pass.left.max(1);
             mark_dead(pass, &grave)?;
             if !pass.reap(key, &grave)? {
@@ -249,8 +255,14 @@ fn sweep_history(pass: &mut Pass<'_>, sweep: &mut Sweep, times: &Times, life: u6
             };
             let row = HistoryRow::decode(&value)?;
             let HistoryKey { table, ended, .. } = HistoryKey::decode(key)?;
-            let worth = row.payload.is_some() && (table == EXTENTS || value.len() >= WORTH);
-            if worth && sweep.takes_from(row.ended_by) && times.stood_less(life, row.began, ended) {
+            let content = table == EXTENTS || (table == INLINE && value.len() >= WORTH);
+            let worth = row.payload.is_some() && content;
+            let spared = pass.sparing(row.began, ended).is_some();
+            if worth
+                && !spared
+                && sweep.takes_from(row.ended_by)
+                && times.stood_less(life, row.began, ended)
+            {
                 pass.thin_history(key, &row, key.len() + value.len())?;
             }
         }

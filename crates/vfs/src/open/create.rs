@@ -28,6 +28,9 @@ impl Vfs {
         name: &str,
     ) -> Result<Attempt> {
         check_creation(opening)?;
+        if !directory.view.is_now() {
+            return Err(VfsError::ReadOnly);
+        }
         self.check_allocation(opening)?;
         let Some(handle) = self.make(opening, directory, name)? else {
             return Ok(Attempt::Again);
@@ -70,7 +73,7 @@ impl Vfs {
             return Err(VfsError::DeletePending);
         }
         let folded = fold(name);
-        let mut row = self.name_row(directory.inode, &folded)?;
+        let mut row = self.name_row(&directory.view, directory.inode, &folded)?;
         if row.find(name, opening.request.case).is_some() {
             return Ok(None);
         }

@@ -27,6 +27,7 @@ impl Vfs {
         node: Arc<Node>,
         link: Arc<LinkRef>,
     ) -> Result<Attempt> {
+        opening.check_past(&node)?;
         if opening.path.stream.is_some() {
             return self.open_stream(opening, node, link).await;
         }
@@ -75,7 +76,7 @@ impl Vfs {
         by_parent: AccessMask,
     ) -> Result<Admitted<Arc<Handle>>> {
         let mut state = node.lock();
-        if state.gone || !self.still_named(node.inode, &state.attr, link)? {
+        if state.gone || !self.still_named(&node.view, node.inode, &state.attr, link)? {
             return Ok(Admitted::Gone);
         }
         self.check_kind(opening, node, &state, link)?;
@@ -105,6 +106,10 @@ impl Vfs {
         stream: u32,
         access: AccessMask,
     ) -> Result<Blockers> {
+        if !node.view.is_now() {
+            // Nobody's open can disturb another where nothing changes.
+            return Ok(Blockers::new());
+        }
         let key = opening.request.grant.key();
         let object = Self::stream_object(node, stream);
         if key.is_some_and(|key| !self.grant_keys.allows(&key, Some(object))) {
@@ -230,7 +235,7 @@ impl Vfs {
         if node.inode == opening.request.share.root || link.directory == node.inode {
             return Ok(AccessMask::NONE);
         }
-        let Some(parent) = self.nodes.get(&self.store, link.directory)? else {
+        let Some(parent) = self.node_in(&node.view, link.directory)? else {
             return Ok(AccessMask::NONE);
         };
         let security = self.security_of(&parent, &mut parent.lock())?;
@@ -350,6 +355,17 @@ fn overwrite_rights(disposition: Disposition) -> AccessMask {
         Disposition::Overwrite | Disposition::OverwriteIf => OVERWRITES,
         Disposition::Supersede => OVERWRITES | AccessMask::DELETE,
         Disposition::Open | Disposition::Create | Disposition::OpenIf => AccessMask::NONE,
+    }
+}
+
+impl Opening<'_, '_> {
+    /// Nothing in the past is made, replaced or deleted.
+    fn check_past(&self, node: &Node) -> Result<()> {
+        let changes = self.replaces() || self.request.options.delete_on_close;
+        if changes && !node.view.is_now() {
+            return Err(VfsError::ReadOnly);
+        }
+        Ok(())
     }
 }
 

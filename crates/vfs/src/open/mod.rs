@@ -108,14 +108,17 @@ impl Vfs {
         }
         let start = match request.base {
             Some(base) => Arc::clone(&base.node),
-            None => self.node(request.share.root)?,
+            None => {
+                let root = self.node_in(&request.view, request.share.root)?;
+                root.ok_or(VfsError::NotFound)?
+            }
         };
         let Some((last, before)) = path.split() else {
             let link = self.own_link(&start)?;
             return Ok(Target::Found { node: start, link });
         };
         let directory = self.walk(start, before, path, request.case)?;
-        match self.lookup(directory.inode, last, request.case)? {
+        match self.lookup(&directory.view, directory.inode, last, request.case)? {
             None => Ok(Target::Missing {
                 directory,
                 name: last.to_string(),
@@ -135,11 +138,10 @@ impl Vfs {
         let mut at = start;
         for (index, component) in components.iter().enumerate() {
             let entry = self
-                .lookup(at.inode, component, case)?
+                .lookup(&at.view, at.inode, component, case)?
                 .ok_or(VfsError::PathNotFound)?;
             let next = self
-                .nodes
-                .get(&self.store, entry.inode)?
+                .node_in(&at.view, entry.inode)?
                 .ok_or(VfsError::PathNotFound)?;
             if next.lock().attr.reparse_tag == REPARSE_TAG_SYMLINK {
                 let rest = path.components.get(index + 1..).unwrap_or_default();
@@ -157,7 +159,7 @@ impl Vfs {
     }
 
     fn found(&self, directory: Arc<Node>, entry: NameEntry) -> Result<Target> {
-        match self.nodes.get(&self.store, entry.inode)? {
+        match self.node_in(&directory.view, entry.inode)? {
             Some(node) => {
                 let link = Arc::new(LinkRef {
                     directory: directory.inode,
@@ -176,8 +178,7 @@ impl Vfs {
     fn resolve_id(&self, request: &OpenRequest<'_>) -> Result<Target> {
         let inode = request.file_id.ok_or(VfsError::InvalidParameter)?;
         let node = self
-            .nodes
-            .get(&self.store, inode)?
+            .node_in(&request.view, inode)?
             .ok_or(VfsError::InvalidParameter)?;
         if !self.is_below(&node, request.share.root)? {
             return Err(VfsError::InvalidParameter);
@@ -189,7 +190,7 @@ impl Vfs {
     /// The name that an inode knows itself by.
     fn own_link(&self, node: &Node) -> Result<Arc<LinkRef>> {
         let state = node.lock();
-        let (directory, name) = self.first_name_of(node.inode, &state.attr)?;
+        let (directory, name) = self.first_name_of(&node.view, node.inode, &state.attr)?;
         Ok(Arc::new(LinkRef { directory, name }))
     }
 
@@ -200,7 +201,7 @@ impl Vfs {
             if at == ancestor {
                 return Ok(true);
             }
-            let (parent, _) = self.first_name(at)?;
+            let (parent, _) = self.first_name(&node.view, at)?;
             if parent == at {
                 return Ok(false);
             }
@@ -211,7 +212,7 @@ impl Vfs {
 
     /// The error that sends a client after a symbolic link.
     pub(crate) fn stop_at_link(&self, node: &Node, unparsed: &str) -> Result<VfsError> {
-        let data = self.read_reparse(node.inode)?;
+        let data = self.read_reparse(&node.view, node.inode)?;
         let (target, relative) = crate::reparse::symlink_target(&data)?;
         Ok(VfsError::Symlink(Box::new(SymlinkStop {
             unparsed: unparsed.to_owned(),
@@ -236,7 +237,12 @@ impl Vfs {
         } = admission;
         let id = self.new_handle_id();
         let request = opening.request;
-        let grant = self.give_grant(&request.grant, node, state, stream, id);
+        // What never changes needs no promise that it does not.
+        let grant = if node.view.is_now() {
+            self.give_grant(&request.grant, node, state, stream, id)
+        } else {
+            None
+        };
         state.opens.push(OpenEntry {
             handle: id,
             stream,
@@ -257,7 +263,7 @@ impl Vfs {
             session: AtomicU64::new(opening.credentials.session.0),
             share: request.share.id,
             root: request.share.root,
-            read_only: request.share.read_only,
+            read_only: request.share.read_only || !node.view.is_now(),
             posix: request.posix.is_some(),
             delete_on_close: AtomicBool::new(request.options.delete_on_close),
             unlinks: AtomicBool::new(request.posix.is_some() && request.options.delete_on_close),

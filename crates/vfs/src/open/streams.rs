@@ -67,7 +67,7 @@ impl Vfs {
         by_parent: AccessMask,
     ) -> Result<Admitted<(Arc<Handle>, CreateAction)>> {
         let mut state = node.lock();
-        if state.gone || !self.still_named(node.inode, &state.attr, link)? {
+        if state.gone || !self.still_named(&node.view, node.inode, &state.attr, link)? {
             return Ok(Admitted::Gone);
         }
         if state.is_pending(link) {
@@ -81,7 +81,7 @@ impl Vfs {
             return Err(VfsError::NotDirectory);
         }
         let granted = self.check_access(opening, node, &mut state, by_parent)?;
-        let found = self.find_stream(node.inode, &state.attr, name)?;
+        let found = self.find_stream(&node.view, node.inode, &state.attr, name)?;
         let action = stream_action(opening, found.is_some())?;
         if let Some((id, _)) = &found {
             if state.pending_streams.contains(id) {
@@ -143,6 +143,9 @@ impl Vfs {
         let read_only = state.attr.dos.contains(DosAttributes::READ_ONLY) && !node.is_directory();
         if opening.request.share.read_only || read_only {
             return Err(VfsError::AccessDenied);
+        }
+        if !node.view.is_now() {
+            return Err(VfsError::ReadOnly);
         }
         let security = self.security_of(node, state)?;
         let allowed = crate::acl::maximal_access(&security, opening.credentials);

@@ -9,6 +9,7 @@ mod lists;
 mod locks;
 mod model;
 mod outlived;
+mod past;
 mod posix;
 mod quotas;
 mod renames;

@@ -71,7 +71,7 @@ fn a_mode_given_at_creation_is_the_mode() {
         let known = world.vfs.posix(&file).unwrap();
         assert_eq!(known.mode, mode, "{name}");
         assert_eq!(known.owner, admin().user);
-        let listed = world.vfs.posix_of(file.inode()).unwrap().unwrap();
+        let listed = world.vfs.posix_of(&file, file.inode()).unwrap().unwrap();
         assert_eq!(listed, known);
         let directory = make_directory(&world, &admin(), &format!("in-{name}"), mode);
         assert_eq!(world.vfs.posix(&directory).unwrap().mode, mode);
@@ -190,7 +190,7 @@ fn an_unlinked_file_with_readers_is_purged_after_a_crash() {
     unlink(&world, &user(1000), "file").unwrap();
     world.wait(world.vfs.store().sync_all()).unwrap();
     let world = world.crash();
-    assert!(world.vfs.posix_of(inode).unwrap().is_none());
+    assert!(world.vfs.posix_of(&world.root(), inode).unwrap().is_none());
     drop(reader);
 }
 

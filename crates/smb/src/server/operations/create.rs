@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use strongroom_vfs::{
     AccessMask, CaseMode, CreateAction, CreateOptions, Disposition, DosAttributes, Handle, Inode,
-    OpenRequest, Share, ShareAccess, Stat,
+    OpenRequest, Share, ShareAccess, Stat, View,
 };
 
 use super::create_caching::{Wish, created, wish};
@@ -135,6 +135,7 @@ fn open_request<'a>(
     };
     Ok(OpenRequest {
         share,
+        view: View::Now,
         base: None,
         path: name,
         file_id,

@@ -156,7 +156,7 @@ impl<'o> Entries<'o> {
             Self::Windows(list) => return Ok(list.push(&wire_entry(entry))),
             Self::Posix(list) => list,
         };
-        let entry = posix::entry(vfs, entry, directory.share().0)?;
+        let entry = posix::entry(vfs, directory, entry)?;
         Ok(entry.is_none_or(|entry| list.push(entry.len(), |out| entry.encode(out))))
     }
 

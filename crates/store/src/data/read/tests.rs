@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use crate::ObjectId;
 use crate::tests::{SESSION, World, object, pattern};
+use crate::{ObjectId, View};
 
 /// Reads an object of `before`, over which `after` is written and published in the middle of the read.
 fn read_across(before: &[u8], after: &[u8]) -> Vec<u8> {
@@ -22,7 +22,7 @@ fn read_across(before: &[u8], after: &[u8]) -> Vec<u8> {
     let done = Cell::new(false);
     let mut bytes = vec![0xaa; before.len().max(after.len())];
     let len = engine
-        .read_published(id, 0, &mut bytes, &|| {
+        .read_published(&View::Now, id, 0, &mut bytes, &|| {
             if !done.replace(true) {
                 write(after);
             }
