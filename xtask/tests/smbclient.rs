@@ -151,6 +151,43 @@ fn sets_and_shows_an_access_control_list() {
     acls(&["--numeric", "--add", "ACL:S-1-1-0:0/0x0/0x001200a9"]);
     let shown = acls(&["--numeric"]);
     assert!(shown.contains("S-1-1-0:0/0x0/0x001200a9"), "{shown}");
+    let named = acls(&[]);
+    assert!(named.contains("Everyone:ALLOWED/0x0/READ"), "{named}");
+    server.stop().unwrap();
+}
+
+/// What Windows's security tab asks for.
+#[test]
+fn names_of_users_and_groups_are_looked_up_and_listed() {
+    let (_place, server) = server();
+    let ask = |question: &str| {
+        let address = server.address();
+        let output = std::process::Command::new("rpcclient")
+            .arg(address.ip().to_string())
+            .args(["--port", &address.port().to_string()])
+            .args(["--configfile", "/dev/null"])
+            .args(["--user", &format!("{}%{PASSWORD}", xtask::server::USER)])
+            .args(["--command", question])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let user = ask(&format!("lookupnames {}", xtask::server::USER));
+    let sid = user.split_whitespace().nth(1).unwrap();
+    assert!(user.contains("(User: 1)"), "{user}");
+    let back = ask(&format!("lookupsids {sid} S-1-5-32-544"));
+    assert!(
+        back.contains(&format!("\\{} (1)", xtask::server::USER)),
+        "{back}"
+    );
+    assert!(back.contains("BUILTIN\\Administrators (4)"), "{back}");
+    let listed = ask("enumdomusers; enumalsgroups builtin; getusername");
+    let user = format!("user:[{}] rid:[", xtask::server::USER);
+    assert!(listed.contains(&user), "{listed}");
+    assert!(
+        listed.contains("group:[Administrators] rid:[0x220]"),
+        "{listed}"
+    );
     server.stop().unwrap();
 }
 

@@ -1,13 +1,18 @@
-//! DCE/RPC over the named pipes of `IPC$` (MS-RPCE, C706): the two interfaces that file managers
-//! ask, `srvsvc` (MS-SRVS) for the list of shares and `wkssvc` (MS-WKST) for the server's name.
+//! DCE/RPC over the named pipes of `IPC$` (MS-RPCE, C706): the interfaces that file managers ask,
+//! `srvsvc` (MS-SRVS) for the list of shares, `wkssvc` (MS-WKST) for the server's name, `lsarpc`
+//! (MS-LSAT, MS-LSAD) and `samr` (MS-SAMR) for the names of users and groups. Nothing is changed here.
 //!
 //! A [`Pipe`] takes bytes and gives bytes, as any protocol part here. It is in message mode: each
 //! fragment that the server sends is one message.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod accounts;
+mod handles;
+mod lsarpc;
 mod ndr;
 mod pdu;
+mod samr;
 mod srvsvc;
 #[cfg(test)]
 mod tests;
@@ -17,7 +22,10 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
+use strongroom_identity::{Group, Sid, SidName, User};
+
 use crate::wire::{Guid, WireError};
+use handles::Handles;
 use pdu::{Fragment, PduHeader};
 
 /// One share as the list of shares shows it.
@@ -54,6 +62,18 @@ pub trait PipeContext: Send + Sync {
     fn shares(&self) -> Vec<RpcShare>;
     /// Seconds since 1970, UTC.
     fn unix_time(&self) -> i64;
+    /// The user of the pipe; None where nobody in particular has signed in, who learns no accounts.
+    fn user(&self) -> Option<Sid>;
+    /// The domain of the accounts of this machine.
+    fn machine_sid(&self) -> Sid;
+    /// As people know a user, a group or a well-known SID.
+    fn sid_name(&self, sid: &Sid) -> Option<SidName>;
+    /// The SID of such a name, without case and without a domain.
+    fn sid_of(&self, name: &str) -> Option<Sid>;
+    /// All users of this machine.
+    fn users(&self) -> Vec<User>;
+    /// All groups, the built-in ones too.
+    fn groups(&self) -> Vec<Group>;
 }
 
 /// Why a pipe refuses bytes.
@@ -91,11 +111,13 @@ const CONTEXTS_MAX: usize = 16;
 const FAULT_OPNUM: u32 = 0x1C01_0002;
 /// nca_s_unk_if
 const FAULT_INTERFACE: u32 = 0x1C01_0003;
+/// nca_s_fault_context_mismatch
+const FAULT_HANDLE: u32 = 0x1C00_001A;
 /// RPC_X_BAD_STUB_DATA
 const FAULT_STUB: u32 = 0x0000_06F7;
 
 /// Runs one operation, by its number, on its parameters and gives its results.
-type Call = fn(&dyn PipeContext, u16, &[u8]) -> Result<Vec<u8>, CallError>;
+type Call = fn(&dyn PipeContext, &mut Handles, u16, &[u8]) -> Result<Vec<u8>, CallError>;
 
 /// An interface: its id, its major version, and its operations.
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +132,8 @@ struct Interface {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CallError {
     Opnum,
+    /// A context handle that was not given out on this pipe, or for something else.
+    Handle,
     Stub,
 }
 
@@ -123,12 +147,18 @@ impl CallError {
     const fn fault(self) -> u32 {
         match self {
             Self::Opnum => FAULT_OPNUM,
+            Self::Handle => FAULT_HANDLE,
             Self::Stub => FAULT_STUB,
         }
     }
 }
 
-const INTERFACES: [Interface; 2] = [srvsvc::INTERFACE, wkssvc::INTERFACE];
+const INTERFACES: [Interface; 4] = [
+    srvsvc::INTERFACE,
+    wkssvc::INTERFACE,
+    lsarpc::INTERFACE,
+    samr::INTERFACE,
+];
 
 /// A request of which the last fragment has not come yet.
 #[derive(Debug)]
@@ -143,6 +173,7 @@ struct Partial {
 pub struct Pipe {
     interface: Interface,
     context: Arc<dyn PipeContext>,
+    handles: Handles,
     /// Bytes that are no whole fragment yet.
     input: Vec<u8>,
     /// Messages that were not read yet.
@@ -179,6 +210,7 @@ impl Pipe {
         Some(Self {
             interface,
             context,
+            handles: Handles::default(),
             input: Vec::new(),
             output: VecDeque::new(),
             output_len: 0,
@@ -343,7 +375,8 @@ impl Pipe {
             self.send(pdu::fault(call.call_id, call.context, FAULT_INTERFACE));
             return;
         }
-        match (self.interface.call)(&*self.context, call.opnum, &call.stub) {
+        let run = self.interface.call;
+        match run(&*self.context, &mut self.handles, call.opnum, &call.stub) {
             Ok(stub) => self.respond(call, &stub),
             Err(error) => self.send(pdu::fault(call.call_id, call.context, error.fault())),
         }

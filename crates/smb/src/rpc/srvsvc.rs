@@ -1,5 +1,6 @@
 //! The server service (MS-SRVS): shares, the server's own data, its clock.
 
+use super::handles::Handles;
 use super::ndr::{NdrReader, NdrWriter};
 use super::{CallError, Interface, PipeContext, RpcShare, RpcShareKind};
 use crate::wire::Guid;
@@ -31,7 +32,12 @@ const SERVER_TYPE: u32 = 0x0000_9003;
 /// The version that Windows 10 and Server 2016 and later name.
 pub(super) const VERSION: (u32, u32) = (10, 0);
 
-fn call(context: &dyn PipeContext, opnum: u16, stub: &[u8]) -> Result<Vec<u8>, CallError> {
+fn call(
+    context: &dyn PipeContext,
+    _: &mut Handles,
+    opnum: u16,
+    stub: &[u8],
+) -> Result<Vec<u8>, CallError> {
     let r = NdrReader::new(stub);
     match opnum {
         15 | 36 => share_enum(context, r),

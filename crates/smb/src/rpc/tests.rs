@@ -5,12 +5,24 @@
     reason = "the numbers are the test's own"
 )]
 
+use strongroom_identity::{AccountDomain, AccountKind};
+
 use super::*;
 use crate::wire::codec::{Put, Reader, len16, len32};
 use crate::wire::utf16::put_utf16;
 
 struct Office {
     shares: Vec<RpcShare>,
+    /// Nobody has signed in.
+    anonymous: bool,
+}
+
+const MACHINE: Sid = Sid::machine([1, 2, 3]);
+
+impl Office {
+    fn sid(rid: u32) -> Sid {
+        MACHINE.with_rid(rid).unwrap()
+    }
 }
 
 impl PipeContext for Office {
@@ -34,6 +46,66 @@ impl PipeContext for Office {
     fn unix_time(&self) -> i64 {
         1_709_210_096
     }
+
+    fn user(&self) -> Option<Sid> {
+        (!self.anonymous).then(|| Self::sid(1000))
+    }
+
+    fn machine_sid(&self) -> Sid {
+        MACHINE
+    }
+
+    fn sid_name(&self, sid: &Sid) -> Option<SidName> {
+        let (name, domain, kind) = match sid {
+            sid if *sid == Self::sid(1000) => ("anna", AccountDomain::Machine, AccountKind::User),
+            sid if *sid == Self::sid(1001) => ("sales", AccountDomain::Machine, AccountKind::Alias),
+            sid if *sid == Sid::USERS => ("Users", AccountDomain::BuiltIn, AccountKind::Alias),
+            sid if *sid == Sid::EVERYONE => (
+                "Everyone",
+                AccountDomain::WellKnown,
+                AccountKind::WellKnownGroup,
+            ),
+            _ => return None,
+        };
+        Some(SidName {
+            name: name.to_owned(),
+            domain,
+            kind,
+        })
+    }
+
+    fn sid_of(&self, name: &str) -> Option<Sid> {
+        match name.to_lowercase().as_str() {
+            "anna" => Some(Self::sid(1000)),
+            "sales" => Some(Self::sid(1001)),
+            "users" => Some(Sid::USERS),
+            "everyone" => Some(Sid::EVERYONE),
+            _ => None,
+        }
+    }
+
+    fn users(&self) -> Vec<User> {
+        vec![User {
+            sid: Self::sid(1000),
+            name: "anna".to_owned(),
+            admin: false,
+            disabled: false,
+            groups: vec![Self::sid(1001)],
+        }]
+    }
+
+    fn groups(&self) -> Vec<Group> {
+        let group = |sid, name: &str, built_in| Group {
+            sid,
+            name: name.to_owned(),
+            members: vec![Self::sid(1000)],
+            built_in,
+        };
+        vec![
+            group(Self::sid(1001), "sales", false),
+            group(Sid::USERS, "Users", true),
+        ]
+    }
 }
 
 fn share(name: &str, kind: RpcShareKind) -> RpcShare {
@@ -45,12 +117,26 @@ fn share(name: &str, kind: RpcShareKind) -> RpcShare {
     }
 }
 
+fn office(shares: Vec<RpcShare>) -> Arc<dyn PipeContext> {
+    Arc::new(Office {
+        shares,
+        anonymous: false,
+    })
+}
+
+pub(super) fn office_without_user() -> Arc<dyn PipeContext> {
+    Arc::new(Office {
+        shares: Vec::new(),
+        anonymous: true,
+    })
+}
+
 fn open(name: &str) -> Pipe {
     let shares = vec![
         share("files", RpcShareKind::Disk),
         share("IPC$", RpcShareKind::Ipc),
     ];
-    Pipe::open(name, Arc::new(Office { shares })).unwrap()
+    Pipe::open(name, office(shares)).unwrap()
 }
 
 fn pdu(kind: u8, flags: u8, call_id: u32, body: &[u8]) -> Vec<u8> {
@@ -81,7 +167,7 @@ fn bind_to(interfaces: &[(Guid, u32)]) -> Vec<u8> {
     pdu(11, 3, 1, &body)
 }
 
-fn request(opnum: u16, stub: &[u8]) -> Vec<u8> {
+pub(super) fn request(opnum: u16, stub: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     body.put_u32(len32(stub.len()));
     body.put_u16(0);
@@ -90,13 +176,24 @@ fn request(opnum: u16, stub: &[u8]) -> Vec<u8> {
     pdu(0, 3, 2, &body)
 }
 
-fn string(text: &str, out: &mut Vec<u8>) {
+pub(super) fn string(text: &str, out: &mut Vec<u8>) {
     let units = len32(text.encode_utf16().count() + 1);
     out.pad_to(0, 4);
     [units, 0, units].iter().for_each(|n| out.put_u32(*n));
     put_utf16(text, out);
     out.put_u16(0);
     out.pad_to(0, 4);
+}
+
+pub(super) fn put_words(words: &[u32], out: &mut Vec<u8>) {
+    words.iter().for_each(|word| out.put_u32(*word));
+}
+
+/// Whether a text is anywhere in an answer.
+pub(super) fn has(stub: &[u8], text: &str) -> bool {
+    let mut name = Vec::new();
+    put_utf16(text, &mut name);
+    stub.windows(name.len()).any(|window| window == name)
 }
 
 /// The unique server name with which every call begins.
@@ -115,7 +212,7 @@ fn share_enum(level: u32) -> Vec<u8> {
     request(15, &stub)
 }
 
-fn bound(name: &str) -> Pipe {
+pub(super) fn bound(name: &str) -> Pipe {
     let mut pipe = open(name);
     let (id, version) = (pipe.interface.id, pipe.interface.version);
     let ack = pipe
@@ -127,7 +224,7 @@ fn bound(name: &str) -> Pipe {
 }
 
 /// The stub of the answer, over all of its fragments.
-fn call(pipe: &mut Pipe, request: &[u8]) -> Vec<u8> {
+pub(super) fn call(pipe: &mut Pipe, request: &[u8]) -> Vec<u8> {
     pipe.write(request).unwrap();
     let mut stub = Vec::new();
     while let Some(read) = pipe.read(usize::MAX).unwrap() {
@@ -138,11 +235,11 @@ fn call(pipe: &mut Pipe, request: &[u8]) -> Vec<u8> {
     stub
 }
 
-fn result_of(stub: &[u8]) -> u32 {
+pub(super) fn result_of(stub: &[u8]) -> u32 {
     u32::from_le_bytes(*stub.last_chunk().unwrap())
 }
 
-fn fault_of(pipe: &mut Pipe, request: &[u8]) -> u32 {
+pub(super) fn fault_of(pipe: &mut Pipe, request: &[u8]) -> u32 {
     let read = pipe.transceive(request, 4280).unwrap().unwrap();
     assert_eq!(read.data[2], 3, "a FAULT");
     u32::from_le_bytes(read.data[24..28].try_into().unwrap())
@@ -150,7 +247,7 @@ fn fault_of(pipe: &mut Pipe, request: &[u8]) -> u32 {
 
 #[test]
 fn opens_known_pipes_only_in_any_spelling() {
-    let office: Arc<dyn PipeContext> = Arc::new(Office { shares: Vec::new() });
+    let office: Arc<dyn PipeContext> = office(Vec::new());
     for name in [
         "srvsvc",
         "SRVSVC",
@@ -160,7 +257,7 @@ fn opens_known_pipes_only_in_any_spelling() {
     ] {
         assert!(Pipe::open(name, Arc::clone(&office)).is_some(), "{name}");
     }
-    for name in ["", "spoolss", "srvsvc\\x", "lsarpc"] {
+    for name in ["", "spoolss", "srvsvc\\x", "netlogon"] {
         assert!(Pipe::open(name, Arc::clone(&office)).is_none(), "{name}");
     }
 }
@@ -194,9 +291,7 @@ fn lists_shares_at_every_level_that_clients_ask_for() {
         assert_eq!((r.u32(), r.u32()), (Ok(level), Ok(level)));
         r.skip(4).unwrap();
         assert_eq!(r.u32(), Ok(2), "two shares");
-        let mut name = Vec::new();
-        put_utf16("files\0", &mut name);
-        assert!(stub.windows(name.len()).any(|window| window == name));
+        assert!(has(&stub, "files\0"));
         assert_eq!(result_of(&stub), 0);
     }
 }
@@ -206,7 +301,7 @@ fn lists_shares_at_every_level_that_clients_ask_for() {
 fn level_one_is_laid_out_as_ndr_demands() {
     let shares = vec![share("a", RpcShareKind::Disk)];
     let mut pipe = bound("srvsvc");
-    pipe.context = Arc::new(Office { shares });
+    pipe.context = office(shares);
     let stub = call(&mut pipe, &share_enum(1));
     let words: Vec<u32> = stub
         .as_chunks::<4>()
@@ -278,9 +373,7 @@ fn tells_the_time_of_day() {
 fn a_long_list_comes_in_fragments() {
     let mut pipe = bound("srvsvc");
     let name = |n: usize| share(&format!("share number {n}"), RpcShareKind::Disk);
-    pipe.context = Arc::new(Office {
-        shares: (0..500).map(name).collect(),
-    });
+    pipe.context = office((0..500).map(name).collect());
     pipe.write(&share_enum(1)).unwrap();
     assert!(pipe.output.len() > 5);
     let (first, last) = (&pipe.output[0], pipe.output.back().unwrap());
@@ -361,9 +454,7 @@ fn what_is_no_rpc_breaks_the_pipe() {
 fn a_client_that_never_reads_is_stopped() {
     let mut pipe = bound("srvsvc");
     let name = |n: usize| share(&format!("share number {n}"), RpcShareKind::Disk);
-    pipe.context = Arc::new(Office {
-        shares: (0..2000).map(name).collect(),
-    });
+    pipe.context = office((0..2000).map(name).collect());
     let stopped = (0..200).any(|_| pipe.write(&share_enum(1)) == Err(PipeError::Full));
     assert!(stopped);
 }
@@ -384,5 +475,39 @@ fn refuses_strings_with_impossible_bounds() {
             fault_of(&mut bound("wkssvc"), &request(0, &stub)),
             FAULT_STUB
         );
+    }
+}
+
+/// Every operation of every interface, with parameters cut and twisted behind a handle that is good.
+#[test]
+fn no_parameters_break_an_operation() {
+    let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for name in ["srvsvc", "wkssvc", "lsarpc", "samr"] {
+        let mut pipe = bound(name);
+        let objects = [
+            handles::Object::Policy,
+            handles::Object::Server,
+            handles::Object::Domain(MACHINE),
+            handles::Object::User(Office::sid(1000)),
+            handles::Object::Alias(Office::sid(1001)),
+        ];
+        let open = objects.map(|object| pipe.handles.open(object).unwrap());
+        for round in 0..20_000_usize {
+            let opnum = u16::try_from(next() % 72).unwrap();
+            let mut stub = open[round % open.len()].to_vec();
+            for _ in 0..next() % 24 {
+                let words = [0, 1, 2, 1000, u32::MAX, 0x0002_0000, 16, 0x10_0010];
+                stub.put_u32(words[usize::try_from(next() % 8).unwrap()]);
+            }
+            stub.truncate(stub.len() - usize::try_from(next() % 4).unwrap());
+            pipe.write(&request(opnum, &stub)).unwrap();
+            while pipe.read(usize::MAX).unwrap().is_some() {}
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The workstation service (MS-WKST): the computer's name and its workgroup.
 
+use super::handles::Handles;
 use super::ndr::{NdrReader, NdrWriter};
 use super::srvsvc::{INVALID_LEVEL, PLATFORM_NT, VERSION};
 use super::{CallError, Interface, PipeContext};
@@ -17,7 +18,12 @@ pub(super) const INTERFACE: Interface = Interface {
     call,
 };
 
-fn call(context: &dyn PipeContext, opnum: u16, stub: &[u8]) -> Result<Vec<u8>, CallError> {
+fn call(
+    context: &dyn PipeContext,
+    _: &mut Handles,
+    opnum: u16,
+    stub: &[u8],
+) -> Result<Vec<u8>, CallError> {
     match opnum {
         0 => get_info(context, NdrReader::new(stub)),
         _ => Err(CallError::Opnum),

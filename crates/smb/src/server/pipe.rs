@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use strongroom_identity::{Group, Sid, SidName, User};
 
 use super::Server;
 use super::request::Request;
@@ -123,5 +124,30 @@ impl PipeContext for Seen {
 
     fn unix_time(&self) -> i64 {
         i64::try_from(self.server.env.now().seconds()).unwrap_or(i64::MAX)
+    }
+
+    fn user(&self) -> Option<Sid> {
+        let who = self.session.who().filter(|who| !who.anonymous)?;
+        Some(who.credentials.user)
+    }
+
+    fn machine_sid(&self) -> Sid {
+        self.server.identity.machine_sid()
+    }
+
+    fn sid_name(&self, sid: &Sid) -> Option<SidName> {
+        self.server.identity.sid_name(sid)
+    }
+
+    fn sid_of(&self, name: &str) -> Option<Sid> {
+        self.server.identity.sid_of(name)
+    }
+
+    fn users(&self) -> Vec<User> {
+        self.server.identity.users()
+    }
+
+    fn groups(&self) -> Vec<Group> {
+        self.server.identity.groups()
     }
 }

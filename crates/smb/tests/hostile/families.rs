@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use strongroom_identity::{Group, Sid, SidName, User};
 use strongroom_smb::compress::{self, Form};
 use strongroom_smb::rpc::{Pipe, PipeContext, RpcShare, RpcShareKind};
 use strongroom_smb::wire::codec::Codec;
@@ -166,7 +167,7 @@ fn controls(bytes: &[u8]) {
 
 /// RPC over pipes: the bytes come in two writes, and the answers are read in small pieces.
 pub(crate) fn pipes(bytes: &[u8]) {
-    for name in ["srvsvc", "wkssvc"] {
+    for name in ["srvsvc", "wkssvc", "lsarpc", "samr"] {
         let mut pipe = Pipe::open(name, Arc::new(Office)).expect("the pipe is there");
         let (one, two) = bytes.split_at(bytes.len() / 3);
         for part in [one, two] {
@@ -212,5 +213,29 @@ impl PipeContext for Office {
 
     fn unix_time(&self) -> i64 {
         1_709_210_096
+    }
+
+    fn user(&self) -> Option<Sid> {
+        Some(Sid::USERS)
+    }
+
+    fn machine_sid(&self) -> Sid {
+        Sid::machine([1, 2, 3])
+    }
+
+    fn sid_name(&self, _: &Sid) -> Option<SidName> {
+        None
+    }
+
+    fn sid_of(&self, _: &str) -> Option<Sid> {
+        None
+    }
+
+    fn users(&self) -> Vec<User> {
+        Vec::new()
+    }
+
+    fn groups(&self) -> Vec<Group> {
+        Vec::new()
     }
 }
