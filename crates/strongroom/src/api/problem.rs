@@ -72,6 +72,7 @@ fn store_status(error: &StoreError) -> StatusCode {
     match error.kind() {
         ErrorKind::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
         ErrorKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::Forgotten => StatusCode::GONE,
         ErrorKind::Offline => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Corrupt | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
