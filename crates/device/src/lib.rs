@@ -58,9 +58,12 @@ pub trait Device: Send + Sync + Debug {
     fn open(&self, path: &str) -> Result<Arc<dyn DeviceFile>>;
     /// Durable after [`Device::sync_dir`].
     fn delete(&self, path: &str) -> Result<()>;
+    /// Gives a file another name in the same directory, in place of a file that has it. After a crash it has one of the two
+    /// names; the new one for sure after [`Device::sync_dir`]. What is open stays open.
+    fn rename(&self, from: &str, to: &str) -> Result<()>;
     /// The files directly in `dir`, sorted, without the directory's name. An absent directory is empty.
     fn list(&self, dir: &str) -> Result<Vec<String>>;
-    /// Makes creations and deletions in `dir` (and `dir` itself) durable.
+    /// Makes creations, deletions and new names in `dir` (and `dir` itself) durable.
     fn sync_dir(&self, dir: &str) -> Result<()>;
     fn space(&self) -> Result<Space>;
 }

@@ -210,6 +210,21 @@ impl Device for RealDevice {
         Ok(())
     }
 
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        check_path(from);
+        check_path(to);
+        fs::renameat(&self.shared.root, from, &self.shared.root, to)
+            .map_err(|errno| self.shared.error("rename", from, errno))?;
+        // A sync that failed was one of this file, whatever it is called.
+        let mut failed = self.shared.failed_syncs.lock();
+        if failed.remove(from) {
+            failed.insert(to.to_owned());
+        } else {
+            failed.remove(to);
+        }
+        Ok(())
+    }
+
     fn list(&self, dir: &str) -> Result<Vec<String>> {
         let path = if dir.is_empty() { "." } else { dir };
         let mut names = match read_dir(&self.shared.root, path) {

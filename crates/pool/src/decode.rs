@@ -30,6 +30,22 @@ pub(crate) struct Fragment {
     pub(crate) data: Vec<u8>,
 }
 
+/// Buffers for decoding, kept from one stripe to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    sources: Vec<Vec<u8>>,
+    pub(crate) targets: Vec<Vec<u8>>,
+}
+
+impl Room {
+    fn resize(&mut self, sources: usize, targets: usize, len: usize) {
+        self.sources.resize_with(sources, Vec::new);
+        self.targets.resize_with(targets, Vec::new);
+        let all = self.sources.iter_mut().chain(&mut self.targets);
+        all.for_each(|buffer| buffer.resize(len, 0));
+    }
+}
+
 impl Pool {
     /// Fills parts of lost data shards from the other shards of the stripe. Sources that turn out bad join `bad`.
     pub(crate) fn decode_parts(
@@ -65,23 +81,38 @@ impl Pool {
         range: std::ops::Range<u64>,
         bad: &mut BadShards,
     ) -> std::result::Result<Vec<u8>, String> {
-        let data = usize::from(self.layout.data);
+        let mut room = Room::default();
+        self.decode_shards(segment, stripe, &[wanted], range, bad, &mut room)?;
+        Ok(room.targets.swap_remove(0))
+    }
+
+    /// The same range of several shards, given in order, into the targets of `room`. Each source is read once.
+    pub(crate) fn decode_shards(
+        &self,
+        segment: &Arc<Segment>,
+        stripe: u32,
+        wanted: &[u8],
+        range: std::ops::Range<u64>,
+        bad: &mut BadShards,
+        room: &mut Room,
+    ) -> std::result::Result<(), String> {
         loop {
             let sources = self.sources(segment, stripe, wanted, bad)?;
             // Parity is as long as the longest shard.
             let longest = sources.iter().map(|source| source.table.data_len).max();
             let end = range.end.min(u64::from(longest.unwrap_or(0)));
             let len = usize::try_from(end.saturating_sub(range.start)).unwrap_or(0);
-            let mut buffers = vec![vec![0; len]; data];
-            let failed = read_sources(&sources, range.start, &mut buffers);
+            room.resize(sources.len(), wanted.len(), len);
+            let failed = read_sources(&sources, range.start, &mut room.sources);
             if failed.is_empty() {
                 let present: SmallVec<[u8; 16]> =
                     sources.iter().map(|source| source.shard.shard).collect();
-                let slices: Vec<&[u8]> = buffers.iter().map(Vec::as_slice).collect();
-                let mut target = vec![0; len];
-                let plan = self.code.plan(&present, &[wanted]);
-                plan.apply(&slices, &mut [&mut target]);
-                return Ok(target);
+                let slices: Vec<&[u8]> = room.sources.iter().map(Vec::as_slice).collect();
+                let mut targets: Vec<&mut [u8]> =
+                    room.targets.iter_mut().map(Vec::as_mut_slice).collect();
+                let plan = self.code.plan(&present, wanted);
+                plan.apply(&slices, &mut targets);
+                return Ok(());
             }
             bad.extend(failed);
         }
@@ -92,12 +123,13 @@ impl Pool {
         &self,
         segment: &Arc<Segment>,
         stripe: u32,
-        wanted: u8,
+        wanted: &[u8],
         bad: &mut BadShards,
     ) -> std::result::Result<Vec<Source>, String> {
         let mut stripes: BTreeMap<u64, Vec<Source>> = BTreeMap::new();
         for shard in segment.live_shards() {
-            if shard.shard == wanted || bad.iter().any(|(number, _)| *number == shard.shard) {
+            let number = shard.shard;
+            if wanted.contains(&number) || bad.iter().any(|(known, _)| *known == number) {
                 continue;
             }
             match self.source(segment, &shard, stripe) {
@@ -149,7 +181,7 @@ impl Pool {
         wanted: u8,
         bad: &mut BadShards,
     ) -> std::result::Result<Fragment, String> {
-        let header = self.header_of_others(segment, stripe, wanted, bad)?;
+        let header = self.header_of_others(segment, stripe, Some(wanted), bad)?;
         let header = header.for_shard(wanted);
         if header.punched {
             let data = Vec::new();
@@ -161,17 +193,19 @@ impl Pool {
         Ok(Fragment { header, data })
     }
 
-    /// The header that most of the other shards have; a stripe that one of them says was given back is given back.
-    fn header_of_others(
+    /// The header that most of the other shards have, of equally many that of the last attempt; a stripe that one of
+    /// them says was given back is given back.
+    pub(crate) fn header_of_others(
         &self,
         segment: &Arc<Segment>,
         stripe: u32,
-        wanted: u8,
+        wanted: Option<u8>,
         bad: &mut BadShards,
     ) -> std::result::Result<Header, String> {
         let mut stripes: BTreeMap<u64, (usize, Header)> = BTreeMap::new();
         for shard in segment.live_shards() {
-            if shard.shard == wanted || bad.iter().any(|(number, _)| *number == shard.shard) {
+            let number = shard.shard;
+            if wanted == Some(number) || bad.iter().any(|(known, _)| *known == number) {
                 continue;
             }
             match self.header_of(segment, &shard, stripe) {
@@ -184,7 +218,9 @@ impl Pool {
                 Err(why) => bad.push((shard.shard, why)),
             }
         }
-        let most = stripes.into_values().max_by_key(|(count, _)| *count);
+        let most = stripes
+            .into_values()
+            .max_by_key(|(count, header)| (*count, header.attempt));
         most.map(|(_, header)| header)
             .ok_or_else(|| "no good header on any other shard".into())
     }
@@ -209,6 +245,7 @@ fn read_sources(sources: &[Source], from: u64, buffers: &mut [Vec<u8>]) -> BadSh
         let there = usize::try_from(there)
             .unwrap_or(usize::MAX)
             .min(buffer.len());
+        buffer[there..].fill(0);
         if there == 0 {
             continue;
         }
@@ -221,6 +258,11 @@ fn read_sources(sources: &[Source], from: u64, buffers: &mut [Vec<u8>]) -> BadSh
 }
 
 impl Fragment {
+    /// Bytes that are written of it.
+    pub(crate) fn len(&self) -> u64 {
+        (self.header.len() + self.data.len()) as u64
+    }
+
     /// Writes it where it belongs: data first, so that a good header never stands before data that is not there.
     pub(crate) fn write(
         &mut self,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use strongroom_device::{Device, DeviceError};
 
+use crate::label::Role;
 use crate::{DiskId, DiskState, DiskStatus};
 
 #[derive(Debug)]
@@ -18,14 +19,16 @@ pub(crate) struct Disk {
     member: AtomicBool,
     state: Mutex<(DiskState, Option<String>)>,
     /// A member that waits for another to fail: it takes no shards.
-    pub(crate) spare: AtomicBool,
+    spare: AtomicBool,
     /// A member that is being emptied: it takes no new shards.
-    pub(crate) leaving: AtomicBool,
+    leaving: AtomicBool,
+    /// It holds nothing yet, as the epoch that makes it a member is not durable.
+    fresh: AtomicBool,
     pub(crate) errors: AtomicU64,
     /// Label copies to be rewritten when the next epoch begins.
     pub(crate) bad_labels: Vec<&'static str>,
-    /// What the disk shares with others and fails with, as a person named it.
-    pub(crate) domain: String,
+    /// What its label says beside the pool that it belongs to.
+    role: Mutex<Role>,
 }
 
 impl Disk {
@@ -42,10 +45,49 @@ impl Disk {
             state: Mutex::new((state, reason)),
             spare: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
+            fresh: AtomicBool::new(false),
             errors: AtomicU64::new(0),
             bad_labels: Vec::new(),
-            domain: String::new(),
+            role: Mutex::default(),
         }
+    }
+
+    /// One that holds nothing and is not yet in any epoch.
+    pub(crate) fn fresh(device: Arc<dyn Device>, id: DiskId, role: Role) -> Self {
+        let disk = Self::new(Some(device), Some(id), DiskState::Member, None);
+        disk.fresh.store(true, Ordering::Release);
+        disk.set_role(role);
+        disk
+    }
+
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.fresh.load(Ordering::Acquire)
+    }
+
+    /// The epoch that makes it a member is durable.
+    pub(crate) fn is_established(&self) {
+        self.fresh.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.role.lock().clone()
+    }
+
+    /// Takes over what the label says. That it leaves counts from when an epoch was begun: until then its copies of log
+    /// and index are looked for.
+    pub(crate) fn set_role(&self, role: Role) {
+        self.spare.store(role.spare, Ordering::Release);
+        *self.role.lock() = role;
+    }
+
+    pub(crate) fn begin_leaving(&self) {
+        let leaving = self.role.lock().leaving;
+        self.leaving.store(leaving, Ordering::Release);
+    }
+
+    /// What it shares with others and fails with, as a person named it; empty for nothing.
+    pub(crate) fn named_domain(&self) -> String {
+        self.role.lock().domain.clone()
     }
 
     /// The device, if the disk is a member now.
@@ -59,7 +101,7 @@ impl Disk {
 
     /// Whether new shards and mirrored files may be put on it.
     pub(crate) fn takes_shards(&self) -> bool {
-        self.is_live() && !self.is_spare() && !self.is_leaving()
+        self.is_live() && !self.is_spare() && !self.is_leaving() && !self.is_fresh()
     }
 
     pub(crate) fn is_spare(&self) -> bool {
@@ -99,12 +141,6 @@ impl Disk {
         was
     }
 
-    /// Makes it a member.
-    pub(crate) fn join(&self) {
-        *self.state.lock() = (DiskState::Member, None);
-        self.member.store(true, Ordering::Release);
-    }
-
     /// Says something else of a disk that is no member.
     pub(crate) fn describe(&self, state: DiskState, reason: &str) {
         *self.state.lock() = (state, Some(reason.to_owned()));
@@ -130,6 +166,9 @@ impl Disk {
             state,
             errors: self.errors.load(Ordering::Relaxed),
             reason,
+            spare: self.is_spare(),
+            leaving: self.is_leaving(),
+            domain: self.named_domain(),
         }
     }
 }

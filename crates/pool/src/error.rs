@@ -97,6 +97,42 @@ pub enum PoolError {
     NoSegment { segment: SegmentId },
     #[error("writing has stopped: {reason}")]
     WritingStopped { reason: String },
+    #[error("{device} is in use: it is {what}")]
+    InUse { device: String, what: String },
+    #[error("no disk of this pool is called {disk}; its disks are in the status")]
+    UnknownDisk { disk: String },
+    #[error("{disk} is not in service: there is nothing to be moved from it")]
+    NotInService { disk: String },
+    #[error("{disk} cannot leave now: {why}")]
+    Busy { disk: String, why: String },
+    #[error(
+        "{disk} cannot leave: layout {layout} needs {needed} disks, {left} would be left; add one first, or replace it"
+    )]
+    WouldBreakLayout {
+        disk: String,
+        layout: Layout,
+        needed: usize,
+        left: usize,
+    },
+    #[error(
+        "{disk} cannot leave: it holds {needed} bytes, and the other disks have room for {free}"
+    )]
+    NoRoomElsewhere {
+        disk: String,
+        needed: u64,
+        free: u64,
+    },
+    #[error("{device} is too small: it has room for {free} bytes, and {replaced} held {needed}")]
+    TooSmall {
+        device: String,
+        free: u64,
+        replaced: String,
+        needed: u64,
+    },
+    #[error(
+        "{device} shares a block device with {other} and would fail with it; use another disk, or allow it"
+    )]
+    SharedDevice { device: String, other: String },
     #[error("{0}")]
     Invalid(String),
     #[error(transparent)]
@@ -114,7 +150,15 @@ impl PoolError {
             | Self::Duplicate { .. }
             | Self::CorruptEpochs { .. }
             | Self::Diverged { .. }
-            | Self::NotEnoughDisks { .. } => ErrorKind::Refused,
+            | Self::NotEnoughDisks { .. }
+            | Self::InUse { .. }
+            | Self::NotInService { .. }
+            | Self::Busy { .. }
+            | Self::WouldBreakLayout { .. }
+            | Self::NoRoomElsewhere { .. }
+            | Self::TooSmall { .. }
+            | Self::SharedDevice { .. } => ErrorKind::Refused,
+            Self::UnknownDisk { .. } => ErrorKind::Invalid,
             Self::UnsupportedLayout { .. } | Self::TooFewDisks { .. } | Self::Invalid(_) => {
                 ErrorKind::Invalid
             }

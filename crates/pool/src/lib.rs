@@ -1,11 +1,8 @@
 //! Many disks as one: labels, epochs and membership, segments of checksummed stripes, mirrors.
 
-#![allow(
-    dead_code,
-    reason = "the moving of shards between disks rests on parts that appending does not use"
-)]
-
+mod admit;
 mod append;
+mod balance;
 pub mod checksum;
 pub mod codec;
 mod decode;
@@ -15,6 +12,7 @@ mod error;
 mod fragment;
 mod geometry;
 mod headers;
+mod homes;
 mod label;
 mod members;
 mod mend;
@@ -22,22 +20,27 @@ mod open;
 mod parity;
 mod placement;
 mod pool;
+mod progress;
 mod read;
+mod rebuild;
 pub mod reed_solomon;
 mod report;
+mod retire;
+mod returned;
 mod scan;
 mod segment;
 mod sync;
 #[cfg(test)]
 mod tests;
 mod types;
+mod upkeep;
 
 pub use error::{ErrorKind, PoolError, Result};
 pub use pool::Pool;
 pub use types::{
-    Address, DiskId, DiskState, DiskStatus, EpochId, EpochInfo, EpochTerm, ExtentTag, Home, Lane,
-    Layout, PoolId, PoolSpace, PoolStatus, SegmentContents, SegmentId, SegmentInfo, StripeInfo,
-    Txg,
+    Address, DiskId, DiskOptions, DiskState, DiskStatus, EpochId, EpochInfo, EpochTerm, ExtentTag,
+    Home, Lane, Layout, PoolId, PoolSpace, PoolStatus, SegmentContents, SegmentId, SegmentInfo,
+    StripeInfo, Txg, UpkeepStatus, UpkeepStep, UpkeepTask,
 };
 
 /// Payload bytes of one stripe for each data shard.

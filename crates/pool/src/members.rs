@@ -1,17 +1,17 @@
-//! Epochs begun, disks set aside, and homes for mirrored files.
+//! Epochs begun and disks set aside.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use strongroom_device::{Device, DeviceError, DeviceFile};
 
+use crate::disk::Disk;
 use crate::epoch::{Chain, EPOCH_FILES, EpochKind, EpochRecord};
 use crate::label::{Label, read_label, write_copy};
 use crate::pool::{Current, Pool};
 use crate::scan::delete_durably;
 use crate::{
-    BLOCK, DiskId, DiskState, EpochId, EpochInfo, ErrorKind, Home, PoolError, Result, SegmentId,
-    Txg,
+    BLOCK, DiskId, DiskState, EpochId, EpochInfo, ErrorKind, PoolError, Result, SegmentId, Txg,
 };
 
 /// An opening leaves one segment a lane open; those that it sealed just before may have a void end, too.
@@ -38,6 +38,10 @@ impl Pool {
             }
         }
         let epoch = self.current.read().epoch;
+        self.disks
+            .all()
+            .iter()
+            .for_each(|disk| disk.begin_leaving());
         drop(chain);
         let cut = ends.into_iter().map(|(segment, _)| segment);
         self.remove_leftovers();
@@ -72,31 +76,44 @@ impl Pool {
             return Err(PoolError::Invalid(format!("no disk is named {device}")));
         };
         disk.errors.fetch_add(1, Ordering::Relaxed);
-        if disk.live().is_some() && !self.can_lose_another() {
+        if disk.live().is_some() && !self.can_lose(disk) {
             // It stays readable: whatever can still be read is worth more than a tidy state.
             return Err(self.stop(&format!("{why}, and no other copy is left")));
         }
         if disk.leave(DiskState::SetAside, &why.to_string()) {
             tracing::error!(device, %why, "disk set aside");
+            self.owe(disk);
             self.record_members(&mut chain)?;
         }
         self.refuse_if_stopped()
     }
 
+    /// What a lost disk held has to be made good.
+    fn owe(&self, disk: &Disk) {
+        if let Some(id) = disk.id.filter(|_| !disk.is_fresh()) {
+            self.owed.lock().insert(id);
+        }
+    }
+
     /// An epoch that says who is left. Before the first epoch of this opening there is nothing to protect by it.
-    fn record_members(&self, chain: &mut Chain) -> Result<()> {
+    pub(crate) fn record_members(&self, chain: &mut Chain) -> Result<()> {
         let begun = self.current.read().sequence > 0;
         let Some(newest) = chain.newest().filter(|_| begun) else {
             return Ok(());
         };
         let last_txg = newest.info.last_txg;
-        match self.write_epoch(chain, EpochKind::Membership, last_txg, &[]) {
+        match self.write_members(chain, last_txg) {
             // The disks left do not say that the other one missed what follows.
             Err(error) if error.kind() == ErrorKind::NoSpace => {
                 Err(self.stop(&format!("{error}, and a disk was set aside")))
             }
             other => other,
         }
+    }
+
+    /// Writes an epoch of members that changed.
+    pub(crate) fn write_members(&self, chain: &mut Chain, last_txg: Txg) -> Result<()> {
+        self.write_epoch(chain, EpochKind::Membership, last_txg, &[])
     }
 
     /// Writes one epoch to all members; those that fail are left out and it is tried again with the others. A full disk
@@ -137,11 +154,12 @@ impl Pool {
                     return Err(error.into());
                 }
                 disk.errors.fetch_add(1, Ordering::Relaxed);
-                if !self.can_lose_another() {
+                if !self.can_lose(disk) {
                     return Err(self.stop(&format!("{error}, and no other copy is left")));
                 }
                 tracing::error!(device = device.name(), %error, "disk set aside");
                 disk.leave(DiskState::SetAside, &error.to_string());
+                self.owe(disk);
                 return Ok(false);
             }
         }
@@ -158,23 +176,14 @@ impl Pool {
         let mut id = EpochId::default();
         self.env.fill_random(&mut id.0);
         let newest = chain.newest().map(|newest| &newest.info);
-        let disks = self.disks.all();
         let members: Vec<DiskId> = self
             .disks
             .live()
             .iter()
             .filter_map(|disk| disk.id)
             .collect();
-        let known = newest.map(|newest| newest.members.iter().chain(&newest.absent));
-        let known = known.into_iter().flatten().copied();
-        let mut absent: Vec<DiskId> = disks
-            .iter()
-            .filter_map(|disk| disk.id)
-            .chain(known)
-            .collect();
-        absent.sort_unstable();
-        absent.dedup();
-        absent.retain(|disk| !members.contains(disk));
+        // Also members may be owed: those that came back and are not level yet.
+        let absent: Vec<DiskId> = self.owed.lock().iter().copied().collect();
         let info = EpochInfo {
             id,
             parent: newest.map(|newest| newest.id).unwrap_or_default(),
@@ -207,15 +216,16 @@ impl Pool {
         )))
     }
 
-    /// Disks of the pool that are no members now.
-    fn lost_count(&self) -> usize {
-        let disks = self.disks.all();
-        let of_the_pool = disks.iter().filter(|disk| disk.id.is_some());
-        of_the_pool.filter(|disk| !disk.is_live()).count()
+    /// Disks whose contents are not made good.
+    pub(crate) fn lost_count(&self) -> usize {
+        self.owed.lock().len()
     }
 
-    fn can_lose_another(&self) -> bool {
-        self.live_count() > 1 && self.lost_count() < usize::from(self.layout.parity)
+    /// A disk that is owed anyway may go again, and one that holds nothing yet.
+    fn can_lose(&self, disk: &Disk) -> bool {
+        let owed = self.owed.lock();
+        let counted = disk.is_fresh() || disk.id.is_some_and(|id| owed.contains(&id));
+        self.live_count() > 1 && (counted || owed.len() < usize::from(self.layout.parity))
     }
 
     /// Latches the pool: no write succeeds until it is opened again.
@@ -233,39 +243,6 @@ impl Pool {
             }),
             None => Ok(()),
         }
-    }
-
-    /// Homes for mirrored files (`role` is "log" or "index"): one more than disks may fail and at least two, on different
-    /// disks as far as there are that many. A copy keeps its disk and directory for as long as the disk is a member; one
-    /// whose disk is lost moves, and its new directory is empty.
-    pub fn homes(&self, role: &str) -> Vec<Home> {
-        let disks = self.disks.all();
-        let copies = self.layout.copies();
-        let mut load = vec![0usize; disks.len()];
-        let mut chosen: Vec<Option<usize>> = vec![None; copies];
-        for (copy, slot) in chosen.iter_mut().enumerate() {
-            let preferred = copy % disks.len();
-            if disks[preferred].is_live() {
-                *slot = Some(preferred);
-                load[preferred] += 1;
-            }
-        }
-        for slot in chosen.iter_mut().filter(|slot| slot.is_none()) {
-            let live = (0..disks.len()).filter(|index| disks[*index].is_live());
-            *slot = live.min_by_key(|index| load[*index]);
-            if let Some(index) = *slot {
-                load[index] += 1;
-            }
-        }
-        let homes = chosen.into_iter().zip(0u8..).filter_map(|(index, copy)| {
-            let device = disks[index?].live()?.clone();
-            Some(Home {
-                device,
-                dir: format!("{role}/{copy}"),
-                copy,
-            })
-        });
-        homes.collect()
     }
 
     /// Rewrites damaged copies of labels from the good ones.

@@ -1,6 +1,6 @@
 //! Opening: which disks are there, which of them count, and whether they are enough.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use strongroom_device::Device;
@@ -8,7 +8,7 @@ use strongroom_device::Device;
 use crate::disk::Disk;
 use crate::epoch::{Chain, EpochRecord, read_chain};
 use crate::label::{FoundLabel, Label, read_label};
-use crate::{DiskId, DiskState, EpochId, OpenOptions, PoolError, Result};
+use crate::{DiskId, DiskState, EpochId, EpochInfo, OpenOptions, PoolError, Result};
 
 /// A device with a good label.
 struct Candidate {
@@ -193,21 +193,58 @@ fn judge(
             Some(why.to_string()),
         ));
     }
-    for id in &label.disks {
+    let known = all_known(label, chain);
+    for id in &known {
         if !disks.iter().any(|disk| disk.id == Some(*id)) {
-            let reason = Some("not among the devices given".to_owned());
-            disks.push(Disk::new(None, Some(*id), DiskState::Missing, reason));
+            let (state, reason) = if is_named(chain, *id) {
+                (DiskState::Missing, "not among the devices given")
+            } else {
+                (DiskState::Retired, "nothing is left on it that counts")
+            };
+            disks.push(Disk::new(None, Some(*id), state, Some(reason.to_owned())));
         }
     }
-    // The order in the label decides the homes; disks without a readable label come last.
+    // The order decides the homes; disks without a readable label come last.
     let rank = |disk: &Disk| {
         let position = disk
             .id
-            .and_then(|id| label.disks.iter().position(|other| *other == id));
+            .and_then(|id| known.iter().position(|other| *other == id));
         position.unwrap_or(usize::MAX)
     };
     disks.sort_by_key(rank);
     disks.into_iter().map(Arc::new).collect()
+}
+
+/// Every disk that was ever of the pool, in the order in which they came. It never shrinks.
+fn all_known(label: &Label, chain: &Chain) -> Vec<DiskId> {
+    let mut known = label.disks.clone();
+    for info in chain.line.iter().map(|record| &record.info) {
+        for disk in info.members.iter().chain(&info.absent) {
+            if !known.contains(disk) {
+                known.push(*disk);
+            }
+        }
+    }
+    known
+}
+
+/// Whether the pool still counts on a disk, or on what it held.
+fn is_named(chain: &Chain, disk: DiskId) -> bool {
+    let newest = chain.newest().map(|newest| &newest.info);
+    newest.is_none_or(|info| info.members.contains(&disk) || info.absent.contains(&disk))
+}
+
+/// Those whose contents are not made good: noted as absent, or named as members and not there.
+pub(crate) fn not_made_good(chain: &Chain, disks: &[Arc<Disk>]) -> BTreeSet<DiskId> {
+    let Some(newest) = chain.newest().map(|newest| &newest.info) else {
+        return BTreeSet::new();
+    };
+    let is_there = |id: &&DiskId| {
+        let mut live = disks.iter().filter(|disk| disk.is_live());
+        live.any(|disk| disk.id == Some(**id))
+    };
+    let lost = newest.members.iter().filter(|id| !is_there(id));
+    newest.absent.iter().chain(lost).copied().collect()
 }
 
 fn judge_one(candidate: Candidate, chain: &Chain) -> Disk {
@@ -221,20 +258,53 @@ fn judge_one(candidate: Candidate, chain: &Chain) -> Disk {
     if is_current(chain, id, head) {
         let mut disk = Disk::new(Some(device), Some(id), DiskState::Member, None);
         disk.bad_labels = found.bad_copies;
+        disk.set_role(found.label.role.unwrap_or_default());
         return disk;
     }
+    if !is_named(chain, id) {
+        return judge_unnamed(device, id, chain);
+    }
     let reason = format!(
-        "it missed epochs: its newest is {}, the pool's is {}; it is read for nothing until it is rebuilt",
+        "it missed epochs: its newest is {}, the pool's is {}; it is read for nothing until it is brought up to date",
         head.map_or_else(|| "none".to_owned(), |head| head.to_string()),
         chain
             .newest()
             .map_or_else(String::new, |newest| newest.info.id.to_string()),
     );
     tracing::warn!(device = device.name(), disk = %id, reason, "stale disk");
-    Disk::new(Some(device), Some(id), DiskState::Stale, Some(reason))
+    let disk = Disk::new(Some(device), Some(id), DiskState::Stale, Some(reason));
+    disk.set_role(found.label.role.unwrap_or_default());
+    disk
+}
+
+/// A disk with a label of the pool that the pool does not count on.
+fn judge_unnamed(device: Arc<dyn Device>, id: DiskId, chain: &Chain) -> Disk {
+    let mut epochs = chain.line.iter().map(|record| &record.info);
+    let was_member = epochs.any(|info| info.members.contains(&id));
+    let (state, reason) = if was_member {
+        let reason = "it was taken out of the pool, or all that it held was made good on others; add it as a new disk to use it again";
+        (DiskState::Retired, reason)
+    } else {
+        (
+            DiskState::Unusable,
+            "adding it to the pool was cut off; add it again",
+        )
+    };
+    tracing::warn!(device = device.name(), disk = %id, reason, "this disk is not used");
+    Disk::new(Some(device), Some(id), state, Some(reason.to_owned()))
 }
 
 impl Opened {
+    /// Disks whose contents are not made good, not counting members that are missing: a disk that came back and went
+    /// again is lost once.
+    fn still_owed(&self, newest: &EpochInfo) -> usize {
+        let lost = |id: &&DiskId| {
+            let mut live = self.disks.iter().filter(|disk| disk.is_live());
+            newest.members.contains(id) && !live.any(|disk| disk.id == Some(**id))
+        };
+        newest.absent.iter().filter(|id| !lost(id)).count()
+    }
+
     /// Nothing acknowledged may be missing: with `m` copies more than needed, `m` disks may be, counting those that
     /// were already absent and are not rebuilt.
     pub(crate) fn refuse_too_few(&self, options: &OpenOptions) -> Result<()> {
@@ -243,7 +313,7 @@ impl Opened {
             Some(newest) => (
                 newest.info.id,
                 newest.info.members.len(),
-                newest.info.absent.len(),
+                self.still_owed(&newest.info),
             ),
             None => (EpochId::default(), self.label.disks.len(), 0),
         };

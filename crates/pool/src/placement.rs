@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::pool::Pool;
-use crate::segment::Segment;
 use crate::{Result, SegmentId};
 
 /// What fails as a whole: what a person named, or a block device.
@@ -19,8 +18,9 @@ pub(crate) enum Domain {
 
 impl Disk {
     pub(crate) fn domain(&self) -> Option<Domain> {
-        if !self.domain.is_empty() {
-            return Some(Domain::Named(self.domain.clone()));
+        let named = self.named_domain();
+        if !named.is_empty() {
+            return Some(Domain::Named(named));
         }
         let device = self.device.as_ref()?;
         Some(Domain::Block(device.failure_domain()))
@@ -40,29 +40,8 @@ impl Pool {
         Ok(chosen)
     }
 
-    /// A disk for a shard that a segment lacks: one that holds no other shard of it, in a domain of its own if there is
-    /// one, with the most room and at least `len` bytes.
-    pub(crate) fn place_shard(
-        &self,
-        segment: &Segment,
-        shard: u8,
-        len: u64,
-    ) -> Result<Option<Arc<Disk>>> {
-        let others: Vec<Arc<Disk>> = segment
-            .live_shards()
-            .iter()
-            .filter(|other| other.shard != shard)
-            .map(|other| Arc::clone(&other.disk))
-            .collect();
-        let mut candidates = self.by_room()?;
-        candidates.retain(|(free, disk)| {
-            *free >= len && !others.iter().any(|other| Arc::ptr_eq(other, disk))
-        });
-        Ok(choose(&candidates, &others, 1).into_iter().next())
-    }
-
     /// Disks that take shards, with their free space, the roomiest first.
-    fn by_room(&self) -> Result<Vec<(u64, Arc<Disk>)>> {
+    pub(crate) fn by_room(&self) -> Result<Vec<(u64, Arc<Disk>)>> {
         let mut candidates = Vec::new();
         for (index, disk) in self.disks.all().iter().enumerate() {
             let Some(device) = disk.live().filter(|_| disk.takes_shards()) else {
@@ -80,7 +59,11 @@ impl Pool {
 }
 
 /// The first `count` of the candidates that use each failure domain as rarely as can be.
-fn choose(candidates: &[(u64, Arc<Disk>)], beside: &[Arc<Disk>], count: usize) -> Vec<Arc<Disk>> {
+pub(crate) fn choose(
+    candidates: &[(u64, Arc<Disk>)],
+    beside: &[Arc<Disk>],
+    count: usize,
+) -> Vec<Arc<Disk>> {
     let mut load: HashMap<Domain, usize> = HashMap::new();
     for disk in beside {
         if let Some(domain) = disk.domain() {

@@ -1,5 +1,6 @@
 //! The open pool: its parts, and how it comes to be.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -10,10 +11,13 @@ use crate::append::LaneState;
 use crate::disk::{Disk, Disks};
 use crate::epoch::{Chain, EPOCH_FILES, EpochKind, EpochRecord};
 use crate::headers::HeaderCache;
-use crate::label::{LABEL_FILES, Label, MAX_DISKS, read_label, write_copy};
-use crate::open::survey;
+use crate::homes::HomeKey;
+use crate::label::{Label, MAX_DISKS, read_label, write_label};
+use crate::open::{not_made_good, survey};
+use crate::progress::Progress;
 use crate::reed_solomon::Code;
 use crate::segment::{Handles, SEGMENT_DIR, SegmentTable, find_segments};
+use crate::upkeep::Upkeep;
 use crate::{
     DiskId, EpochId, EpochInfo, EpochTerm, Lane, Layout, OpenOptions, PoolError, PoolId, Result,
 };
@@ -43,6 +47,15 @@ pub struct Pool {
     /// Files that a rebuild left behind, to be removed when an epoch begins.
     pub(crate) leftovers: Mutex<Vec<(Arc<Disk>, String)>>,
     pub(crate) closed: AtomicBool,
+    /// Disks whose contents are not made good: lost, or back and not yet level. Locked after the chain.
+    pub(crate) owed: Mutex<BTreeSet<DiskId>>,
+    /// Where the copies of log and index are known to lie: device and directory. Locked after the chain.
+    pub(crate) followed: Mutex<Vec<HomeKey>>,
+    /// Held while disks are added, removed, replaced or taken back.
+    pub(crate) changing: Mutex<()>,
+    /// What upkeep works on; held during a step.
+    pub(crate) upkeep: Mutex<Upkeep>,
+    pub(crate) progress: Mutex<Progress>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -79,6 +92,7 @@ pub(crate) struct Counters {
     pub(crate) bad_fragments: AtomicU64,
     pub(crate) repaired_fragments: AtomicU64,
     pub(crate) lost_reads: AtomicU64,
+    pub(crate) rebuilt_shards: AtomicU64,
 }
 
 pub(crate) const LANES: usize = 6;
@@ -130,11 +144,9 @@ impl Pool {
                 layout,
                 created_ns,
                 disks: disks.clone(),
+                role: None,
             };
-            for path in LABEL_FILES {
-                write_copy(&**device, path, &label)?;
-                device.sync_dir("")?;
-            }
+            write_label(&**device, &label)?;
         }
         warn_of_shared_domains(&devices);
         Self::open(env, devices)
@@ -169,6 +181,7 @@ impl Pool {
             .newest()
             .map(|newest| newest.info.id)
             .unwrap_or_default();
+        let owed = not_made_good(&opened.chain, &opened.disks);
         Ok(Arc::new(Self {
             env,
             id: opened.label.pool,
@@ -187,6 +200,11 @@ impl Pool {
             activity: Activity::default(),
             leftovers: Mutex::new(found.leftovers),
             closed: AtomicBool::new(false),
+            owed: Mutex::new(owed),
+            followed: Mutex::default(),
+            changing: Mutex::default(),
+            upkeep: Mutex::new(Upkeep::with(found.returned)),
+            progress: Mutex::default(),
         }))
     }
 
@@ -257,7 +275,7 @@ fn check_layout(layout: Layout, disks: usize) -> Result<()> {
 }
 
 /// Names what makes a device not blank. A label alone stores nothing yet, so a creation that was cut off may be repeated.
-fn contents(device: &dyn Device) -> Result<Option<String>> {
+pub(crate) fn contents(device: &dyn Device) -> Result<Option<String>> {
     if let Err(error @ (PoolError::NewerFormat { .. } | PoolError::Device(_))) = read_label(device)
     {
         return Err(error);

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::pool::Pool;
-use crate::{PoolSpace, PoolStatus, Result};
+use crate::{DiskState, PoolSpace, PoolStatus, Result};
 
 impl Pool {
     /// Bytes of the members, raw and as the layout leaves them for data.
@@ -39,7 +39,13 @@ impl Pool {
             layout: self.layout.to_string(),
             epoch: self.epoch().to_string(),
             writable: self.stopped.read().is_none(),
-            disks: self.disks.all().iter().map(|disk| disk.status()).collect(),
+            disks: self
+                .disks
+                .all()
+                .iter()
+                .filter(|disk| disk.device.is_some() || disk.state() != DiskState::Retired)
+                .map(|disk| disk.status())
+                .collect(),
             segments: self.segments.len() as u64,
             bad_fragments: self.counters.bad_fragments.load(Ordering::Relaxed),
             repaired_fragments: self.counters.repaired_fragments.load(Ordering::Relaxed),

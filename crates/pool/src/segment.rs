@@ -14,6 +14,7 @@ use crate::{DiskState, PoolId, SegmentId};
 
 pub(crate) const SEGMENT_DIR: &str = "segments";
 const UNFINISHED: &str = ".new";
+const RETURNED: &str = ".old";
 /// The end of a segment found on disk, until somebody asks its files.
 const END_UNKNOWN: u32 = u32::MAX;
 const TABLE_PARTS: usize = 16;
@@ -60,13 +61,37 @@ pub(crate) fn unfinished_path(segment: SegmentId, shard: u8, generation: u32) ->
     format!("{}{UNFINISHED}", shard_path(segment, shard, generation))
 }
 
-fn is_unfinished(name: &str) -> bool {
-    let whole = name.strip_suffix(UNFINISHED);
-    whole.is_some_and(|whole| parse_shard_name(whole).is_some())
+/// What a shard of a disk that was away is called until it was compared with its peers.
+pub(crate) fn returned_path(segment: SegmentId, shard: u8, generation: u32) -> String {
+    format!("{}{RETURNED}", shard_path(segment, shard, generation))
+}
+
+/// What the name of a file in the directory of segments says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ShardName {
+    Whole(SegmentId, u8, u32),
+    /// Being made anew.
+    Unfinished,
+    /// Of a disk that was away.
+    Returned(SegmentId, u8, u32),
+}
+
+impl ShardName {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        if let Some(whole) = name.strip_suffix(UNFINISHED) {
+            return parse_shard_name(whole).map(|_| Self::Unfinished);
+        }
+        if let Some(whole) = name.strip_suffix(RETURNED) {
+            let (segment, shard, generation) = parse_shard_name(whole)?;
+            return Some(Self::Returned(segment, shard, generation));
+        }
+        let (segment, shard, generation) = parse_shard_name(name)?;
+        Some(Self::Whole(segment, shard, generation))
+    }
 }
 
 /// `<id>.<shard>.<generation>`, exactly as written by [`shard_path`].
-pub(crate) fn parse_shard_name(name: &str) -> Option<(SegmentId, u8, u32)> {
+fn parse_shard_name(name: &str) -> Option<(SegmentId, u8, u32)> {
     let mut parts = name.split('.');
     let (id, shard, generation) = (parts.next()?, parts.next()?, parts.next()?);
     let id = SegmentId(u64::from_str_radix(id, 16).ok()?);
@@ -332,6 +357,17 @@ pub(crate) struct FoundSegments {
     pub(crate) table: SegmentTable,
     /// Files that a rebuild left behind, unfinished or superseded: the disk and the name.
     pub(crate) leftovers: Vec<(Arc<Disk>, String)>,
+    /// Shards of disks that were away, to be compared with their peers.
+    pub(crate) returned: Vec<ReturnedShard>,
+}
+
+/// A shard of a disk that was away. Nothing of it is believed by itself.
+#[derive(Debug, Clone)]
+pub(crate) struct ReturnedShard {
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) segment: SegmentId,
+    pub(crate) shard: u8,
+    pub(crate) generation: u32,
 }
 
 /// Lists the shard files of all members. Of two generations of a shard the higher counts. A disk that fails is no member
@@ -339,6 +375,7 @@ pub(crate) struct FoundSegments {
 pub(crate) fn find_segments(disks: &[Arc<Disk>], width: usize) -> FoundSegments {
     let mut found: BTreeMap<SegmentId, BTreeMap<u8, Shard>> = BTreeMap::new();
     let mut leftovers = Vec::new();
+    let mut returned = Vec::new();
     for disk in disks {
         let Some(device) = disk.live() else { continue };
         let names = device.list(SEGMENT_DIR).unwrap_or_else(|error| {
@@ -347,8 +384,8 @@ pub(crate) fn find_segments(disks: &[Arc<Disk>], width: usize) -> FoundSegments 
             Vec::new()
         });
         for name in names {
-            match parse_shard_name(&name) {
-                Some((id, shard, generation)) if usize::from(shard) < width => {
+            match ShardName::parse(&name) {
+                Some(ShardName::Whole(id, shard, generation)) if usize::from(shard) < width => {
                     let shards = found.entry(id).or_default();
                     let new = Shard::found(Arc::clone(disk), shard, generation);
                     let older = match shards.get(&shard) {
@@ -360,10 +397,18 @@ pub(crate) fn find_segments(disks: &[Arc<Disk>], width: usize) -> FoundSegments 
                         (older.disk, path)
                     }));
                 }
-                Some(_) | None if is_unfinished(&name) => {
+                Some(ShardName::Unfinished) => {
                     leftovers.push((Arc::clone(disk), format!("{SEGMENT_DIR}/{name}")));
                 }
-                Some(_) | None => {
+                Some(ShardName::Returned(segment, shard, generation)) => {
+                    returned.push(ReturnedShard {
+                        disk: Arc::clone(disk),
+                        segment,
+                        shard,
+                        generation,
+                    });
+                }
+                Some(ShardName::Whole(..)) | None => {
                     tracing::warn!(
                         device = device.name(),
                         name,
@@ -378,5 +423,9 @@ pub(crate) fn find_segments(disks: &[Arc<Disk>], width: usize) -> FoundSegments 
         let shards = shards.into_values().collect();
         table.insert(Arc::new(Segment::found(id, width, shards)));
     }
-    FoundSegments { table, leftovers }
+    FoundSegments {
+        table,
+        leftovers,
+        returned,
+    }
 }

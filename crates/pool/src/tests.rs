@@ -1,10 +1,12 @@
 //! The pool on real directories and on simulated disks.
 
 mod basics;
+mod changes;
 mod damage;
 mod layouts;
 mod mirrors;
 mod power;
+mod rebuild;
 mod refusals;
 
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use std::sync::Arc;
 use strongroom_device::sim::{SimDevice, SimEnv};
 use strongroom_device::{Device, Env};
 
-use crate::{Address, ExtentTag, Lane, Layout, Pool, PoolError, Result, Txg};
+use crate::{Address, ExtentTag, Lane, Layout, Pool, PoolError, Result, Txg, UpkeepStep};
 
 /// Disks `disk0`, `disk1`, … on their own failure domains.
 pub(crate) fn disks(env: &Arc<SimEnv>, count: usize) -> Vec<Arc<SimDevice>> {

@@ -222,6 +222,8 @@ pub enum DiskState {
     Missing,
     /// Given, but without a usable label or epoch chain.
     Unusable,
+    /// It was taken out of the pool, or all that it held was made good on other disks; read for nothing.
+    Retired,
 }
 
 /// One disk in a report.
@@ -235,6 +237,12 @@ pub struct DiskStatus {
     pub errors: u64,
     /// Why it is not a member.
     pub reason: Option<String>,
+    /// A member that waits for another disk to fail; it holds no data.
+    pub spare: bool,
+    /// A member whose shards are moved to other disks, after which it is taken out of the pool.
+    pub leaving: bool,
+    /// What it shares with others and fails with, as a person named it; empty for nothing.
+    pub domain: String,
 }
 
 /// A report for people and metrics.
@@ -253,4 +261,70 @@ pub struct PoolStatus {
     pub repaired_fragments: u64,
     /// Reads that no copy could answer.
     pub lost_reads: u64,
+}
+
+/// How a disk is added.
+#[derive(Debug, Clone, Default)]
+pub struct DiskOptions {
+    /// It waits for another disk to fail, and holds nothing until then.
+    pub spare: bool,
+    /// What it shares with others and fails with (a controller, a shelf); at most 64 bytes, empty for nothing. Without
+    /// it the block device counts.
+    pub domain: String,
+    /// It may lie on the same block device as another disk of the pool, though both fail together.
+    pub allow_shared_device: bool,
+}
+
+/// What a call of [`crate::Pool::upkeep_step`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpkeepStep {
+    /// There is nothing to do, or nothing can be done now.
+    Idle,
+    /// Bytes of shards that are in their places now, holes included.
+    Worked { bytes: u64 },
+    /// A disk became a member or is none any more, or nothing is owed any more: log and index follow first.
+    Changed,
+}
+
+/// What upkeep is busy with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpkeepTask {
+    #[default]
+    Idle,
+    /// What was lost is made good, and what came back is brought up to date.
+    Restoring,
+    /// A disk that leaves, or became a spare, is emptied.
+    Emptying,
+    /// Shards move from full disks to empty ones.
+    Balancing,
+    /// Something is to be done and cannot be; see [`UpkeepStatus::waiting_for`].
+    Waiting,
+}
+
+/// How upkeep comes on.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct UpkeepStatus {
+    pub task: UpkeepTask,
+    /// The disk that is emptied.
+    pub disk: Option<String>,
+    /// Disks whose contents are not made good: lost, or back and not yet up to date.
+    pub lost_disks: Vec<String>,
+    /// How many more disks may fail now without loss.
+    pub survives: u8,
+    /// Segments that lacked shards when they were last counted.
+    pub segments_short: u64,
+    /// Of the present task, bytes of shards with their holes.
+    pub bytes_done: u64,
+    pub bytes_total: u64,
+    /// In the last minute, waiting for clients included.
+    pub bytes_per_second: u64,
+    /// When the present task will be done at that rate; None while it is not known.
+    pub seconds_left: Option<u64>,
+    /// Why what is left cannot be done now.
+    pub waiting_for: Option<String>,
+    /// Shards made anew or moved since the pool was opened.
+    pub rebuilt_shards: u64,
+    /// Stripes met by upkeep that too few shards are left of.
+    pub lost_stripes: u64,
 }

@@ -192,7 +192,11 @@ fn inject(rng: &mut Rng, operation: Operation, path: &'static str, fault: Fault)
     let skip = match operation {
         Operation::Sync => rng.below(60),
         Operation::Any | Operation::Write | Operation::Read => rng.below(400),
-        Operation::Create | Operation::Open | Operation::Delete | Operation::List => rng.below(10),
+        Operation::Create
+        | Operation::Open
+        | Operation::Delete
+        | Operation::Rename
+        | Operation::List => rng.below(10),
     };
     Trouble::Inject {
         operation,

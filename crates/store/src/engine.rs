@@ -100,6 +100,7 @@ pub(crate) struct Wake {
     pub(crate) feeder: Notify,
     pub(crate) cleaner: Notify,
     pub(crate) keeper: Notify,
+    pub(crate) upkeep: Notify,
     /// The index took a run.
     pub(crate) fed: Notify,
     /// Tasks that still run.
@@ -466,6 +467,7 @@ impl Engine {
             &wake.feeder,
             &wake.cleaner,
             &wake.keeper,
+            &wake.upkeep,
             &wake.fed,
         ] {
             wake.notify_one();

@@ -28,6 +28,7 @@ mod sweep;
 mod thin;
 mod txn;
 mod types;
+mod upkeep;
 mod view;
 
 #[doc(hidden)]

@@ -40,7 +40,16 @@ impl Engine {
             {
                 tracing::warn!(%error, "a copy of the log could not be made anew");
             }
+            if indexed == epoch && self.log.epoch() == epoch {
+                self.copies_follow(epoch);
+            }
         }
+    }
+
+    /// Every copy of log and index is where the members of `epoch` have them.
+    fn copies_follow(&self, epoch: EpochId) {
+        self.pool.copies_follow(epoch);
+        self.wake.upkeep.notify_one();
     }
 
     /// True if every copy of the index lies on a member of the pool.

@@ -59,6 +59,7 @@ impl Store {
         let scrubs = Arc::new(scrubs);
         let keeper = Arc::clone(&engine).run_keeper(Arc::clone(&scrubs));
         engine.spawn_counted("store keeper", keeper);
+        engine.spawn_counted("store upkeep", Arc::clone(&engine).run_upkeep());
         // What recovery found is fed and cleaned without waiting for new changes.
         engine.wake.feeder.notify_one();
         engine.wake.cleaner.notify_one();
@@ -327,6 +328,12 @@ impl Store {
     #[doc(hidden)]
     pub fn audit(&self) -> Result<crate::Audit> {
         self.engine.audit()
+    }
+
+    /// Disks of the pool were changed: what follows from it is begun without delay.
+    pub fn disks_changed(&self) {
+        self.engine.wake.keeper.notify_one();
+        self.engine.wake.upkeep.notify_one();
     }
 
     /// The one engine for long work.

@@ -123,3 +123,25 @@ fn tells_space_and_domain() {
     let space = first.space().unwrap();
     assert!(space.free <= space.total && space.total > 0);
 }
+
+#[test]
+fn renames_in_place_of_another_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = device(dir.path());
+    device
+        .create("d/a", 0)
+        .unwrap()
+        .write_at(0, b"first")
+        .unwrap();
+    device.create("d/b", 0).unwrap();
+    device.rename("d/a", "d/b").unwrap();
+    device.sync_dir("d").unwrap();
+    assert_eq!(device.list("d").unwrap(), ["b"]);
+    let mut bytes = [0; 5];
+    device.open("d/b").unwrap().read_at(0, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"first");
+    assert!(matches!(
+        device.rename("d/a", "d/c"),
+        Err(DeviceError::NotFound { .. })
+    ));
+}

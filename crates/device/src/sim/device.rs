@@ -19,6 +19,7 @@ pub enum Operation {
     Create,
     Open,
     Delete,
+    Rename,
     List,
     Read,
     /// Writes, punches and changes of length.
@@ -345,6 +346,18 @@ impl Device for SimDevice {
             Ok(())
         } else {
             Err(self.shared.not_found(path))
+        }
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let words = [fold(0, to.as_bytes())];
+        self.shared
+            .enter(Operation::Rename, "rename", from, &words)?;
+        let renamed = self.shared.state.lock().disk.rename(from, to);
+        if renamed {
+            Ok(())
+        } else {
+            Err(self.shared.not_found(from))
         }
     }
 

@@ -34,6 +34,8 @@ struct NameChange {
     path: String,
     /// None deletes.
     file: Option<u64>,
+    /// The name that the file had before: a new name comes and the old one goes in one.
+    from: Option<String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -183,6 +185,7 @@ impl Disk {
         self.name_changes.push(NameChange {
             path: path.to_owned(),
             file: Some(file),
+            from: None,
         });
         file
     }
@@ -194,6 +197,22 @@ impl Disk {
         self.name_changes.push(NameChange {
             path: path.to_owned(),
             file: None,
+            from: None,
+        });
+        true
+    }
+
+    /// False if there is no such file. Both names are in one directory.
+    pub(super) fn rename(&mut self, from: &str, to: &str) -> bool {
+        assert_eq!(parent(from), parent(to), "a file stays in its directory");
+        let Some(file) = self.names.remove(from) else {
+            return false;
+        };
+        self.names.insert(to.to_owned(), file);
+        self.name_changes.push(NameChange {
+            path: to.to_owned(),
+            file: Some(file),
+            from: Some(from.to_owned()),
         });
         true
     }
@@ -237,6 +256,9 @@ impl Disk {
     }
 
     fn apply_name(&mut self, change: NameChange) {
+        if let Some(from) = &change.from {
+            self.durable_names.remove(from);
+        }
         match change.file {
             Some(file) => self.durable_names.insert(change.path, file),
             None => self.durable_names.remove(&change.path),

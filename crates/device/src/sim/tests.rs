@@ -304,3 +304,46 @@ fn a_planned_cut_comes_at_its_operation() {
     assert!(device.list("").is_err());
     assert_eq!(env.cuts(), 1);
 }
+
+#[test]
+fn a_new_name_comes_and_the_old_one_goes_in_one() {
+    let outcomes: std::collections::BTreeSet<bool> = (0..40)
+        .map(|seed| {
+            let (env, device) = disk(seed);
+            let file = device.create("d/old", 0).unwrap();
+            file.write_at(0, b"kept").unwrap();
+            file.sync().unwrap();
+            device.sync_dir("d").unwrap();
+            device.rename("d/old", "d/new").unwrap();
+            assert_eq!(device.paths(), ["d/new"]);
+            env.cut_power();
+            let after = device.reopen();
+            let paths = after.paths();
+            assert_eq!(paths.len(), 1, "{paths:?}");
+            assert_eq!(after.contents(&paths[0]).unwrap(), b"kept");
+            paths[0] == "d/new"
+        })
+        .collect();
+    assert_eq!(outcomes.len(), 2, "both happen");
+}
+
+#[test]
+fn a_synced_new_name_survives_and_takes_the_place_of_another_file() {
+    for seed in 0..20 {
+        let (env, device) = disk(seed);
+        for (path, bytes) in [("old", b"first"), ("new", b"other")] {
+            let file = device.create(path, 0).unwrap();
+            file.write_at(0, bytes).unwrap();
+            file.sync().unwrap();
+        }
+        device.rename("old", "new").unwrap();
+        device.sync_dir("").unwrap();
+        env.cut_power();
+        let after = device.reopen();
+        assert_eq!(after.paths(), ["new"]);
+        assert_eq!(after.contents("new").unwrap(), b"first");
+    }
+    let (_, device) = disk(1);
+    let missing = device.rename("a", "b");
+    assert!(matches!(missing, Err(DeviceError::NotFound { .. })));
+}

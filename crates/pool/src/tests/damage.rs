@@ -34,6 +34,7 @@ fn a_label_cut_or_flipped_anywhere_is_no_label() {
         layout: Layout::MIRROR,
         created_ns: 5,
         disks: vec![DiskId([3; 16]), DiskId([2; 16])],
+        role: None,
     };
     let bytes = label.encode();
     assert_eq!(Label::decode(&bytes), Ok(label));

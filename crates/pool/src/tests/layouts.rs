@@ -5,7 +5,7 @@ use strongroom_device::sim::{Fault, Injection, Operation, Rng};
 use super::*;
 use crate::DiskState;
 
-const WIDE: Layout = Layout { data: 4, parity: 2 };
+pub(super) const WIDE: Layout = Layout { data: 4, parity: 2 };
 
 /// Extents of one stripe, with their bytes.
 fn append_many(pool: &Pool, lane: Lane, bytes: &[Vec<u8>]) -> Vec<Address> {
@@ -25,7 +25,7 @@ fn append_many(pool: &Pool, lane: Lane, bytes: &[Vec<u8>]) -> Vec<Address> {
 }
 
 /// Stripes of several shapes.
-fn fill(pool: &Pool, seed: u64) -> Vec<(Address, Vec<u8>)> {
+pub(super) fn fill(pool: &Pool, seed: u64) -> Vec<(Address, Vec<u8>)> {
     let mut rng = Rng::new(seed);
     let mut all = Vec::new();
     for lengths in [
@@ -47,7 +47,7 @@ fn fill(pool: &Pool, seed: u64) -> Vec<(Address, Vec<u8>)> {
     all
 }
 
-fn check(pool: &Pool, all: &[(Address, Vec<u8>)]) {
+pub(super) fn check(pool: &Pool, all: &[(Address, Vec<u8>)]) {
     let mut rng = Rng::new(9);
     for (address, bytes) in all {
         assert_eq!(&read(pool, *address, bytes.len()).unwrap(), bytes);

@@ -53,7 +53,7 @@ impl Log {
             return Err(NotFollowed::NoneLeft);
         }
         for copy in &begun {
-            if let Err(error) = self.fill(copy, &copies) {
+            if let Err(error) = copy.clear().and_then(|()| self.fill(copy, &copies)) {
                 return Err(NotFollowed::Copy(Arc::clone(copy), error));
             }
             tracing::warn!(

@@ -82,6 +82,18 @@ impl LogCopy {
         Ok(file)
     }
 
+    /// Removes what an earlier use of the directory left, before a copy begins there anew.
+    pub(crate) fn clear(&self) -> Result<(), DeviceError> {
+        for name in self.home.device.list(&self.home.dir)? {
+            let path = format!("{}/{name}", self.home.dir);
+            match self.home.device.delete(&path) {
+                Ok(()) | Err(DeviceError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Making the file may have been cut off, now or before a crash.
     fn make_ready(&self, file: &dyn DeviceFile, len: u64) -> Result<(), DeviceError> {
         if file.len()? < len {

@@ -105,6 +105,7 @@ pub(crate) fn state_word(state: DiskState) -> &'static str {
         DiskState::Stale => "stale",
         DiskState::Missing => "missing",
         DiskState::Unusable => "unusable",
+        DiskState::Retired => "retired",
     }
 }
 

@@ -28,6 +28,7 @@ impl PageStore {
     /// # Errors
     /// No copy in service lies at any of the homes; a new copy found no space and is left out.
     pub(in crate::index) fn rehome(&self, homes: &[PageHome]) -> Result<bool> {
+        self.forgive(homes);
         let mut kept: Vec<Arc<PageCopy>> = self.copies_from(Stage::Serving);
         kept.retain(|copy| homes.iter().any(|home| copy.lies_at(home)));
         if kept.is_empty() {
@@ -45,6 +46,15 @@ impl PageStore {
             self.join(home)?;
         }
         Ok(!self.copies_at(Stage::Whole).is_empty())
+    }
+
+    /// A copy that failed is left alone while its disk counts as a member. Once it does not, it can only come back anew.
+    fn forgive(&self, homes: &[PageHome]) {
+        let is_home = |(device, dir): &(String, String)| {
+            let same = |home: &PageHome| home.device.name() == device && home.dir == *dir;
+            homes.iter().any(same)
+        };
+        self.health.out.lock().retain(is_home);
     }
 
     /// Whether a copy in service lies at each of these homes, or its disk is known to be lost.

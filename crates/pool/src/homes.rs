@@ -1,0 +1,74 @@
+//! Which disks have the copies of mirrored files, log and index.
+//!
+//! The copies lie on the first disks in service, in the order in which disks came to the pool, so that after any loss
+//! within the budget one of those that hold a copy is among the homes again: an opening finds the log without being told
+//! where it was. A directory's number follows from its disk's place in the list, which never shrinks.
+
+use std::sync::Arc;
+
+use strongroom_device::Device;
+
+use crate::pool::Pool;
+use crate::{EpochId, Home};
+
+/// Device and directory of a copy.
+pub(crate) type HomeKey = (String, String);
+
+impl Pool {
+    /// Homes for mirrored files (`role` is "log" or "index"): one more than disks may fail and at least two, on different
+    /// disks as far as there are that many. A new home's directory may hold what an earlier use left.
+    pub fn homes(&self, role: &str) -> Vec<Home> {
+        let homes = self.home_places().into_iter();
+        homes
+            .map(|(device, copy)| Home {
+                dir: format!("{role}/{copy}"),
+                device,
+                copy,
+            })
+            .collect()
+    }
+
+    fn home_places(&self) -> Vec<(Arc<dyn Device>, u8)> {
+        let disks = self.disks.all();
+        let live = |leaving: bool| -> Vec<(usize, Arc<dyn Device>)> {
+            let live = disks.iter().enumerate();
+            live.filter(|(_, disk)| leaving || !disk.is_leaving())
+                .filter_map(|(place, disk)| Some((place, Arc::clone(disk.live()?))))
+                .collect()
+        };
+        let mut live_disks = live(false);
+        if live_disks.is_empty() {
+            live_disks = live(true);
+        }
+        let copies = self.layout.copies();
+        let count = live_disks.len().max(1);
+        let home = |copy: usize| {
+            let (place, device) = live_disks.get(copy % count)?;
+            // The second copy on one disk has the next number.
+            let number = (place + copy / count) % copies;
+            Some((Arc::clone(device), u8::try_from(number).unwrap_or(u8::MAX)))
+        };
+        (0..copies).filter_map(home).collect()
+    }
+
+    fn home_keys(&self) -> Vec<HomeKey> {
+        let places = self.home_places().into_iter();
+        places
+            .map(|(device, copy)| (device.name().to_owned(), copy.to_string()))
+            .collect()
+    }
+
+    /// Told by the store: every copy of log and index lies at the homes of `epoch`'s members, whole. Disks are brought
+    /// back and taken out only when that is so.
+    pub fn copies_follow(&self, epoch: EpochId) {
+        let _chain = self.chain.lock();
+        if self.current.read().epoch == epoch {
+            *self.followed.lock() = self.home_keys();
+        }
+    }
+
+    /// Whether the copies lie where they should.
+    pub(crate) fn is_followed(&self) -> bool {
+        *self.followed.lock() == self.home_keys()
+    }
+}
