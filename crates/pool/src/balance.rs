@@ -23,6 +23,11 @@ struct Filled {
 impl Pool {
     /// Moves one shard if the disks are unequally full.
     pub(crate) fn balance_next(&self, upkeep: &mut Upkeep) -> Result<UpkeepStep> {
+        // An idle pool leaves its disks alone.
+        let seen = Some((self.epoch(), self.activity.written()));
+        if upkeep.level == seen {
+            return Ok(UpkeepStep::Idle);
+        }
         let mut disks = self.filled()?;
         disks.sort_by_key(|filled| filled.used);
         let (Some(least), Some(most)) = (disks.first(), disks.last()) else {
@@ -32,6 +37,7 @@ impl Pool {
         upkeep.balancing = apart > if upkeep.balancing { END } else { BEGIN };
         if !upkeep.balancing {
             upkeep.balanced = SegmentId::default();
+            upkeep.level = seen;
             return Ok(UpkeepStep::Idle);
         }
         // Half of the difference moves.
@@ -49,6 +55,7 @@ impl Pool {
         }
         // Whatever could move has moved.
         upkeep.balancing = false;
+        upkeep.level = seen;
         upkeep.balanced = SegmentId::default();
         Ok(UpkeepStep::Idle)
     }

@@ -81,6 +81,11 @@ impl Activity {
         self.written.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Bytes written so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
     /// Bytes so far.
     pub(crate) fn total(&self) -> u64 {
         self.read.load(Ordering::Relaxed) + self.written.load(Ordering::Relaxed)

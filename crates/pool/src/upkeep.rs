@@ -35,6 +35,8 @@ pub(crate) struct Upkeep {
     pub(crate) balancing: bool,
     /// Where spreading the load goes on.
     pub(crate) balanced: SegmentId,
+    /// The load needed no spreading in this epoch with so much written.
+    pub(crate) level: Option<(crate::EpochId, u64)>,
 }
 
 impl Upkeep {
