@@ -45,6 +45,11 @@ fn succeed(command: &mut Command, what: &str) -> Result<()> {
     Ok(())
 }
 
+/// Makes the environment, for those who cannot download anything later.
+pub fn prepare() -> Result<()> {
+    interpreter().map(drop)
+}
+
 /// Runs one of the scripts in `xtask/python` against the server; gives what it printed.
 pub fn run(server: &Server, script: &str, read_only: &str) -> Result<String> {
     let address = server.address();

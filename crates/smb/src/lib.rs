@@ -12,5 +12,5 @@ pub mod wire;
 
 pub use server::{
     Connection, ConnectionStatus, Disconnect, EncryptionPolicy, Frame, Interface, Interfaces,
-    Limits, Outbox, Refused, Server, ServerConfig, ServerStatus, SessionStatus,
+    Limits, Outbox, Refused, Server, ServerConfig, ServerStatus, SessionStatus, WORKGROUP,
 };

@@ -91,6 +91,9 @@ pub(crate) struct ServeOptions {
     /// Where to serve SMB; without it port 445 of all addresses, or a high port where 445 cannot be had
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) smb: Option<SocketAddr>,
+    /// Do not show the server to the computers around it
+    #[arg(long)]
+    pub(crate) no_discovery: bool,
     /// Keep no past. Only for measuring what the past costs
     #[arg(long, hide = true)]
     pub(crate) no_history: bool,

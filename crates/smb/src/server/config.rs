@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The workgroup that the server says it is in.
+pub const WORKGROUP: &str = "WORKGROUP";
+
 /// Whether traffic is encrypted, for the server as a whole; shares can ask for it on their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EncryptionPolicy {

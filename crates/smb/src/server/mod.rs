@@ -33,7 +33,7 @@ mod waiting;
 mod who;
 mod window;
 
-pub use config::{EncryptionPolicy, Interface, Interfaces, Limits, ServerConfig};
+pub use config::{EncryptionPolicy, Interface, Interfaces, Limits, ServerConfig, WORKGROUP};
 pub use outbox::{Frame, Outbox};
 
 use std::collections::HashMap;

@@ -88,7 +88,7 @@ impl PipeContext for Seen {
     }
 
     fn domain(&self) -> String {
-        "WORKGROUP".to_owned()
+        super::config::WORKGROUP.to_owned()
     }
 
     fn comment(&self) -> String {

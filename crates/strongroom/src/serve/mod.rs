@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strongroom_device::{Env, TokioEnv};
+use strongroom_discovery::{Discovery, Host};
 use strongroom_identity::Identity;
 use strongroom_pool::Pool;
 use strongroom_smb::{Server, ServerConfig};
@@ -53,10 +54,16 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
         &listener,
         floors.password.as_ref().map(|secret| secret.as_str()),
     );
+    let discovery = if options.no_discovery {
+        Discovery::default()
+    } else {
+        Discovery::start(floors.host(listener.address()), Arc::clone(&env)).await
+    };
     let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&smb)));
     stop.requested().await;
     tracing::info!("stopping");
     accepting.abort();
+    discovery.stop().await;
     control.abort();
     let ending = end(&floors, &smb);
     tokio::select! {
@@ -123,6 +130,16 @@ impl Floors {
         config.interfaces = interfaces::of(listening);
         let (vfs, identity) = (Arc::clone(&self.vfs), Arc::clone(&self.identity));
         Server::new(config, vfs, identity, Arc::clone(env))
+    }
+
+    /// What the computers around are told.
+    fn host(&self, listening: std::net::SocketAddr) -> Host {
+        Host {
+            name: address::netbios_name(),
+            workgroup: strongroom_smb::WORKGROUP.to_owned(),
+            id: self.pool.id().0,
+            listening,
+        }
     }
 
     fn state(&self, smb: &Arc<Server>, smb_address: std::net::SocketAddr) -> Arc<api::State> {
