@@ -299,7 +299,10 @@ impl Pool {
 }
 
 /// Cuts a file off at its end. Setting its length to what it is gives back the space behind it, too.
-fn trim(file: &dyn DeviceFile, end: Option<u64>) -> std::result::Result<u64, DeviceError> {
+pub(crate) fn trim(
+    file: &dyn DeviceFile,
+    end: Option<u64>,
+) -> std::result::Result<u64, DeviceError> {
     let len = file.len()?;
     let len = end.map_or(len, |end| len.min(end));
     file.set_len(len)?;

@@ -6,6 +6,7 @@ use strongroom_device::{Device, DeviceError};
 
 use crate::fragment::{SECTOR, mark_punched};
 use crate::headers::HeaderKey;
+use crate::members::trim;
 use crate::pool::Pool;
 use crate::read::BadCopy;
 use crate::segment::{SEGMENT_DIR, Segment, Shard};
@@ -125,7 +126,8 @@ impl Pool {
     }
 
     /// Gives back the data of a dead stripe on all shards. Its header stays, marked as punched. `blocks` is the stripe's
-    /// length with its header, as [`StripeInfo::blocks`] tells it.
+    /// length with its header, as [`StripeInfo::blocks`] tells it. A power cut may undo it, in part too, until
+    /// [`Pool::sync_segments`]; it may be repeated.
     pub fn punch_stripe(&self, segment: SegmentId, stripe: u32, blocks: u32) -> Result<()> {
         self.refuse_if_stopped()?;
         let found = self
@@ -146,7 +148,25 @@ impl Pool {
                 }
             }
         }
+        found.touched();
         Ok(())
+    }
+
+    /// Cuts the shards of a sealed segment off at its end, and gives back what was taken ahead of appends. An opening
+    /// that was cut off may have recorded an end and not come to this.
+    pub fn trim_segment(&self, segment: SegmentId) {
+        let found = self.segments.get(segment);
+        let Some(found) = found.filter(|found| !found.is_open()) else {
+            return;
+        };
+        let _upkeep = found.upkeep.lock();
+        let end = found.known_end().map(|end| u64::from(end) * BLOCK as u64);
+        for shard in found.live_shards() {
+            let file = found.file(&shard, &self.handles);
+            if let Err(error) = file.and_then(|file| trim(&*file, end)) {
+                tracing::warn!(%error, %segment, "could not trim a shard");
+            }
+        }
     }
 
     pub(crate) fn punch_fragment(

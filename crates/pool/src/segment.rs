@@ -38,7 +38,7 @@ pub(crate) struct Segment {
     shards: RwLock<Shards>,
     end: AtomicU32,
     open: AtomicBool,
-    /// Counts appends; [`Segment::synced`] says up to which they are durable.
+    /// Counts appends and other changes; [`Segment::synced`] says up to which they are durable.
     appended: AtomicU64,
     synced: AtomicU64,
     /// Held while syncing, so that callers share one sync.
@@ -221,6 +221,11 @@ impl Segment {
     /// Counts one append that now ends at `end`.
     pub(crate) fn appended_to(&self, end: u32) {
         self.set_end(end);
+        self.appended.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Something was written other than by appending; the next sync makes it durable, too.
+    pub(crate) fn touched(&self) {
         self.appended.fetch_add(1, Ordering::AcqRel);
     }
 

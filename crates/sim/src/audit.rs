@@ -11,13 +11,17 @@ use crate::model::Model;
 use crate::plan::Budget;
 
 /// Counts are the sums over what is alive, the pool holds all of that, and nothing of earlier lives besides.
-pub(crate) fn space(stack: &Stack, budget: Budget) -> Result<(), String> {
+/// A write that a disk lost without a word may have been the mark of a stripe that was given back.
+pub(crate) fn space(stack: &Stack, budget: Budget, silent: bool) -> Result<(), String> {
     let audit = stack.store.audit().map_err(|error| error.to_string())?;
     if !audit.problems.is_empty() {
         return Err(format!("space does not add up: {:#?}", audit.problems));
     }
     if !audit.missing.is_empty() && budget == Budget::Whole {
         return Err(format!("named and not in the pool: {:?}", audit.missing));
+    }
+    if !audit.leaked.is_empty() && !silent {
+        return Err(format!("never given back: {:?}", audit.leaked));
     }
     let pool = stack.pool.status();
     if !pool.writable {

@@ -12,7 +12,8 @@ use strongroom_device::Env as _;
 use strongroom_device::sim::{Fault, Rng};
 use strongroom_store::{HistoryOptions, StoreOptions};
 use strongroom_vfs::{
-    AccessMask, CaseMode, CreateOptions, Disposition, OpenRequest, QuotaOf, ShareAccess, VfsError,
+    AccessMask, CaseMode, CreateOptions, Disposition, DosAttributes, OpenRequest, QuotaOf,
+    ShareAccess, VfsError,
 };
 
 use crate::audit;
@@ -214,7 +215,7 @@ impl Run {
         if let Some(stack) = self.start(&last)? {
             self.machine.env.advance(Duration::from_secs(10));
             self.look(&stack)?;
-            audit::space(&stack, self.budget)?;
+            audit::space(&stack, self.budget, self.silent)?;
             let whole = audit::is_whole(&stack) && !self.silent;
             let closed = self.machine.env.block_on(stack.store.close());
             closed.map_err(|error| format!("cannot close: {error}"))?;
@@ -354,11 +355,39 @@ impl Run {
         let Some(id) = self.id_of(file) else {
             return Ok(());
         };
+        self.clear_read_only(stack, file, id).await?;
         let handle = open_for(stack, &path, AccessMask::DELETE).await?;
         stack.vfs.set_delete(&handle, true).await?;
         stack.vfs.close(&handle).await?;
         self.model
             .change(id, |node| node.streams.retain(|_, (held, _)| held != name));
+        Ok(())
+    }
+
+    /// Nothing of a read-only file can be deleted.
+    async fn clear_read_only(
+        &mut self,
+        stack: &Stack,
+        file: &str,
+        id: u64,
+    ) -> Result<(), VfsError> {
+        let attributes = self.model.node(id).attributes;
+        if attributes & DosAttributes::READ_ONLY.0 == 0 {
+            return Ok(());
+        }
+        let left = attributes & !DosAttributes::READ_ONLY.0;
+        let shown = if left == 0 {
+            DosAttributes::NORMAL.0
+        } else {
+            left
+        };
+        let handle = open_for(stack, file, AccessMask::WRITE_ATTRIBUTES).await?;
+        stack
+            .vfs
+            .set_attributes(&handle, DosAttributes(shown))
+            .await?;
+        stack.vfs.close(&handle).await?;
+        self.model.change(id, |node| node.attributes = left);
         Ok(())
     }
 

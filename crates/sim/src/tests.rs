@@ -9,13 +9,32 @@ fn one_seed_twice_gives_the_same_run_to_the_last_bit() {
     }
 }
 
-#[test]
-fn a_few_seeds_pass() {
-    for seed in 0..40 {
+fn all_pass(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
         if let Err(failure) = run(seed, &Options::default()) {
             panic!("seed {seed}: {}", failure.what);
         }
     }
+}
+
+#[test]
+fn the_first_50_seeds_pass() {
+    all_pass(0..50);
+}
+
+#[test]
+fn the_second_50_seeds_pass() {
+    all_pass(50..100);
+}
+
+#[test]
+fn the_third_50_seeds_pass() {
+    all_pass(100..150);
+}
+
+#[test]
+fn the_fourth_50_seeds_pass() {
+    all_pass(150..200);
 }
 
 /// The seed, of the first 200, that finds a planted bug.

@@ -160,7 +160,8 @@ impl Engine {
                 let Some(freed) = stripes.get(&info.stripe) else {
                     return false;
                 };
-                let accounted = self.accounted(*segment, info, *freed, *recovered);
+                // One that is marked was given back before a power cut, in part perhaps.
+                let accounted = info.punched || self.accounted(*segment, info, *freed, *recovered);
                 if !accounted {
                     waiting.borrow_mut().insert((*segment, info.stripe));
                 }
@@ -182,6 +183,10 @@ impl Engine {
         if gone.is_empty() && page.revived.is_empty() {
             return Ok(());
         }
+        // What is forgotten nobody looks for again, so the power may not bring it back.
+        let touched: BTreeSet<SegmentId> = gone.iter().map(|dead| dead.segment).collect();
+        let touched: Vec<SegmentId> = touched.into_iter().collect();
+        self.sync_segments(&touched)?;
         let _feeding = self.feeding.lock();
         feed::forget_dead_stripes(self.index.as_ref(), &gone, &page.revived)
     }
@@ -218,7 +223,7 @@ impl Engine {
     }
 
     /// Punches the chosen stripes of a segment, and deletes it once nothing is left in it. Returns the stripes that were
-    /// seen, or None if the segment is gone.
+    /// seen, or None if the segment is gone. What was punched is durable once the segment is synced.
     pub(crate) fn punch(
         &self,
         segment: SegmentId,
@@ -230,13 +235,14 @@ impl Engine {
             Err(error) => return Err(error.into()),
         };
         let mut alive = false;
-        for info in contents.stripes.iter().filter(|info| !info.punched) {
+        for info in &contents.stripes {
             if chosen(info) {
                 self.pool.punch_stripe(segment, info.stripe, info.blocks)?;
                 self.orphans.lock().forget((segment, info.stripe));
-                self.punched.fetch_add(1, Ordering::Relaxed);
+                let newly = u64::from(!info.punched);
+                self.punched.fetch_add(newly, Ordering::Relaxed);
             } else {
-                alive = true;
+                alive |= !info.punched;
             }
         }
         // What was appended after the listing, or whose header could not be read, may be alive.

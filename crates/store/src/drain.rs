@@ -106,19 +106,19 @@ impl Engine {
     /// Feeds everything up to `up_to`, then forgets it.
     pub(crate) fn feed(&self, up_to: Txg) -> Result<()> {
         let _feeding = self.feeding.lock();
-        if up_to <= self.index.last_txg() {
+        let held = self.index.last_txg();
+        if !self.take_groups(held).is_empty() {
+            // A write that was reported as failed had taken effect.
+            self.is_fed(held);
+        }
+        if up_to <= held {
             return Ok(());
         }
         let chains = self.overlay.collect(up_to);
         let groups: Vec<Group> = self.take_groups(up_to);
-        let result = self.apply_run(&chains, &groups);
-        match result {
+        match self.apply_run(&chains, &groups) {
             Ok(()) => {
-                self.overlay.forget(up_to);
-                self.recent.lock().retain(|group| group.txg > up_to);
-                self.log.recycle(up_to);
-                self.wake.cleaner.notify_one();
-                self.wake.fed.notify_one();
+                self.is_fed(up_to);
                 Ok(())
             }
             Err(error) => {
@@ -126,9 +126,21 @@ impl Engine {
                 for group in groups.into_iter().rev() {
                     waiting.push_front(group);
                 }
+                drop(waiting);
+                // Where the pool takes no more writes, nobody knows what of the index is durable: the log must stay.
+                self.stop_with_pool()?;
                 Err(error)
             }
         }
+    }
+
+    /// Overlay and log need not hold these groups any more.
+    fn is_fed(&self, up_to: Txg) {
+        self.overlay.forget(up_to);
+        self.recent.lock().retain(|group| group.txg > up_to);
+        self.log.recycle(up_to);
+        self.wake.cleaner.notify_one();
+        self.wake.fed.notify_one();
     }
 
     fn take_groups(&self, up_to: Txg) -> Vec<Group> {

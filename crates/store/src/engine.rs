@@ -391,6 +391,13 @@ impl Engine {
             .map_err(|error| self.pool_failed(error))
     }
 
+    /// Writing stops where the pool's has.
+    pub(crate) fn stop_with_pool(&self) -> Result<()> {
+        // With nothing to sync this says whether the pool takes writes.
+        let taken = self.pool.sync_segments(&[]);
+        taken.map_err(|error| self.pool_failed(error))
+    }
+
     /// The pool sets failed disks aside by itself while others are left; what comes up here is the end of writing.
     fn pool_failed(&self, error: PoolError) -> StoreError {
         match error.kind() {

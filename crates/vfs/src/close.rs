@@ -187,8 +187,15 @@ impl Vfs {
             state.pending.retain(|pending| pending != link);
             return Ok(());
         }
-        self.remove_locked(&mut locked, &directory, node, link, handle.session())?;
+        let removed = self.remove_locked(&mut locked, &directory, node, link, handle.session());
+        if matches!(removed, Err(VfsError::NotFound)) {
+            // A POSIX client removed the name while the file was open by it, and the file has others.
+            let state = locked.of(node);
+            state.pending.retain(|pending| pending != link);
+            return Ok(());
+        }
         drop(locked);
+        removed?;
         self.told_removed(handle.parent_grant, node, link);
         Ok(())
     }

@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 
+use strongroom_device::Device as _;
 use strongroom_device::sim::{Fault, Injection, Operation};
 use strongroom_pool::{Address, ExtentTag, Lane};
 
@@ -175,4 +177,76 @@ fn a_stripe_named_by_the_tail_of_the_log_stays_after_a_crash() {
     engine.feed(engine.feedable()).unwrap();
     engine.punch_listed(&round).unwrap();
     assert!(read_all(&store, object(2)).unwrap() == pattern(2, LEN as usize));
+}
+
+/// A store in its second life, all of whose stripes were made in the first and swept.
+fn second_life(world: &mut World) -> Arc<Store> {
+    world.options.history = None;
+    let store = world.create();
+    for inode in 1..9 {
+        world.write(&store, inode, 0, &pattern(inode, LEN as usize));
+        world.block_on(store.sync_all()).unwrap();
+    }
+    world.env.advance(Duration::from_secs(5));
+    world.crash(store);
+    let store = world.open().unwrap();
+    world.env.advance(Duration::from_secs(10));
+    assert!(store.audit().unwrap().leaked.is_empty());
+    store
+}
+
+#[test]
+fn what_was_given_back_stays_given_back_after_a_power_cut() {
+    for seed in 80..90 {
+        let mut world = World::new(seed, 1);
+        let store = second_life(&mut world);
+        for inode in 1..5 {
+            delete(&world, &store, inode);
+        }
+        world.env.advance(Duration::from_secs(70));
+        assert_eq!(
+            store.engine().index.snapshot().last_txg(),
+            store.durable_txg()
+        );
+        world.crash(store);
+        let store = world.open().unwrap();
+        world.env.advance(Duration::from_secs(10));
+        let audit = store.audit().unwrap();
+        assert!(audit.leaked.is_empty(), "seed {seed}: {:?}", audit.leaked);
+        assert!(audit.missing.is_empty() && audit.problems.is_empty());
+    }
+}
+
+#[test]
+fn a_segment_whose_deletion_was_cut_off_goes() {
+    let mut world = World::new(91, 2);
+    let store = second_life(&mut world);
+    let engine = Arc::clone(store.engine());
+    let before: Vec<_> = world.disks[1].paths();
+    let shards = before.iter().filter(|path| path.starts_with("segments/"));
+    let shards: Vec<_> = shards
+        .map(|path| (path.clone(), world.disks[1].contents(path).unwrap()))
+        .collect();
+    for inode in 1..9 {
+        delete(&world, &store, inode);
+    }
+    world.env.advance(Duration::from_secs(70));
+    world.block_on(store.close()).unwrap();
+    drop((engine, store));
+    // One disk got to delete its shards, the other did not.
+    for (path, bytes) in &shards {
+        if world.disks[1].contents(path).is_none() {
+            let file = world.disks[1].create(path, 0).unwrap();
+            file.write_at(0, bytes).unwrap();
+            file.sync().unwrap();
+        }
+    }
+    world.disks[1].sync_dir("segments").unwrap();
+    world.env.kill_tasks();
+    world.disks = world.disks.iter().map(|disk| disk.reopen()).collect();
+    let store = world.open().unwrap();
+    let found = store.engine().pool.segment_ids().len();
+    world.env.advance(Duration::from_secs(10));
+    assert!(found > store.engine().pool.segment_ids().len());
+    assert!(store.audit().unwrap().leaked.is_empty());
 }

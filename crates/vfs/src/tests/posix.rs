@@ -182,6 +182,27 @@ fn an_unlinked_name_is_gone_while_others_have_the_file_open() {
 }
 
 #[test]
+fn a_file_marked_for_deletion_by_a_name_that_is_gone_keeps_its_others() {
+    let world = World::new(8);
+    world.put("file", b"old");
+    let (handle, _) = world
+        .open_as(&user(1000), "file", |request| {
+            request.disposition = Disposition::Open;
+            request.access = AccessMask::DELETE.union(AccessMask::WRITE_ATTRIBUTES);
+            request.share_access = crate::ShareAccess::ALL;
+        })
+        .unwrap();
+    world.wait(world.vfs.link(&handle, "other", false)).unwrap();
+    unlink(&world, &user(1000), "file").unwrap();
+    world.wait(world.vfs.set_delete(&handle, true)).unwrap();
+    world.wait(world.vfs.close(&handle)).unwrap();
+    assert!(!world.exists("file"));
+    assert_eq!(world.get("other").unwrap(), b"old");
+    let again = world.file("other");
+    assert!(!world.vfs.stat(&again).unwrap().delete_pending);
+}
+
+#[test]
 fn an_unlinked_file_with_readers_is_purged_after_a_crash() {
     let world = World::new(7);
     world.put("file", b"old");
