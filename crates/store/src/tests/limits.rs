@@ -18,37 +18,6 @@ fn fail_log_syncs(disk: &SimDevice) {
     });
 }
 
-#[test]
-fn an_index_write_that_took_effect_and_failed_is_not_fed_for_ever() {
-    let mut hit = 0;
-    for skip in 0..12 {
-        let mut world = World::new(60 + skip, 1);
-        let store = world.create();
-        world.env.advance(Duration::from_secs(5));
-        world.disks[0].inject(Injection {
-            operation: Operation::Sync,
-            path: "index/".into(),
-            skip,
-            times: 1,
-            fault: Fault::Io,
-        });
-        // One that spins takes millions.
-        world.env.limit_turns(100_000);
-        for round in 0..4 {
-            world.put(&store, &key(2000 + round, "a"), b"x");
-            drop(world.block_on(store.sync_all()));
-            world.env.advance(Duration::from_secs(5));
-        }
-        let durable = store.durable_txg();
-        hit += u64::from(store.status().offline.is_some());
-        world.crash(store);
-        let store = world.open().unwrap();
-        assert!(store.durable_txg() >= durable);
-        assert!(store.get(ROWS, &key(2000, "a")).unwrap().is_some());
-    }
-    assert!(hit > 6, "{hit} of 12 met the fault");
-}
-
 const CAPACITY: u64 = 96 << 20;
 
 #[test]
