@@ -169,6 +169,7 @@ impl Engine {
     /// Publishes, syncs segments, closes the group and cuts its frames.
     fn close_with(&self, work: &Work) -> Result<(Option<Closing>, Failures)> {
         self.writable_still()?;
+        self.stop_with_pool()?;
         self.follow_members()?;
         let mut failures = Failures::new();
         let mut published = Published::default();

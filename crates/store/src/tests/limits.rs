@@ -18,6 +18,43 @@ fn fail_log_syncs(disk: &SimDevice) {
     });
 }
 
+#[test]
+fn an_index_write_that_took_effect_and_failed_is_not_fed_for_ever() {
+    let mut hit = 0;
+    for skip in 0..12 {
+        let mut world = World::new(60 + skip, 1);
+        let store = world.create();
+        world.env.advance(Duration::from_secs(5));
+        world.disks[0].inject(Injection {
+            operation: Operation::Sync,
+            path: "index/".into(),
+            skip,
+            // Both copies lie on the disk.
+            times: 2,
+            fault: Fault::Io,
+        });
+        // One that spins takes millions.
+        world.env.limit_turns(100_000);
+        let mut acknowledged = Vec::new();
+        for round in 0..4 {
+            let mut txn = store.txn(SESSION);
+            txn.put(ROWS, key(2000 + round, "a"), b"x".to_vec());
+            if txn.commit().is_ok() && world.block_on(store.sync_all()).is_ok() {
+                acknowledged.push(round);
+            }
+            world.env.advance(Duration::from_secs(5));
+        }
+        hit += u64::from(store.status().offline.is_some());
+        world.crash(store);
+        let store = world.open().unwrap();
+        for round in acknowledged {
+            let row = store.get(ROWS, &key(2000 + round, "a")).unwrap();
+            assert!(row.is_some(), "round {round}, fault {skip}");
+        }
+    }
+    assert!(hit > 6, "{hit} of 12 met the fault");
+}
+
 const CAPACITY: u64 = 96 << 20;
 
 #[test]
