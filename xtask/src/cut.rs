@@ -2,17 +2,20 @@
 //! them, as those of a laptop that is carried out of the room.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use anyhow::Result;
-use tokio::io::copy_bidirectional;
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 /// A relay to one server; it ends with its connections when this is dropped.
 #[derive(Debug)]
 pub struct Wire {
     address: SocketAddr,
     scissors: broadcast::Sender<()>,
+    /// Ends when the last connection has.
+    last: mpsc::Receiver<()>,
     relay: tokio::task::JoinHandle<()>,
 }
 
@@ -21,10 +24,12 @@ impl Wire {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (scissors, _) = broadcast::channel(1);
-        let relay = tokio::spawn(accept(listener, server, scissors.clone()));
+        let (held, last) = mpsc::channel(1);
+        let relay = tokio::spawn(accept(listener, server, scissors.clone(), held));
         Ok(Wire {
             address,
             scissors,
+            last,
             relay,
         })
     }
@@ -34,8 +39,19 @@ impl Wire {
         self.address
     }
 
-    /// Ends all of its connections on the spot.
-    pub fn cut(&self) {
+    /// Ends all of its connections on the spot, and waits until the server has given them up: it has begun by then, or
+    /// will never begin, whatever reached it.
+    pub async fn cut(mut self, patience: Duration) -> Result<()> {
+        self.end();
+        tokio::time::timeout(patience, async {
+            while self.last.recv().await.is_some() {}
+        })
+        .await
+        .context("the server keeps a connection whose client is gone")
+    }
+
+    fn end(&self) {
+        self.relay.abort();
         // Fails only where there is no connection.
         self.scissors.send(()).ok();
     }
@@ -43,19 +59,26 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.relay.abort();
-        self.cut();
+        self.end();
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, scissors: broadcast::Sender<()>) {
+async fn accept(
+    listener: TcpListener,
+    server: SocketAddr,
+    scissors: broadcast::Sender<()>,
+    held: mpsc::Sender<()>,
+) {
     while let Ok((client, _)) = listener.accept().await {
-        let cut = scissors.subscribe();
-        tokio::spawn(relay(client, server, cut));
+        let (cut, held) = (scissors.subscribe(), held.clone());
+        tokio::spawn(async move {
+            relay(client, server, cut).await;
+            drop(held);
+        });
     }
 }
 
-/// Both sides see the connection reset or ended, whichever way the kernel tells them.
+/// The client sees the connection reset or ended, whichever way the kernel tells it; the server sees it end.
 async fn relay(mut client: TcpStream, server: SocketAddr, mut cut: broadcast::Receiver<()>) {
     let Ok(mut upstream) = TcpStream::connect(server).await else {
         return;
@@ -69,4 +92,8 @@ async fn relay(mut client: TcpStream, server: SocketAddr, mut cut: broadcast::Re
         _ = copy_bidirectional(&mut client, &mut upstream) => {}
         _ = cut.recv() => {}
     }
+    drop(client);
+    upstream.shutdown().await.ok();
+    let mut rest = vec![0; 1 << 16];
+    while matches!(upstream.read(&mut rest).await, Ok(1..)) {}
 }

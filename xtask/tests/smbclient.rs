@@ -10,7 +10,7 @@ use std::fs;
 
 use xtask::random::content;
 use xtask::server::{PASSWORD, SHARE, Server};
-use xtask::smbclient::{attempt, run};
+use xtask::smbclient::{attempt, attempt_as, run};
 
 fn server() -> (tempfile::TempDir, Server) {
     let place = tempfile::tempdir().unwrap();
@@ -153,6 +153,52 @@ fn sets_and_shows_an_access_control_list() {
     assert!(shown.contains("S-1-1-0:0/0x0/0x001200a9"), "{shown}");
     let named = acls(&[]);
     assert!(named.contains("Everyone:ALLOWED/0x0/READ"), "{named}");
+    server.stop().unwrap();
+}
+
+/// An administrator limits a user, who is held to it and may look at his own quota only.
+#[test]
+fn quotas_are_set_listed_and_kept() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Server::create_on_standard_port(place.path()).unwrap();
+    server
+        .admin_with_input(&["user", "add", "bob", "--password-stdin"], PASSWORD)
+        .unwrap();
+    let share = format!("//{}/{SHARE}", server.address().ip());
+    let sent = place.path().join("sent");
+    fs::write(&sent, vec![7; 300_000]).unwrap();
+    let put = |name: &str| {
+        let commands = format!("put {} {name}", sent.display());
+        attempt_as(&server, SHARE, "bob", PASSWORD, &commands).unwrap()
+    };
+    let quotas = |user: &str, arguments: &[&str]| {
+        let output = std::process::Command::new("smbcquotas")
+            .args(["--configfile", "/dev/null"])
+            .args(["--user", &format!("{user}%{PASSWORD}")])
+            .args(arguments)
+            .arg(&share)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let admin = xtask::server::USER;
+    assert!(put("one").status.success());
+    quotas(admin, &["-S", "UQLIM:bob:400000/500000"]);
+    let listed = quotas(admin, &["-L"]);
+    assert!(listed.contains("\\bob"), "{listed}");
+    assert!(listed.contains("303104/         500000"), "{listed}");
+    let refused = put("two");
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned()
+        + &String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("NT_STATUS_QUOTA_EXCEEDED"), "{said}");
+    assert!(quotas("bob", &["-u", "bob"]).contains("303104"));
+    for (user, arguments) in [
+        ("bob", ["-u", admin]),
+        ("bob", ["-S", "UQLIM:bob:40000000/50000000"]),
+    ] {
+        let said = quotas(user, &arguments);
+        assert!(said.contains("NT_STATUS_ACCESS_DENIED"), "{said}");
+    }
     server.stop().unwrap();
 }
 

@@ -261,10 +261,10 @@ impl Worker {
 
     /// The cut happens with the request on its way; then the truth is looked up over a new connection.
     async fn settle_cut(&mut self, wire: Wire, client: Client, step: Step) -> Result<()> {
-        wire.cut();
+        wire.cut(PATIENCE).await?;
         self.cuts += 1;
         self.interrupted += 1;
-        drop((client, wire));
+        drop(client);
         let client = Client::connect(&self.target).await?;
         let requests = client.share();
         self.settle(&requests, step).await?;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use strongroom_vfs::{Handle, Watch};
+use strongroom_vfs::{Handle, Sid, Watch};
 
 use super::caching::{CacheHolder, Durable};
 use super::channel::Channel;
@@ -51,6 +51,8 @@ pub(crate) struct FileOpen {
     /// CurrentByteOffset: kept for clients, used for nothing.
     pub(crate) position: AtomicU64,
     pub(crate) listing: Mutex<Option<Box<Listing>>>,
+    /// The user whose quota was listed last.
+    pub(crate) quota_scan: Mutex<Option<Sid>>,
     pub(crate) notices: Mutex<Option<Arc<Notices>>>,
 }
 
@@ -68,6 +70,7 @@ impl FileOpen {
             lock_sequences: LockSequences::default(),
             position: AtomicU64::new(0),
             listing: Mutex::default(),
+            quota_scan: Mutex::default(),
             notices: Mutex::default(),
         }
     }

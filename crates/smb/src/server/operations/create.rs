@@ -11,6 +11,7 @@ use strongroom_vfs::{
 use super::create_caching::{Wish, created, wish};
 use super::create_contexts::{Wanted, answer};
 use super::create_durable::{self, Course};
+use super::quota;
 use crate::server::answer::{Answer, Body, Created, Step};
 use crate::server::open::{FileOpen, Target};
 use crate::server::pipe::PipeOpen;
@@ -92,7 +93,7 @@ async fn create_file(request: &Request, share: &Arc<Share>, wanted: &CreateReque
         name = posix::path(&name);
     }
     let by_file_id = wanted.options.contains(WireOptions::OPEN_BY_FILE_ID);
-    let name = if by_file_id {
+    let name = if by_file_id || quota::is_file(&name) {
         Cow::Borrowed("")
     } else {
         resolve_path(&name)?

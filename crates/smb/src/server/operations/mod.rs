@@ -16,6 +16,7 @@ mod negotiate_contexts;
 pub(crate) mod oplock_break;
 pub(crate) mod query_directory;
 pub(crate) mod query_info;
+mod quota;
 pub(crate) mod read;
 mod session_bind;
 pub(crate) mod session_setup;

@@ -56,7 +56,7 @@ pub(super) fn query(
         FsInfoClass::FullSize => full_size(&volume()?).encode(out),
         FsInfoClass::Device => device(share).encode(out),
         FsInfoClass::Attribute => attributes(share).encode(out),
-        FsInfoClass::Control => CONTROL.encode(out),
+        FsInfoClass::Control => control(request).encode(out),
         FsInfoClass::ObjectId => object_id(request, share).encode(out),
         FsInfoClass::SectorSize => SECTORS.encode(out),
         FsInfoClass::Posix => posix(&volume()?).encode(out),
@@ -68,15 +68,21 @@ pub(super) fn query(
     Ok(cut(out, start, room))
 }
 
-/// No quota by way of SMB.
-const CONTROL: ControlInfo = ControlInfo {
-    start_filtering: 0,
-    threshold: 0,
-    stop_filtering: 0,
-    quota_threshold: u64::MAX,
-    quota_limit: u64::MAX,
-    flags: 0,
-};
+/// FILE_VC_QUOTA_ENFORCE (MS-FSCC 2.5.2).
+const QUOTAS_ENFORCED: u32 = 2;
+
+/// Who has no quota of his own has no limit.
+fn control(request: &Request) -> ControlInfo {
+    let counted = !request.conn.server.vfs.quotas().is_empty();
+    ControlInfo {
+        start_filtering: 0,
+        threshold: 0,
+        stop_filtering: 0,
+        quota_threshold: u64::MAX,
+        quota_limit: u64::MAX,
+        flags: if counted { QUOTAS_ENFORCED } else { 0 },
+    }
+}
 
 const SECTORS: SectorSizeInfo = SectorSizeInfo {
     logical: SECTOR,
@@ -147,6 +153,7 @@ fn attributes(share: &Share) -> AttributeInfo {
     let common = FsAttributes::CASE_SENSITIVE_SEARCH
         | FsAttributes::CASE_PRESERVED_NAMES
         | FsAttributes::UNICODE_ON_DISK
+        | FsAttributes::VOLUME_QUOTAS
         | FsAttributes::PERSISTENT_ACLS
         | FsAttributes::SUPPORTS_SPARSE_FILES
         | FsAttributes::SUPPORTS_REPARSE_POINTS

@@ -7,6 +7,7 @@ mod pipe;
 mod security;
 
 use super::negotiate::payload_max;
+use super::quota;
 use crate::server::answer::Step;
 use crate::server::open::{Open, Target};
 use crate::server::request::{Request, file_of};
@@ -46,8 +47,10 @@ fn query(request: &Request, out: &mut Vec<u8>) -> Result<NtStatus, Failure> {
             Root::Pipes => Err(NtStatus::INVALID_DEVICE_REQUEST.into()),
         },
         InfoType::Security => security::query(request, file_of(&open)?, &wanted, out),
-        // Quotas are set through the administration, not by clients.
-        InfoType::Quota => Err(NtStatus::NOT_SUPPORTED.into()),
+        InfoType::Quota => {
+            let room = room(&wanted);
+            quota::query(request, file_of(&open)?, wanted.input, room, out)
+        }
         InfoType::Unknown(_) => Err(NtStatus::INVALID_PARAMETER.into()),
     }
 }

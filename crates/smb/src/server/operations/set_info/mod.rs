@@ -3,6 +3,7 @@
 mod file;
 mod security;
 
+use super::quota;
 use crate::server::answer::{Answer, Body, Step};
 use crate::server::request::{Request, file_of};
 use crate::server::status::Failure;
@@ -24,7 +25,10 @@ async fn set(request: Request) -> Answer {
         }
         InfoType::FileSystem => return Err(refuse_file_system(wanted.class)),
         InfoType::Security => security::set(&request, file_of(&open)?, &wanted).await?,
-        InfoType::Quota => return Err(NtStatus::NOT_SUPPORTED.into()),
+        InfoType::Quota => {
+            file_of(&open)?;
+            quota::set(&request, wanted.buffer).await?;
+        }
         InfoType::Unknown(_) => return Err(NtStatus::INVALID_PARAMETER.into()),
     }
     Ok(Body::SetInfo)
