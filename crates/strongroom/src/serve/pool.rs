@@ -215,6 +215,7 @@ mod tests {
         ServeOptions {
             disks: disks.iter().map(|disk| disk.to_path_buf()).collect(),
             smb: None,
+            no_discovery: false,
             no_history: false,
         }
     }
