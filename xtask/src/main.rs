@@ -125,6 +125,15 @@ enum Bench {
         #[arg(long)]
         only: Option<String>,
     },
+    /// The pool beside plain files on the same disk, to target/bench/pool.json. With --release
+    Pool {
+        /// A quarter of the data
+        #[arg(long)]
+        quick: bool,
+        /// Turns of every row; the median counts
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=99))]
+        turns: u8,
+    },
     /// What keeping the past costs, to target/bench/history.json
     History {
         /// Turns of every row; the median counts
@@ -171,6 +180,16 @@ async fn main() -> Result<()> {
                 turns: turns.into(),
                 peer_only,
                 only,
+            })
+            .await
+        }
+        Command::Bench {
+            what: Bench::Pool { quick, turns },
+        } => {
+            let scale = if quick { QUICK } else { FULL };
+            bench::pool::run(bench::pool::Options {
+                bytes: scale.sequential_bytes,
+                turns: turns.into(),
             })
             .await
         }

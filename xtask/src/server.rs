@@ -31,14 +31,22 @@ pub struct Server {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Server {
-    /// Makes a new pool under `directory` on `disks` disks (a mirror where there are several), with one account.
+    /// Makes a new pool under `directory` on `disks` disks, `disk-0` and so on, with one account. The number of disks
+    /// decides the layout: two or three are a mirror.
     pub fn create(directory: &Path, disks: usize) -> Result<Server> {
-        let data = directory.join("data");
-        let disks = (0..disks).map(|n| directory.join(format!("disk-{n}")));
-        let arguments = disks
-            .flat_map(|disk| ["--disk".into(), disk.into_os_string()])
-            .collect();
-        let server = Server::start_with(&data, free_address()?, arguments)?;
+        let mut arguments = disk_arguments(directory, disks);
+        // Only a test keeps all copies on one disk.
+        arguments.push("--allow-shared-device".into());
+        let server = Server::start_with(&directory.join("data"), free_address()?, arguments)?;
+        server.add_user()?;
+        Ok(server)
+    }
+
+    /// As [`Server::create`] on these disks, with more words for `serve`.
+    pub fn create_on(directory: &Path, disks: &[PathBuf], more: &[&str]) -> Result<Server> {
+        let disks = disks.iter().flat_map(|disk| ["--disk".into(), disk.into()]);
+        let arguments = more.iter().map(Into::into).chain(disks).collect();
+        let server = Server::start_with(&directory.join("data"), free_address()?, arguments)?;
         server.add_user()?;
         Ok(server)
     }
@@ -88,10 +96,7 @@ impl Server {
 
     /// Starts on a copy of a pool, whose disks are named anew.
     pub fn start_moved(directory: &Path, disks: usize) -> Result<Server> {
-        let disks = (0..disks).map(|n| directory.join(format!("disk-{n}")));
-        let arguments = disks
-            .flat_map(|disk| ["--disk".into(), disk.into_os_string()])
-            .collect();
+        let arguments = disk_arguments(directory, disks);
         Server::start_with(&directory.join("data"), free_address()?, arguments)
     }
 
@@ -230,6 +235,13 @@ impl Server {
     pub fn is_settled(&self) -> Result<bool> {
         Ok(self.status()?["settled"].as_bool().unwrap_or(false))
     }
+}
+
+fn disk_arguments(directory: &Path, disks: usize) -> Vec<std::ffi::OsString> {
+    let disks = (0..disks).map(|n| directory.join(format!("disk-{n}")));
+    disks
+        .flat_map(|disk| ["--disk".into(), disk.into_os_string()])
+        .collect()
 }
 
 /// The release build of the program: `STRONGROOM_BIN` where set, else built here.

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use xtask::scenario::{growth, kill, real_input, rot};
+use xtask::scenario::{growth, hung_disk, kill, lost_disks, real_input, rot};
 use xtask::server::Server;
 use xtask::torture;
 
@@ -88,6 +88,32 @@ async fn a_flipped_byte_on_a_mirror_costs_nothing() {
     };
     let outcome = rot::run(place.path(), plan).await.unwrap();
     assert_eq!(outcome.harmless, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_hangs_in_the_kernel_is_set_aside() {
+    assert!(
+        xtask::process::is_root(),
+        "this test mounts file systems: run it as root"
+    );
+    let place = place();
+    hung_disk::run(place.path()).await.unwrap();
+}
+
+/// Log and index have their copies on the first three disks: both of the lost ones have some, one, none.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_of_six_disks_deleted_under_load_fail_no_operation() {
+    for lost in [vec![0, 1], vec![2, 4], vec![5, 3]] {
+        let place = place();
+        let plan = lost_disks::Plan {
+            disks: 6,
+            lost,
+            clients: 8,
+            seed: 4,
+            time: Duration::from_secs(3),
+        };
+        println!("{:?}", lost_disks::run(place.path(), &plan).await.unwrap());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,13 +3,17 @@
 //! Every byte of pool I/O passes through [`Device`] and [`DeviceFile`], and faults come in nowhere else.
 //! Clock, entropy, spawning and blocking work come in through [`Env`].
 
+mod bounded;
 mod env;
 mod real;
+mod shadow;
 pub mod sim;
 mod tokio_env;
 
+pub use bounded::BoundedDevice;
 pub use env::{BoxFuture, Env, EnvExt, Timestamp};
 pub use real::{DeviceLock, RealDevice};
+pub use shadow::ShadowDevice;
 pub use tokio_env::TokioEnv;
 
 use std::fmt::Debug;
@@ -51,8 +55,13 @@ pub struct Space {
 pub trait Device: Send + Sync + Debug {
     /// What a person calls it in messages: the directory's path.
     fn name(&self) -> &str;
-    /// Devices with equal domains share one block device and die together.
+    /// Devices with equal domains share one block device, be it by different partitions, and die together.
     fn failure_domain(&self) -> u64;
+    /// A number that moves whenever the disk got something done, whoever asked for it; None where that cannot be known.
+    /// Never waits for the disk.
+    fn progress(&self) -> Option<u64> {
+        None
+    }
     /// Makes a new empty file, with `preallocate` bytes of space behind it. Durable after [`Device::sync_dir`].
     fn create(&self, path: &str, preallocate: u64) -> Result<Arc<dyn DeviceFile>>;
     fn open(&self, path: &str) -> Result<Arc<dyn DeviceFile>>;
@@ -73,6 +82,11 @@ pub trait DeviceFile: Send + Sync + Debug {
     fn len(&self) -> Result<u64>;
     fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)
+    }
+    /// Fills as much of the buffers from `offset` on as can be had without waiting for the disk; returns how many bytes
+    /// from their start those are. Fewer than asked for mean nothing else.
+    fn read_cached(&self, _offset: u64, _buffers: &mut [IoSliceMut<'_>]) -> usize {
+        0
     }
     /// Fills the buffers from `offset`; returns fewer bytes only at the end of the file.
     /// Answers from the page cache inline; where that fails it blocks inside [`Env::block_in_place`].

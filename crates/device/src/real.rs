@@ -1,5 +1,6 @@
 //! A directory on an ordinary file system as a disk.
 
+mod domain;
 mod file;
 mod lock;
 #[cfg(test)]
@@ -9,7 +10,7 @@ pub use lock::DeviceLock;
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -25,6 +26,8 @@ use file::RealFile;
 pub struct RealDevice {
     shared: Arc<Shared>,
     domain: u64,
+    /// Where the kernel counts what the block device has done.
+    counters: PathBuf,
 }
 
 /// What the device and its open files have in common.
@@ -57,9 +60,8 @@ impl RealDevice {
             other => fail("open", other),
         })?;
         refuse_read_only(&root, &name)?;
-        let domain = fs::fstat(&root)
-            .map_err(|errno| fail("stat", errno))?
-            .st_dev;
+        let stat = fs::fstat(&root).map_err(|errno| fail("stat", errno))?;
+        let domain = domain::of(&root, stat.st_dev);
         let shared = Shared {
             env,
             name,
@@ -70,6 +72,7 @@ impl RealDevice {
         Ok(Arc::new(Self {
             shared: Arc::new(shared),
             domain,
+            counters: domain::counters(domain),
         }))
     }
 
@@ -171,6 +174,10 @@ impl Device for RealDevice {
 
     fn failure_domain(&self) -> u64 {
         self.domain
+    }
+
+    fn progress(&self) -> Option<u64> {
+        domain::completed(&self.counters)
     }
 
     fn create(&self, path: &str, preallocate: u64) -> Result<Arc<dyn DeviceFile>> {

@@ -169,6 +169,7 @@ impl Disk {
             spare: self.is_spare(),
             leaving: self.is_leaving(),
             domain: self.named_domain(),
+            space: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod admit;
 mod append;
 mod balance;
+mod check;
 pub mod checksum;
 pub mod codec;
 mod decode;
@@ -29,18 +30,22 @@ mod retire;
 mod returned;
 mod scan;
 mod segment;
+mod survival;
 mod sync;
 #[cfg(test)]
 mod tests;
 mod types;
 mod upkeep;
+mod watch;
 
+pub use check::{BadPart, SegmentCheck};
 pub use error::{ErrorKind, PoolError, Result};
 pub use pool::Pool;
+pub use survival::{shared_devices, survived_failures};
 pub use types::{
-    Address, DiskId, DiskOptions, DiskState, DiskStatus, EpochId, EpochInfo, EpochTerm, ExtentTag,
-    Home, Lane, Layout, PoolId, PoolSpace, PoolStatus, SegmentContents, SegmentId, SegmentInfo,
-    StripeInfo, Txg, UpkeepStatus, UpkeepStep, UpkeepTask,
+    Address, DiskId, DiskOptions, DiskSpace, DiskState, DiskStatus, EpochId, EpochInfo, EpochTerm,
+    ExtentTag, Home, Lane, Layout, PoolId, PoolSpace, PoolStatus, SegmentContents, SegmentId,
+    SegmentInfo, StripeInfo, Txg, UpkeepStatus, UpkeepStep, UpkeepTask,
 };
 
 /// Payload bytes of one stripe for each data shard.

@@ -1,9 +1,13 @@
 //! Space and state.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use strongroom_device::Space;
+
+use crate::disk::Disk;
 use crate::pool::Pool;
-use crate::{DiskState, PoolSpace, PoolStatus, Result};
+use crate::{DiskSpace, DiskState, DiskStatus, PoolSpace, PoolStatus, Result};
 
 impl Pool {
     /// Bytes of the members, raw and as the layout leaves them for data.
@@ -32,20 +36,44 @@ impl Pool {
         Ok(space)
     }
 
-    /// A report for people and metrics.
+    /// Each disk with its space, and how much of that the layout can use.
+    fn disk_reports(&self) -> Vec<DiskStatus> {
+        let mut disks = self.disks.all().to_vec();
+        // One that was taken out and is not there either is no part of the pool any more.
+        disks.retain(|disk| disk.device.is_some() || disk.state() != DiskState::Retired);
+        let space = |disk: &Disk| disk.live()?.space().ok();
+        let spaces: Vec<Option<Space>> = disks.iter().map(|disk| space(disk)).collect();
+        let totals: Vec<u64> = disks
+            .iter()
+            .zip(&spaces)
+            .filter(|(disk, _)| disk.takes_shards())
+            .filter_map(|(_, space)| space.map(|space| space.total))
+            .collect();
+        let longest = usable(&totals, self.layout.width().min(totals.len()).max(1));
+        let report = |(disk, space): (&Arc<Disk>, Option<Space>)| {
+            let used = if disk.takes_shards() { longest } else { 0 };
+            DiskStatus {
+                space: space.map(|space| DiskSpace {
+                    total: space.total,
+                    free: space.free,
+                    usable: space.total.min(used),
+                }),
+                ..disk.status()
+            }
+        };
+        disks.iter().zip(spaces).map(report).collect()
+    }
+
+    /// A report for people and metrics. Asks the disks for their space.
     pub fn status(&self) -> PoolStatus {
         PoolStatus {
             id: self.id.to_string(),
             layout: self.layout.to_string(),
             epoch: self.epoch().to_string(),
             writable: self.stopped.read().is_none(),
-            disks: self
-                .disks
-                .all()
-                .iter()
-                .filter(|disk| disk.device.is_some() || disk.state() != DiskState::Retired)
-                .map(|disk| disk.status())
-                .collect(),
+            survives: self.survives(),
+            shared: self.shared(),
+            disks: self.disk_reports(),
             segments: self.segments.len() as u64,
             bad_fragments: self.counters.bad_fragments.load(Ordering::Relaxed),
             repaired_fragments: self.counters.repaired_fragments.load(Ordering::Relaxed),

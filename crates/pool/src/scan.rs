@@ -141,7 +141,9 @@ impl Pool {
                 Err(BadCopy::Device(error @ DeviceError::Io { .. })) => {
                     self.set_aside(&shard.disk.name(), &error)?;
                 }
-                Err(BadCopy::Device(error)) => return Err(error.into()),
+                Err(BadCopy::Device(error @ DeviceError::NoSpace { .. })) => {
+                    return Err(error.into());
+                }
                 Err(why) => {
                     // Dead and damaged: nothing to save, and nothing says how far it reaches.
                     tracing::warn!(%segment, stripe, shard = shard.shard, %why, "stripe not punched");

@@ -1,6 +1,7 @@
 //! Names, places and reports of a pool.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use strongroom_device::Device;
@@ -81,6 +82,23 @@ impl Layout {
         (1..=16).contains(&self.data) && self.parity <= 4
     }
 
+    /// The layout that so many disks are best given, if nobody says otherwise: one that survives two failures as soon as
+    /// there are four, and from ten on leaves a disk for the rebuilding.
+    pub fn for_disks(disks: usize) -> Layout {
+        let (data, parity) = match disks {
+            0 | 1 => (1, 0),
+            2 => (1, 1),
+            3 => (1, 2),
+            4 => (2, 2),
+            5 => (3, 2),
+            6 | 7 => (4, 2),
+            8 | 9 => (6, 2),
+            10 | 11 => (8, 2),
+            _ => (8, 3),
+        };
+        Layout { data, parity }
+    }
+
     /// Copies of what is mirrored whatever the layout, log and index: as many disks may fail as for data, and one
     /// damaged copy is made good even on one disk.
     pub fn copies(self) -> usize {
@@ -91,6 +109,23 @@ impl Layout {
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}+{}", self.data, self.parity)
+    }
+}
+
+impl FromStr for Layout {
+    type Err = String;
+
+    /// `K+M`, as [`Layout`] is shown.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('+');
+        let parse = |(data, parity): (&str, &str)| {
+            let (data, parity) = (data.parse().ok()?, parity.parse().ok()?);
+            Some(Layout { data, parity })
+        };
+        let layout = parts.and_then(parse);
+        layout.filter(|layout| layout.is_possible()).ok_or_else(|| {
+            "a layout is K+M: 1 to 16 data shards and 0 to 4 of parity, as 4+2".into()
+        })
     }
 }
 
@@ -243,6 +278,17 @@ pub struct DiskStatus {
     pub leaving: bool,
     /// What it shares with others and fails with, as a person named it; empty for nothing.
     pub domain: String,
+    /// Bytes; None when it cannot be asked.
+    pub space: Option<DiskSpace>,
+}
+
+/// Bytes of one disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct DiskSpace {
+    pub total: u64,
+    pub free: u64,
+    /// What the layout can use of `total`: the largest disk counts only as far as others pair with it.
+    pub usable: u64,
 }
 
 /// A report for people and metrics.
@@ -253,6 +299,10 @@ pub struct PoolStatus {
     pub epoch: String,
     /// False once no usable redundancy remains; reads go on.
     pub writable: bool,
+    /// Failure domains (disks, unless several lie on one block device) that may fail yet without a loss.
+    pub survives: usize,
+    /// Disks that share a block device with others, by device.
+    pub shared: Vec<Vec<String>>,
     pub disks: Vec<DiskStatus>,
     pub segments: u64,
     /// Bad or unreadable copies met by reads.

@@ -4,9 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use strongroom_pool::Layout;
 
 /// Where a server started without arguments keeps everything.
 pub(crate) const DEFAULT_DATA: &str = "strongroom-data";
+
+/// Longer than a disk needs to spin up, well below the 60 s after which clients give up.
+const DISK_TIMEOUT: u16 = 20;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -17,7 +21,7 @@ pub(crate) const DEFAULT_DATA: &str = "strongroom-data";
         Without a command it serves what is in ./strongroom-data, and makes that on its first start.",
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the server, 4 no server is running, \
         5 the disks or the data directory cannot be used, 6 the address cannot be listened on, \
-        7 another server has the data directory."
+        7 another server has the data directory, 8 fsck found damage."
 )]
 pub(crate) struct Arguments {
     /// The server's own directory
@@ -68,6 +72,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ShareCommand,
     },
+    /// The disks, and long work on them
+    Pool {
+        #[command(subcommand)]
+        command: PoolCommand,
+    },
+    /// Check a pool that no server uses, from the labels to every byte, and say what is wrong; changes nothing
+    Fsck(FsckOptions),
     /// What the running server is doing
     Status {
         /// As JSON
@@ -82,12 +93,22 @@ impl Default for Command {
     }
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 pub(crate) struct ServeOptions {
-    /// A disk of the pool: a directory on a file system of its own. Two or three disks make a mirror. Given with an
-    /// empty or absent data directory, empty disks become a new pool; later it is remembered
+    /// A disk of the pool: a directory on a file system of its own. Given with an empty or absent data directory, empty
+    /// disks become a new pool; later it is remembered
     #[arg(long = "disk", value_name = "DIR")]
     pub(crate) disks: Vec<PathBuf>,
+    /// How a new pool lies on its disks: K parts of data and M of parity, so that any M disks may fail. Without it the
+    /// number of disks decides: 1+0, 1+1, 1+2, 2+2, 3+2, 4+2 for one to six
+    #[arg(long, value_name = "K+M")]
+    pub(crate) layout: Option<Layout>,
+    /// Make a new pool although some of its directories lie on one block device and fail together
+    #[arg(long)]
+    pub(crate) allow_shared_device: bool,
+    /// A disk that does not answer for so many seconds is set aside, and the others go on
+    #[arg(long, value_name = "SECONDS", default_value_t = DISK_TIMEOUT, value_parser = clap::value_parser!(u16).range(1..=600))]
+    pub(crate) disk_timeout: u16,
     /// Where to serve SMB; without it port 445 of all addresses, or a high port where 445 cannot be had
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) smb: Option<SocketAddr>,
@@ -97,6 +118,33 @@ pub(crate) struct ServeOptions {
     /// Keep no past. Only for measuring what the past costs
     #[arg(long, hide = true)]
     pub(crate) no_history: bool,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            disks: Vec::new(),
+            layout: None,
+            allow_shared_device: false,
+            disk_timeout: DISK_TIMEOUT,
+            smb: None,
+            no_discovery: false,
+            no_history: false,
+        }
+    }
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct FsckOptions {
+    /// A disk of the pool; without any, those that the data directory remembers
+    #[arg(long = "disk", value_name = "DIR")]
+    pub(crate) disks: Vec<PathBuf>,
+    /// Make good what can be made good
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -143,6 +191,79 @@ pub(crate) enum ShareCommand {
     Remove { name: String },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum PoolCommand {
+    /// Its disks, how much is usable and why, how many may fail, damage met, and work in the background
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// What the layout means, in plain words
+    Layout,
+    /// Make a directory one more disk of the pool; data moves there in the background
+    AddDisk {
+        /// Empty; or a disk of this pool that was away
+        path: PathBuf,
+        /// It waits for another disk to fail
+        #[arg(long)]
+        spare: bool,
+        #[command(flatten)]
+        place: DiskPlace,
+    },
+    /// Empty a disk, then take it out
+    RemoveDisk {
+        /// Its directory or its id
+        disk: String,
+    },
+    /// Put a directory in the place of a disk, lost or not
+    ReplaceDisk {
+        /// The old one: its directory or its id
+        disk: String,
+        /// The new one, empty
+        path: PathBuf,
+        #[command(flatten)]
+        place: DiskPlace,
+    },
+    /// Let a disk wait for another to fail; what it holds moves to the others
+    Spare {
+        /// Its directory or its id
+        disk: String,
+        /// Let it hold data again
+        #[arg(long)]
+        off: bool,
+    },
+    /// Read everything and repair what has rotted
+    Scrub {
+        #[command(subcommand)]
+        command: ScrubCommand,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiskPlace {
+    /// What it shares with others and fails with, as a controller or a shelf
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) domain: String,
+    /// Although it lies on one block device with another disk and would fail with it
+    #[arg(long)]
+    pub(crate) allow_shared_device: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScrubCommand {
+    /// Begin one in the background
+    Start,
+    /// Stop the one that runs
+    Stop,
+    /// How far it is, and how the last ones ended
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +279,18 @@ mod tests {
         let arguments = Arguments::parse_from(["strongroom"]);
         assert_eq!(arguments.data_directory(), PathBuf::from(DEFAULT_DATA));
         assert!(arguments.command.is_none());
+    }
+
+    #[test]
+    fn nothing_said_is_the_same_as_the_defaults_of_serve() {
+        let parsed = Arguments::parse_from(["strongroom", "serve"]);
+        let Some(Command::Serve(options)) = parsed.command else {
+            panic!("it serves");
+        };
+        assert_eq!(
+            format!("{options:?}"),
+            format!("{:?}", ServeOptions::default())
+        );
     }
 
     #[test]

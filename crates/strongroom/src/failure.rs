@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Address = 6,
     /// Another server has the data directory.
     Locked = 7,
+    /// A check found damage.
+    Damaged = 8,
 }
 
 /// What went wrong, in one message.

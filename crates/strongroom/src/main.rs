@@ -8,9 +8,12 @@ mod cli;
 mod commands;
 mod control;
 mod data;
+mod disks;
 mod failure;
+mod fsck;
 mod logging;
 mod serve;
+mod words;
 
 use std::process::ExitCode;
 
@@ -41,6 +44,8 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::Serve(options) => serve::run(&data, &options),
         Command::User { command } => commands::user(&data, command),
         Command::Share { command } => commands::share(&data, command),
+        Command::Pool { command } => commands::pool(&data, command),
+        Command::Fsck(options) => fsck::run(&data, &options),
         Command::Status { json } => commands::status(&data, json),
     }
 }

@@ -1,11 +1,12 @@
 //! `cargo xtask bench smb`: Strongroom and Samba on one disk, driven turn by turn by one client. `bench history`:
-//! Strongroom that keeps the past and one that does not.
+//! Strongroom that keeps the past and one that does not. `bench pool`: the pool beside plain files.
 //!
 //! Every row is run on each server in turn, in an order that rotates, and the median of the turns counts. CPU time is
 //! the server's own, from the row's start until all dirty data is on disk and every server is idle.
 
 pub mod echo;
 mod measure;
+pub mod pool;
 mod report;
 mod subject;
 mod work;

@@ -55,29 +55,29 @@ impl Samples {
 }
 
 /// One figure of one row, ours beside the peer's.
-#[derive(Debug, Serialize)]
-struct Line {
-    name: String,
-    ours: Option<f64>,
-    peer: Option<f64>,
-    unit: &'static str,
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Line {
+    pub(super) name: String,
+    pub(super) ours: Option<f64>,
+    pub(super) peer: Option<f64>,
+    pub(super) unit: &'static str,
     /// Whether a higher or a lower figure is the better one.
-    better: &'static str,
+    pub(super) better: &'static str,
     /// Ours divided by the peer's.
-    ratio: Option<f64>,
+    pub(super) ratio: Option<f64>,
     /// Which of the peer's two set-ups was the better one and stands here.
-    peer_setup: Option<&'static str>,
+    pub(super) peer_setup: Option<&'static str>,
     /// What a bare echo server of the same message sizes does.
-    floor: Option<f64>,
+    pub(super) floor: Option<f64>,
     /// For CPU: what was used while the client worked, and after that; they need not add up, being medians.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ours_foreground: Option<f64>,
+    pub(super) ours_foreground: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ours_deferred: Option<f64>,
+    pub(super) ours_deferred: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    peer_foreground: Option<f64>,
+    pub(super) peer_foreground: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    peer_deferred: Option<f64>,
+    pub(super) peer_deferred: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -93,10 +93,11 @@ impl Report {
             .iter()
             .flat_map(|row| [speed(samples, row), cpu(samples, row)])
             .collect();
-        Report {
-            lines,
-            turns: options.turns,
-        }
+        Report::of(lines, options.turns)
+    }
+
+    pub(super) fn of(lines: Vec<Line>, turns: usize) -> Report {
+        Report { lines, turns }
     }
 
     pub(crate) fn write(&self, path: &Path) -> Result<()> {

@@ -2,9 +2,11 @@
 
 pub mod churn;
 pub mod growth;
+pub mod hung_disk;
 pub mod idle;
 pub mod kernel_kill;
 pub mod kernel_smb;
 pub mod kill;
+pub mod lost_disks;
 pub mod real_input;
 pub mod rot;

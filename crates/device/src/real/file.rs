@@ -95,17 +95,16 @@ impl DeviceFile for RealFile {
         u64::try_from(stat.st_size).map_err(|_| self.error("stat", Errno::OVERFLOW))
     }
 
+    fn read_cached(&self, offset: u64, buffers: &mut [IoSliceMut<'_>]) -> usize {
+        let window = buffers.len().min(IOV_MAX);
+        let buffers = &mut buffers[..window];
+        // Whatever the reason for falling short, the blocking call finds it out again.
+        preadv2(&self.fd, buffers, offset, ReadWriteFlags::NOWAIT).unwrap_or(0)
+    }
+
     fn read_vectored_at(&self, offset: u64, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
         let wanted: usize = buffers.iter().map(|buffer| buffer.len()).sum();
-        let window = buffers.len().min(IOV_MAX);
-        // Whatever the reason for falling short, the blocking call finds it out again.
-        let inline = preadv2(
-            &self.fd,
-            &mut buffers[..window],
-            offset,
-            ReadWriteFlags::NOWAIT,
-        )
-        .unwrap_or(0);
+        let inline = self.read_cached(offset, buffers);
         if inline == wanted {
             return Ok(inline);
         }

@@ -5,7 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::disk::{Change, Disk, FileData, SPACE_BLOCK, parent};
 use super::env::{Moment, SimEnv, SyncFate};
@@ -67,6 +67,8 @@ struct Shared {
     domain: u64,
     life: u64,
     state: Mutex<State>,
+    hung: Mutex<bool>,
+    answers: Condvar,
 }
 
 #[derive(Clone)]
@@ -106,6 +108,8 @@ impl SimDevice {
             domain,
             life: env.life(),
             state: Mutex::new(state),
+            hung: Mutex::new(false),
+            answers: Condvar::new(),
         };
         Arc::new(Self {
             shared: Arc::new(shared),
@@ -139,6 +143,12 @@ impl SimDevice {
     /// Every operation fails from here on, or works again.
     pub fn set_broken(&self, broken: bool) {
         self.shared.state.lock().broken = broken;
+    }
+
+    /// Keeps whoever asks it, until it is set free. For real threads only: the one of a simulation would wait for ever.
+    pub fn set_hung(&self, hung: bool) {
+        *self.shared.hung.lock() = hung;
+        self.shared.answers.notify_all();
     }
 
     /// From here on syncs report success and do nothing, or work again.
@@ -240,6 +250,7 @@ impl Shared {
         path: &str,
         words: &[u64],
     ) -> Result<Option<Fault>> {
+        self.answers.wait_while(&mut self.hung.lock(), |hung| *hung);
         let mut state = self.state.lock();
         state.operations += 1;
         let trace = fold(fold(0, self.name.as_bytes()), path.as_bytes());

@@ -4,10 +4,12 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use strongroom_identity::IdentityError;
+use strongroom_pool::PoolError;
 use strongroom_store::{ErrorKind, StoreError};
 use strongroom_vfs::VfsError;
 
 use super::types::ProblemDocument;
+use crate::failure::Failure;
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -75,6 +77,26 @@ fn store_status(error: &StoreError) -> StatusCode {
         ErrorKind::Forgotten => StatusCode::GONE,
         ErrorKind::Offline => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Corrupt | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl From<PoolError> for Problem {
+    fn from(error: PoolError) -> Problem {
+        let status = match error.kind() {
+            strongroom_pool::ErrorKind::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
+            strongroom_pool::ErrorKind::Invalid | strongroom_pool::ErrorKind::Refused => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            strongroom_pool::ErrorKind::Offline => StatusCode::SERVICE_UNAVAILABLE,
+            strongroom_pool::ErrorKind::Corrupt => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Problem::new(status, error.to_string())
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Problem {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, failure.to_string())
     }
 }
 

@@ -10,11 +10,13 @@ use axum::routing::{delete, get};
 use axum::{Json, Router};
 use strongroom_identity::Identity;
 use strongroom_pool::Pool;
-use strongroom_store::Store;
+use strongroom_store::{IndexStatus, Store, StoreSpace};
 use strongroom_vfs::{Sid, Vfs, VfsError};
 
+use super::pool;
 use super::problem::Problem;
 use super::types;
+use crate::disks::Directories;
 
 type Answer<T> = Result<T, Problem>;
 
@@ -25,6 +27,7 @@ pub(crate) struct State {
     pub(crate) store: Arc<Store>,
     pub(crate) vfs: Arc<Vfs>,
     pub(crate) identity: Arc<Identity>,
+    pub(crate) directories: Arc<Directories>,
     pub(crate) smb: Arc<strongroom_smb::Server>,
     pub(crate) smb_address: SocketAddr,
     pub(crate) started: Instant,
@@ -37,6 +40,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/v1/users/{name}", delete(remove_user))
         .route("/v1/shares", get(list_shares).post(add_share))
         .route("/v1/shares/{name}", delete(remove_share))
+        .merge(pool::routes())
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such route"))
         .with_state(state)
 }
@@ -208,14 +212,8 @@ async fn status(Extracted(state): Extracted<Arc<State>>) -> Answer<Json<types::S
         uptime_s: state.started.elapsed().as_secs(),
         settled: is_settled(&store),
         offline: store.offline.clone(),
-        pool: pool_document(&state.pool),
-        space: types::Space {
-            total: space.total,
-            available: space.available,
-            used_present: space.used_present,
-            used_history: space.used_history,
-            reserved: space.reserved,
-        },
+        pool: pool::document(&state.pool)?,
+        space: space_document(space),
         store: store_document(&store),
         smb: smb_document(&state),
     }))
@@ -224,28 +222,6 @@ async fn status(Extracted(state): Extracted<Arc<State>>) -> Answer<Json<types::S
 /// Everything written is durable and in the index.
 fn is_settled(store: &strongroom_store::StoreStatus) -> bool {
     store.dirty_bytes == 0 && store.overlay_rows == 0
-}
-
-fn pool_document(pool: &Pool) -> types::Pool {
-    let status = pool.status();
-    let disks = status.disks.into_iter().map(|disk| types::Disk {
-        name: disk.name,
-        id: disk.id,
-        state: types::state_word(disk.state).to_owned(),
-        errors: disk.errors,
-        reason: disk.reason,
-    });
-    types::Pool {
-        id: status.id,
-        layout: status.layout,
-        epoch: status.epoch,
-        writable: status.writable,
-        segments: status.segments,
-        bad_fragments: status.bad_fragments,
-        repaired_fragments: status.repaired_fragments,
-        lost_reads: status.lost_reads,
-        disks: disks.collect(),
-    }
 }
 
 fn store_document(store: &strongroom_store::StoreStatus) -> types::Store {
@@ -259,18 +235,32 @@ fn store_document(store: &strongroom_store::StoreStatus) -> types::Store {
         log_bytes: store.log_bytes,
         log_bytes_max: store.log_bytes_max,
         log_repairs: store.log_repairs,
-        index: types::Index {
-            bytes: store.index.bytes,
-            copies_good: store.index.copies_good,
-            copies: store.index.copies,
-            bad_pages: store.index.bad_pages,
-            repaired_pages: store.index.repaired_pages,
-            lost_pages: store.index.lost_pages,
-            reopened: store.index.reopened,
-        },
+        index: index_document(store.index),
         history_since_s: store
             .history_horizon
             .map(strongroom_device::Timestamp::seconds),
+    }
+}
+
+pub(super) fn space_document(space: StoreSpace) -> types::Space {
+    types::Space {
+        total: space.total,
+        available: space.available,
+        used_present: space.used_present,
+        used_history: space.used_history,
+        reserved: space.reserved,
+    }
+}
+
+pub(crate) fn index_document(index: IndexStatus) -> types::Index {
+    types::Index {
+        bytes: index.bytes,
+        copies_good: index.copies_good,
+        copies: index.copies,
+        bad_pages: index.bad_pages,
+        repaired_pages: index.repaired_pages,
+        lost_pages: index.lost_pages,
+        reopened: index.reopened,
     }
 }
 

@@ -75,10 +75,21 @@ pub(crate) struct Status {
     pub(crate) smb: Smb,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// What the pool says of itself. Sizes are bytes.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Pool {
     pub(crate) id: String,
     pub(crate) layout: String,
+    /// Parts of data and of parity in the layout.
+    pub(crate) data: u8,
+    pub(crate) parity: u8,
+    /// Disks that may fail yet without a loss; those on one block device count as one.
+    pub(crate) survives: usize,
+    /// Disks that share a block device with others, by device.
+    pub(crate) shared: Vec<Vec<String>>,
+    /// What the layout leaves for files, before what is kept back.
+    pub(crate) usable_total: u64,
+    pub(crate) usable_free: u64,
     pub(crate) epoch: String,
     pub(crate) writable: bool,
     pub(crate) segments: u64,
@@ -88,13 +99,96 @@ pub(crate) struct Pool {
     pub(crate) disks: Vec<Disk>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// Sizes are bytes, and zero when the disk cannot be asked.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Disk {
     pub(crate) name: String,
     pub(crate) id: String,
     pub(crate) state: String,
     pub(crate) errors: u64,
     pub(crate) reason: Option<String>,
+    pub(crate) total: u64,
+    pub(crate) free: u64,
+    /// What the layout can use of it.
+    pub(crate) usable: u64,
+    /// It waits for another disk to fail, and holds no data.
+    #[serde(default)]
+    pub(crate) spare: bool,
+    /// It is being emptied.
+    #[serde(default)]
+    pub(crate) leaving: bool,
+    /// What it shares with others and fails with, as a person named it.
+    #[serde(default)]
+    pub(crate) domain: String,
+}
+
+/// The pool at a glance, with what it does in the background.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PoolReport {
+    /// Set when nothing can be written any more, with the reason.
+    pub(crate) offline: Option<String>,
+    pub(crate) pool: Pool,
+    pub(crate) space: Space,
+    pub(crate) index: Index,
+    /// Damaged frames of the log that were repaired when the server started.
+    pub(crate) log_repairs: u64,
+    pub(crate) upkeep: Upkeep,
+    pub(crate) jobs: Vec<Job>,
+}
+
+/// What the pool does for its disks: rebuilding, emptying, balancing. Bytes are those of shards, with their holes.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Upkeep {
+    /// `idle`, `restoring`, `emptying`, `balancing` or `waiting`.
+    pub(crate) task: String,
+    /// The disk that is emptied.
+    pub(crate) disk: Option<String>,
+    /// Disks whose contents are not made good.
+    pub(crate) lost_disks: Vec<String>,
+    pub(crate) segments_short: u64,
+    pub(crate) bytes_done: u64,
+    pub(crate) bytes_total: u64,
+    pub(crate) bytes_per_second: u64,
+    pub(crate) seconds_left: Option<u64>,
+    pub(crate) waiting_for: Option<String>,
+    pub(crate) rebuilt_shards: u64,
+    pub(crate) lost_stripes: u64,
+}
+
+/// A directory that is to be a disk of the pool.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NewDisk {
+    /// Absolute.
+    pub(crate) path: std::path::PathBuf,
+    /// The disk whose place it takes, by id or path.
+    #[serde(default)]
+    pub(crate) replaces: Option<String>,
+    /// It waits for another disk to fail.
+    #[serde(default)]
+    pub(crate) spare: bool,
+    /// What it shares with others and fails with; empty for nothing.
+    #[serde(default)]
+    pub(crate) domain: String,
+    #[serde(default)]
+    pub(crate) allow_shared_device: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Spare {
+    pub(crate) spare: bool,
+}
+
+/// Long work. What `done` and `total` count is the kind's own affair; `total` is 0 until it is known.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    pub(crate) id: u64,
+    pub(crate) kind: String,
+    /// `running`, `done`, `stopped` or `failed`.
+    pub(crate) state: String,
+    /// Why it failed.
+    pub(crate) reason: Option<String>,
+    pub(crate) done: u64,
+    pub(crate) total: u64,
 }
 
 /// The word for a disk's state in documents.

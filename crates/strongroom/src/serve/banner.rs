@@ -9,7 +9,14 @@ use super::first::{ADMIN, SHARE};
 use super::listen::Listener;
 
 /// Prints to standard output; logs go to standard error.
-pub(crate) fn print(data: &Path, listener: &Listener, password: Option<&str>) {
+///
+/// `explanation` says what the layout of a new pool means.
+pub(crate) fn print(
+    data: &Path,
+    listener: &Listener,
+    password: Option<&str>,
+    explanation: &[String],
+) {
     let bound = listener.address();
     let addresses = if bound.ip().is_unspecified() {
         address::reachable()
@@ -22,6 +29,7 @@ pub(crate) fn print(data: &Path, listener: &Listener, password: Option<&str>) {
         bound.port(),
         listener.why_high(),
         password,
+        explanation,
     );
     // A closed standard output is no reason not to serve.
     std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).ok();
@@ -33,10 +41,15 @@ fn text(
     port: u16,
     why_high: Option<&str>,
     password: Option<&str>,
+    explanation: &[String],
 ) -> String {
     let mut out = format!("Strongroom serves {} on port {port}\n", data.display());
     if let Some(why) = why_high {
         out += &format!("(not on the standard port 445: {why})\n");
+    }
+    for (number, line) in explanation.iter().enumerate() {
+        let label = if number == 0 { "layout" } else { "" };
+        out += &format!("  {label:<9} {line}\n");
     }
     if let Some(password) = password {
         out += &format!(
@@ -109,6 +122,7 @@ mod tests {
             port,
             None,
             password,
+            &[],
         )
     }
 

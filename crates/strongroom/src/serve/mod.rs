@@ -6,9 +6,11 @@ mod connection;
 mod control;
 mod first;
 mod interfaces;
+mod layout;
 mod listen;
 mod low_water;
 mod pool;
+mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +28,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::api;
 use crate::cli::ServeOptions;
 use crate::data::DataDirectory;
+use crate::disks::Directories;
 use crate::failure::{Failure, Kind, Result};
+use crate::words;
 
 /// Serves until a signal asks it to stop.
 pub(crate) fn run(data: &Path, options: &ServeOptions) -> Result<()> {
@@ -43,9 +47,9 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     let mut stop = Stop::new()?;
     let env: Arc<dyn Env> = Arc::new(TokioEnv::current());
     let disks = pool::Disks::find(data, options)?;
-    let data = DataDirectory::lock(data)?;
+    let data = Arc::new(DataDirectory::lock(data)?);
     let listener = listen::bind(options.smb).await?;
-    let floors = Floors::open(&env, &data, &disks, store_options(options)).await?;
+    let floors = Floors::open(&env, &data, &disks, options).await?;
     let smb = floors.smb(&env, listener.address());
     let state = floors.state(&smb, listener.address());
     let control = control::start(data.path(), state)?;
@@ -53,18 +57,21 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
         data.path(),
         &listener,
         floors.password.as_ref().map(|secret| secret.as_str()),
+        &floors.explanation()?,
     );
     let discovery = if options.no_discovery {
         Discovery::default()
     } else {
         Discovery::start(floors.host(listener.address()), Arc::clone(&env)).await
     };
+    let watching = tokio::spawn(watch::disks(Arc::clone(&floors.pool)));
     let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&smb)));
     stop.requested().await;
     tracing::info!("stopping");
     accepting.abort();
     discovery.stop().await;
     control.abort();
+    watching.abort();
     let ending = end(&floors, &smb);
     tokio::select! {
         ended = ending => ended?,
@@ -89,19 +96,24 @@ struct Floors {
     store: Arc<Store>,
     vfs: Arc<Vfs>,
     identity: Arc<Identity>,
+    directories: Arc<Directories>,
     /// Set on the first start only.
     password: Option<first::Password>,
+    is_new: bool,
 }
 
 impl Floors {
     async fn open(
         env: &Arc<dyn Env>,
-        data: &DataDirectory,
-        disks: &pool::Disks,
-        options: StoreOptions,
+        data: &Arc<DataDirectory>,
+        disks: &pool::Disks<'_>,
+        options: &ServeOptions,
     ) -> Result<Floors> {
         let started = Instant::now();
-        let (pool, is_new) = disks.open(env, data)?;
+        let limit = Duration::from_secs(options.disk_timeout.into());
+        let directories = Directories::new(env, data, limit);
+        let (pool, is_new) = disks.open(env, data, &directories)?;
+        let options = store_options(options);
         let (env_store, env_vfs) = (Arc::clone(env), Arc::clone(env));
         let (store, vfs);
         if is_new {
@@ -113,7 +125,7 @@ impl Floors {
         }
         let identity = Identity::open(Arc::clone(&store), Arc::clone(env))?;
         let password = first::set_up(env.as_ref(), &store, &vfs, &identity).await?;
-        disks.remember(data)?;
+        disks.remember(data, &directories, &pool)?;
         let milliseconds = started.elapsed().as_millis();
         tracing::info!(pool = %pool.id(), layout = %pool.layout(), milliseconds, "pool open");
         Ok(Floors {
@@ -121,8 +133,20 @@ impl Floors {
             store,
             vfs,
             identity,
+            directories: Arc::new(directories),
             password,
+            is_new,
         })
+    }
+
+    /// What the layout means, on the first start.
+    fn explanation(&self) -> Result<Vec<String>> {
+        if !self.is_new {
+            return Ok(Vec::new());
+        }
+        let pool = api::pool::document(&self.pool)?;
+        let lines = [words::layout(&pool), words::survival(&pool)];
+        Ok(lines.into_iter().chain(words::usable(&pool)).collect())
     }
 
     fn smb(&self, env: &Arc<dyn Env>, listening: std::net::SocketAddr) -> Arc<Server> {
@@ -148,6 +172,7 @@ impl Floors {
             store: Arc::clone(&self.store),
             vfs: Arc::clone(&self.vfs),
             identity: Arc::clone(&self.identity),
+            directories: Arc::clone(&self.directories),
             smb: Arc::clone(smb),
             smb_address,
             started: Instant::now(),

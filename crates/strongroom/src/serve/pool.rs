@@ -8,26 +8,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use strongroom_device::{Device, DeviceLock, Env, RealDevice};
-use strongroom_pool::{Layout, Pool};
+use strongroom_device::{Device, Env, RealDevice};
+use strongroom_pool::Pool;
 
 use crate::cli::{DEFAULT_DATA, ServeOptions};
 use crate::data::DataDirectory;
+use crate::disks::Directories;
 use crate::failure::{Failure, Kind, Result};
+use crate::serve::layout;
 
 /// The pool's disks as the command line and the data directory tell them.
 #[derive(Debug)]
-pub(crate) struct Disks {
+pub(crate) struct Disks<'a> {
+    options: &'a ServeOptions,
     named: Vec<PathBuf>,
     /// A pool may be made here.
     may_create: bool,
-    /// Held so that no second server uses the disks through another data directory.
-    locks: std::sync::Mutex<Vec<DeviceLock>>,
 }
 
-impl Disks {
+impl Disks<'_> {
     /// Decides before anything is written, the data directory included.
-    pub(crate) fn find(data: &Path, options: &ServeOptions) -> Result<Disks> {
+    pub(crate) fn find<'a>(data: &Path, options: &'a ServeOptions) -> Result<Disks<'a>> {
         let data_is_blank = is_blank(data)?;
         let is_default = data == Path::new(DEFAULT_DATA);
         if data_is_blank && options.disks.is_empty() && !is_default {
@@ -35,9 +36,9 @@ impl Disks {
         }
         let named = options.disks.iter().map(absolute).collect::<Result<_>>()?;
         Ok(Disks {
+            options,
             named,
             may_create: data_is_blank,
-            locks: std::sync::Mutex::default(),
         })
     }
 
@@ -46,27 +47,35 @@ impl Disks {
         &self,
         env: &Arc<dyn Env>,
         data: &DataDirectory,
+        directories: &Directories,
     ) -> Result<(Arc<Pool>, bool)> {
         let remembered = data.disks()?;
         // Without the list of disks nothing was ever served: a first start was cut short, and may go on.
         let may_create = self.may_create || (remembered.is_none() && self.is_first_start(data));
         let paths = self.paths(data, remembered);
-        let devices = self.devices(env, &paths, may_create)?;
+        let devices = self.devices(env, directories, &paths, may_create)?;
         if may_create && all_blank(&devices)? {
-            let layout = layout_of(devices.len())?;
+            let layout = layout::choose(self.options, &devices)?;
             tracing::info!(%layout, disks = devices.len(), "making a new pool");
             return Ok((Pool::create(Arc::clone(env), devices, layout)?, true));
         }
         let pool = Pool::open(Arc::clone(env), devices)?;
+        layout::refuse_another(self.options, pool.layout())?;
         // Labels without an epoch: making the pool was cut short before anything was stored.
         let is_new = pool.last_epoch().is_none();
         Ok((pool, is_new))
     }
 
     /// The next start finds the disks without being told.
-    pub(crate) fn remember(&self, data: &DataDirectory) -> Result<()> {
+    pub(crate) fn remember(
+        &self,
+        data: &DataDirectory,
+        directories: &Directories,
+        pool: &Pool,
+    ) -> Result<()> {
         let paths = self.paths(data, data.disks()?);
-        data.remember_disks(&paths)
+        data.remember_disks(&paths)?;
+        directories.remember(pool, None)
     }
 
     fn paths(&self, data: &DataDirectory, remembered: Option<Vec<PathBuf>>) -> Vec<PathBuf> {
@@ -88,13 +97,14 @@ impl Disks {
     fn devices(
         &self,
         env: &Arc<dyn Env>,
+        directories: &Directories,
         paths: &[PathBuf],
         may_create: bool,
     ) -> Result<Vec<Arc<dyn Device>>> {
         let mut devices = Vec::new();
         let mut failures = Vec::new();
         for path in paths {
-            match self.device(env, path, may_create)? {
+            match self.device(env, directories, path, paths.len() > 1, may_create)? {
                 Found::Device(device) => devices.push(device),
                 Found::Unmounted(failure) => failures.push(failure),
             }
@@ -108,7 +118,14 @@ impl Disks {
         Ok(devices)
     }
 
-    fn device(&self, env: &Arc<dyn Env>, path: &Path, may_create: bool) -> Result<Found> {
+    fn device(
+        &self,
+        env: &Arc<dyn Env>,
+        directories: &Directories,
+        path: &Path,
+        several: bool,
+        may_create: bool,
+    ) -> Result<Found> {
         if may_create {
             fs::create_dir_all(path)
                 .map_err(|error| Failure::path("make the disk's directory", path, &error))?;
@@ -116,17 +133,11 @@ impl Disks {
         if !path.is_dir() {
             return Ok(Found::Unmounted(not_there(path)));
         }
-        let device = RealDevice::open(Arc::clone(env), path)?;
         // Asked before the lock, which leaves a file: an unmounted disk's mount point stays as empty as it is.
-        if !may_create && Pool::is_blank(device.as_ref())? {
+        if !may_create && Pool::is_blank(RealDevice::open(Arc::clone(env), path)?.as_ref())? {
             return Ok(Found::Unmounted(unlabelled(path)));
         }
-        let lock = device.lock()?;
-        self.locks
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push(lock);
-        Ok(Found::Device(device))
+        Ok(Found::Device(directories.open(path, several)?))
     }
 }
 
@@ -180,22 +191,6 @@ fn all_blank(devices: &[Arc<dyn Device>]) -> Result<bool> {
     Ok(true)
 }
 
-fn layout_of(disks: usize) -> Result<Layout> {
-    let parity = disks
-        .checked_sub(1)
-        .and_then(|parity| u8::try_from(parity).ok());
-    match parity {
-        Some(parity @ 0..=2) => Ok(Layout { data: 1, parity }),
-        Some(_) | None => Err(Failure::new(
-            Kind::Storage,
-            format!(
-                "{disks} disks were named: this version makes pools of one disk, or mirrors of two \
-                 or three"
-            ),
-        )),
-    }
-}
-
 fn no_pool(data: &Path) -> Failure {
     let data = data.display();
     Failure::new(
@@ -214,9 +209,7 @@ mod tests {
     fn named(disks: &[&Path]) -> ServeOptions {
         ServeOptions {
             disks: disks.iter().map(|disk| disk.to_path_buf()).collect(),
-            smb: None,
-            no_discovery: false,
-            no_history: false,
+            ..ServeOptions::default()
         }
     }
 
@@ -234,19 +227,12 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let disk = place.path().join("disk");
         let data = place.path().join("data");
-        assert!(Disks::find(&data, &named(&[&disk])).unwrap().may_create);
+        let options = named(&[&disk]);
+        let may_create = || Disks::find(&data, &options).unwrap().may_create;
+        assert!(may_create());
         fs::create_dir(&data).unwrap();
-        assert!(Disks::find(&data, &named(&[&disk])).unwrap().may_create);
+        assert!(may_create());
         fs::write(data.join("lock"), "").unwrap();
-        assert!(!Disks::find(&data, &named(&[&disk])).unwrap().may_create);
-    }
-
-    #[test]
-    fn two_and_three_disks_make_mirrors() {
-        assert_eq!(layout_of(1).unwrap(), Layout::SINGLE);
-        assert_eq!(layout_of(2).unwrap(), Layout::MIRROR);
-        assert_eq!(layout_of(3).unwrap(), Layout { data: 1, parity: 2 });
-        assert!(layout_of(0).is_err());
-        assert!(layout_of(4).is_err());
+        assert!(!may_create());
     }
 }

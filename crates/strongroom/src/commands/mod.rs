@@ -1,5 +1,7 @@
 //! The commands that talk to the running server.
 
+mod pool;
+
 use std::io::{BufRead, Write};
 use std::path::Path;
 
@@ -9,6 +11,9 @@ use crate::api::types::{NewShare, NewUser, Share, Status, User};
 use crate::cli::{ShareCommand, UserCommand};
 use crate::control::{Control, segment};
 use crate::failure::{Failure, Kind, Result};
+use crate::words::{self, period, size};
+
+pub(crate) use pool::pool;
 
 pub(crate) fn user(data: &Path, command: UserCommand) -> Result<()> {
     let control = Control::new(data);
@@ -140,6 +145,7 @@ fn status_text(status: &Status) -> String {
         text += &format!("NOTHING CAN BE WRITTEN: {reason}\n");
     }
     text += &format!("pool    {}, layout {}\n", pool.id, pool.layout);
+    text += &format!("        {}\n", words::survival(pool));
     for disk in &pool.disks {
         let reason = disk
             .reason
@@ -182,56 +188,19 @@ fn status_text(status: &Status) -> String {
     text
 }
 
-fn period(seconds: u64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min"),
-        (0, _, _) => format!("{hours} h {} min", minutes % 60),
-        _ => format!("{days} d {} h", hours % 24),
-    }
-}
-
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut amount = bytes as f64;
-    let mut unit = 0;
-    while amount >= 1024.0 && unit < UNITS.len() - 1 {
-        amount /= 1024.0;
-        unit += 1;
-    }
-    let digits = usize::from(unit > 0);
-    format!("{amount:.digits$} {}", UNITS[unit])
-}
-
-fn print_json(document: &impl serde::Serialize) -> Result<()> {
+pub(crate) fn print_json(document: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(document)
         .map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
     say(&(text + "\n"))
 }
 
 /// A closed pipe (`| head`) is no failure.
-fn say(text: &str) -> Result<()> {
+pub(crate) fn say(text: &str) -> Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(
             Kind::Internal,
             format!("cannot write the answer: {error}"),
         )),
         Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_periods_are_for_people() {
-        assert_eq!(size(0), "0 B");
-        assert_eq!(size(1536), "1.5 KiB");
-        assert_eq!(size(3 << 40), "3.0 TiB");
-        assert_eq!(period(59), "59 s");
-        assert_eq!(period(3700), "1 h 1 min");
-        assert_eq!(period(90_000), "1 d 1 h");
     }
 }

@@ -1,0 +1,220 @@
+//! The routes about the pool: its state, and long work on it.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State as Extracted};
+use axum::http::StatusCode;
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use strongroom_pool::{DiskOptions, DiskStatus, Pool, UpkeepStatus, UpkeepTask};
+use strongroom_store::{JobState, JobStatus, Store};
+
+use super::problem::Problem;
+use super::routes::{State, index_document, space_document};
+use super::types;
+
+type Answer<T> = Result<T, Problem>;
+
+pub(super) fn routes() -> Router<Arc<State>> {
+    let scrub = get(scrubs).post(start_scrub).delete(stop_scrubs);
+    Router::new()
+        .route("/v1/pool", get(report))
+        .route("/v1/pool/disks", post(add_disk))
+        .route("/v1/pool/disks/{disk}", delete(remove_disk))
+        .route("/v1/pool/disks/{disk}/spare", post(set_spare))
+        .route("/v1/pool/scrub", scrub)
+}
+
+async fn report(Extracted(state): Extracted<Arc<State>>) -> Answer<Json<types::PoolReport>> {
+    let store = state.store.status();
+    Ok(Json(types::PoolReport {
+        offline: store.offline.clone(),
+        pool: document(&state.pool)?,
+        space: space_document(state.store.space()?),
+        index: index_document(store.index),
+        log_repairs: store.log_repairs,
+        upkeep: upkeep_document(state.pool.upkeep_status()),
+        jobs: jobs(&state.store, |_| true),
+    }))
+}
+
+/// What the pool says of itself.
+pub(crate) fn document(pool: &Pool) -> strongroom_pool::Result<types::Pool> {
+    let status = pool.status();
+    let space = pool.space()?;
+    let layout = pool.layout();
+    let disks = status.disks.into_iter().map(disk_document);
+    Ok(types::Pool {
+        id: status.id,
+        layout: status.layout,
+        data: layout.data,
+        parity: layout.parity,
+        survives: status.survives,
+        shared: status.shared,
+        usable_total: space.usable_total,
+        usable_free: space.usable_free,
+        epoch: status.epoch,
+        writable: status.writable,
+        segments: status.segments,
+        bad_fragments: status.bad_fragments,
+        repaired_fragments: status.repaired_fragments,
+        lost_reads: status.lost_reads,
+        disks: disks.collect(),
+    })
+}
+
+fn disk_document(disk: DiskStatus) -> types::Disk {
+    types::Disk {
+        name: disk.name,
+        id: disk.id,
+        state: types::state_word(disk.state).to_owned(),
+        errors: disk.errors,
+        reason: disk.reason,
+        total: disk.space.map_or(0, |space| space.total),
+        free: disk.space.map_or(0, |space| space.free),
+        usable: disk.space.map_or(0, |space| space.usable),
+        spare: disk.spare,
+        leaving: disk.leaving,
+        domain: disk.domain,
+    }
+}
+
+fn upkeep_document(upkeep: UpkeepStatus) -> types::Upkeep {
+    let task = match upkeep.task {
+        UpkeepTask::Idle => "idle",
+        UpkeepTask::Restoring => "restoring",
+        UpkeepTask::Emptying => "emptying",
+        UpkeepTask::Balancing => "balancing",
+        UpkeepTask::Waiting => "waiting",
+    };
+    types::Upkeep {
+        task: task.to_owned(),
+        disk: upkeep.disk,
+        lost_disks: upkeep.lost_disks,
+        segments_short: upkeep.segments_short,
+        bytes_done: upkeep.bytes_done,
+        bytes_total: upkeep.bytes_total,
+        bytes_per_second: upkeep.bytes_per_second,
+        seconds_left: upkeep.seconds_left,
+        waiting_for: upkeep.waiting_for,
+        rebuilt_shards: upkeep.rebuilt_shards,
+        lost_stripes: upkeep.lost_stripes,
+    }
+}
+
+/// Labels and epochs are written to all disks, so this runs where it holds nobody up.
+async fn add_disk(
+    Extracted(state): Extracted<Arc<State>>,
+    Json(new): Json<types::NewDisk>,
+) -> Answer<(StatusCode, Json<String>)> {
+    let (path, store) = (new.path.clone(), Arc::clone(&state.store));
+    let added = tokio::task::spawn_blocking(move || {
+        let options = DiskOptions {
+            spare: new.spare,
+            domain: new.domain,
+            allow_shared_device: new.allow_shared_device,
+        };
+        let replaces = new.replaces.as_deref();
+        state
+            .directories
+            .add(&state.pool, &new.path, replaces, options)
+    });
+    let id = added.await.map_err(Problem::internal)??;
+    store.disks_changed();
+    tracing::info!(disk = %id, path = %path.display(), "disk added");
+    Ok((StatusCode::CREATED, Json(id.to_string())))
+}
+
+async fn remove_disk(
+    Extracted(state): Extracted<Arc<State>>,
+    Path(disk): Path<String>,
+) -> Answer<StatusCode> {
+    let pool = Arc::clone(&state.pool);
+    let removed = tokio::task::spawn_blocking(move || {
+        let id = pool.find_disk(&disk)?;
+        pool.remove_disk(id).map(|()| disk)
+    });
+    let disk = removed.await.map_err(Problem::internal)??;
+    state.store.disks_changed();
+    tracing::info!(disk, "disk is emptied, to be taken out");
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn set_spare(
+    Extracted(state): Extracted<Arc<State>>,
+    Path(disk): Path<String>,
+    Json(wanted): Json<types::Spare>,
+) -> Answer<StatusCode> {
+    let pool = Arc::clone(&state.pool);
+    let spare = wanted.spare;
+    let set = tokio::task::spawn_blocking(move || {
+        let id = pool.find_disk(&disk)?;
+        pool.set_spare(id, spare).map(|()| disk)
+    });
+    let disk = set.await.map_err(Problem::internal)??;
+    state.store.disks_changed();
+    tracing::info!(disk, spare, "disk's part in the pool changed");
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Jobs that run, and the last that ended.
+fn jobs(store: &Store, wanted: impl Fn(&JobStatus) -> bool) -> Vec<types::Job> {
+    let all = store.jobs().list().into_iter();
+    all.filter(wanted).map(job_document).collect()
+}
+
+fn job_document(job: JobStatus) -> types::Job {
+    let (state, reason) = match job.state {
+        JobState::Running => ("running", None),
+        JobState::Done => ("done", None),
+        JobState::Cancelled => ("stopped", None),
+        JobState::Failed(why) => ("failed", Some(why)),
+    };
+    types::Job {
+        id: job.id.0,
+        kind: job.kind,
+        state: state.to_owned(),
+        reason,
+        done: job.done,
+        total: job.total,
+    }
+}
+
+fn is_scrub(job: &JobStatus) -> bool {
+    job.kind.ends_with("scrub")
+}
+
+fn is_running(job: &JobStatus) -> bool {
+    job.state == JobState::Running
+}
+
+async fn scrubs(Extracted(state): Extracted<Arc<State>>) -> Json<Vec<types::Job>> {
+    Json(jobs(&state.store, is_scrub))
+}
+
+/// One at a time: a second would read the same again.
+async fn start_scrub(
+    Extracted(state): Extracted<Arc<State>>,
+) -> Answer<(StatusCode, Json<Vec<types::Job>>)> {
+    let running = |job: &JobStatus| is_scrub(job) && is_running(job);
+    if state.store.jobs().list().iter().any(running) {
+        let why = "a scrub is running already; `pool scrub status` shows how far it is";
+        return Err(Problem::new(StatusCode::CONFLICT, why));
+    }
+    state.store.scrub_index()?;
+    tracing::info!("scrub started");
+    Ok((StatusCode::ACCEPTED, Json(jobs(&state.store, running))))
+}
+
+async fn stop_scrubs(Extracted(state): Extracted<Arc<State>>) -> Answer<StatusCode> {
+    let all = state.store.jobs().list();
+    let running = all.iter().filter(|job| is_scrub(job) && is_running(job));
+    let stopped = running
+        .filter(|job| state.store.jobs().cancel(job.id))
+        .count();
+    if stopped == 0 {
+        return Err(Problem::new(StatusCode::CONFLICT, "no scrub is running"));
+    }
+    tracing::info!("scrub stopped");
+    Ok(StatusCode::NO_CONTENT)
+}

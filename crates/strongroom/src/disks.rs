@@ -1,0 +1,122 @@
+//! The directories that are the pool's disks: opened, locked against other servers, and written down for the next start.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use strongroom_device::{BoundedDevice, Device, DeviceLock, Env, RealDevice};
+use strongroom_pool::{DiskId, DiskOptions, DiskState, Pool, PoolError};
+
+use crate::data::DataDirectory;
+use crate::failure::{Failure, Kind, Result};
+
+/// What a server keeps to open more disks.
+#[derive(Debug)]
+pub(crate) struct Directories {
+    env: Arc<dyn Env>,
+    data: Arc<DataDirectory>,
+    /// How long a disk is waited for.
+    limit: Duration,
+    /// Held so that no second server uses the disks through another data directory.
+    locks: Mutex<Vec<(PathBuf, DeviceLock)>>,
+}
+
+impl Directories {
+    pub(crate) fn new(env: &Arc<dyn Env>, data: &Arc<DataDirectory>, limit: Duration) -> Self {
+        Self {
+            env: Arc::clone(env),
+            data: Arc::clone(data),
+            limit,
+            locks: Mutex::default(),
+        }
+    }
+
+    /// Opens and locks a directory. A disk of several is waited for no longer than the limit.
+    pub(crate) fn open(&self, path: &Path, is_one_of_several: bool) -> Result<Arc<dyn Device>> {
+        let device = RealDevice::open(Arc::clone(&self.env), path)?;
+        let lock = device.lock()?;
+        self.locks.lock().push((path.to_owned(), lock));
+        Ok(if is_one_of_several {
+            BoundedDevice::new(Arc::clone(&self.env), device, self.limit)
+        } else {
+            device
+        })
+    }
+
+    /// Makes a directory a disk of the pool; in place of `replaced`, if that is given.
+    ///
+    /// # Errors
+    /// The directory or the pool refuses; then nothing was changed.
+    pub(crate) fn add(
+        &self,
+        pool: &Pool,
+        path: &Path,
+        replaced: Option<&str>,
+        options: DiskOptions,
+    ) -> Result<DiskId> {
+        let was_empty = fs::read_dir(path)
+            .map_err(|error| Failure::path("use the disk", path, &error))?
+            .next()
+            .is_none();
+        if self.locks.lock().iter().any(|(known, _)| known == path) {
+            self.forget(path);
+        }
+        let device = self.open(path, true)?;
+        let added = match replaced {
+            None => pool.add_disk(device, options),
+            Some(old) => pool
+                .find_disk(old)
+                .and_then(|old| pool.replace_disk(old, device, options)),
+        };
+        match added {
+            Ok(id) => {
+                self.remember(pool, Some(path))?;
+                Ok(id)
+            }
+            Err(error) => {
+                self.undo(path, was_empty);
+                Err(refused(&error))
+            }
+        }
+    }
+
+    fn forget(&self, path: &Path) {
+        self.locks.lock().retain(|(known, _)| known != path);
+    }
+
+    /// Leaves a directory as it was found.
+    fn undo(&self, path: &Path, was_empty: bool) {
+        self.forget(path);
+        if was_empty && let Err(error) = fs::remove_file(path.join("lock")) {
+            tracing::warn!(%error, "a lock file is left behind");
+        }
+    }
+
+    /// Writes down where the disks are, for the next start; those that were taken out are no longer among them.
+    pub(crate) fn remember(&self, pool: &Pool, new: Option<&Path>) -> Result<()> {
+        let status = pool.status();
+        let retired = |path: &PathBuf| {
+            let name = path.display().to_string();
+            let mut disks = status.disks.iter();
+            disks.any(|disk| disk.name == name && disk.state == DiskState::Retired)
+        };
+        let mut paths = self.data.disks()?.unwrap_or_default();
+        paths.extend(new.map(Path::to_owned));
+        paths.retain(|path| !retired(path));
+        let mut seen = std::collections::BTreeSet::new();
+        paths.retain(|path| seen.insert(path.clone()));
+        self.data.remember_disks(&paths)
+    }
+}
+
+/// What the pool will not do with its disks.
+pub(crate) fn refused(error: &PoolError) -> Failure {
+    let how = if matches!(error, PoolError::SharedDevice { .. }) {
+        " with --allow-shared-device"
+    } else {
+        ""
+    };
+    Failure::new(Kind::Refused, format!("{error}{how}"))
+}

@@ -1,0 +1,200 @@
+//! Figures and states in words that people read.
+
+use crate::api::types::Pool;
+
+/// Bytes, in the largest unit that leaves a whole number.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut amount = bytes as f64;
+    let mut unit = 0;
+    while amount >= 1024.0 && unit < UNITS.len() - 1 {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0);
+    format!("{amount:.digits$} {}", UNITS[unit])
+}
+
+pub(crate) fn period(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+/// One of them, or many.
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// How file data lies on the disks.
+pub(crate) fn layout(pool: &Pool) -> String {
+    let disks = count(pool.disks.len(), "disk", "disks");
+    let (data, parity) = (pool.data, usize::from(pool.parity));
+    let how = match (data, parity) {
+        (1, 0) => "everything is kept once".to_owned(),
+        (1, 1) => "everything is kept twice, on two disks".to_owned(),
+        (1, copies) => format!("everything is kept {} times, on as many disks", copies + 1),
+        (parts, 0) => {
+            format!("files are spread in parts over {parts} disks, and no part is kept twice")
+        }
+        (parts, more) => format!(
+            "files are cut into rows of {parts} parts and {} more, each on a disk of its own; any {parts} of them \
+             give the file back",
+            count(more, "part", "parts"),
+        ),
+    };
+    format!("{} on {disks}: {how}", pool.layout)
+}
+
+/// How many disks may fail now.
+pub(crate) fn survival(pool: &Pool) -> String {
+    let away = pool
+        .disks
+        .iter()
+        .filter(|disk| disk.state != "member")
+        .count();
+    let lost = if away == 0 {
+        String::new()
+    } else {
+        format!(", beside {} lost now", count(away, "disk", "disks"))
+    };
+    match pool.survives {
+        0 if pool.shared.is_empty() => format!("NO DISK FAILURE IS SURVIVED{lost}"),
+        0 => format!(
+            "NO DISK FAILURE IS SURVIVED{lost}: on one block device lie {}",
+            groups(&pool.shared)
+        ),
+        survived => {
+            let shared = if pool.shared.is_empty() {
+                String::new()
+            } else {
+                format!(
+                    " (as one disk count, being on one block device: {})",
+                    groups(&pool.shared)
+                )
+            };
+            let more = count(survived, "disk", "disks");
+            format!("any {more} may fail and nothing is lost{lost}{shared}")
+        }
+    }
+}
+
+fn groups(shared: &[Vec<String>]) -> String {
+    let groups: Vec<String> = shared.iter().map(|names| names.join(", ")).collect();
+    groups.join("; ")
+}
+
+/// How much of the disks holds files, and why it is not all.
+pub(crate) fn usable(pool: &Pool) -> Vec<String> {
+    let raw: u64 = pool.disks.iter().map(|disk| disk.total).sum();
+    let (total, free) = (size(pool.usable_total), size(pool.usable_free));
+    let width = usize::from(pool.data) + usize::from(pool.parity);
+    let share = if pool.parity == 0 {
+        "all of it".to_owned()
+    } else {
+        format!("{} of {width} parts are data", pool.data)
+    };
+    let mut lines = vec![format!(
+        "{total} of the disks' {} hold files ({share}); {free} of that is free",
+        size(raw)
+    )];
+    let narrow = pool
+        .disks
+        .iter()
+        .filter(|disk| disk.state == "member" && disk.usable < disk.total);
+    lines.extend(narrow.map(|disk| {
+        format!(
+            "{}: only {} of {} can be used, as the other disks are smaller",
+            disk.name,
+            size(disk.usable),
+            size(disk.total)
+        )
+    }));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::types::Disk;
+
+    const TIB: u64 = 1 << 40;
+
+    fn pool(layout: (u8, u8), totals: &[u64], usable: &[u64], survives: usize) -> Pool {
+        let disk = |(number, (total, usable)): (usize, (&u64, &u64))| Disk {
+            name: format!("/mnt/{number}"),
+            state: "member".into(),
+            total: *total,
+            usable: *usable,
+            ..Disk::default()
+        };
+        let disks = totals.iter().zip(usable).enumerate().map(disk).collect();
+        let used: u64 = usable.iter().sum();
+        Pool {
+            layout: format!("{}+{}", layout.0, layout.1),
+            data: layout.0,
+            parity: layout.1,
+            survives,
+            usable_total: used * u64::from(layout.0) / u64::from(layout.0 + layout.1),
+            disks,
+            ..Pool::default()
+        }
+    }
+
+    #[test]
+    fn sizes_and_periods_are_for_people() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size(3 << 40), "3.0 TiB");
+        assert_eq!(period(59), "59 s");
+        assert_eq!(period(3700), "1 h 1 min");
+        assert_eq!(period(90_000), "1 d 1 h");
+    }
+
+    #[test]
+    fn a_layout_is_told_in_plain_words() {
+        let single = pool((1, 0), &[TIB], &[TIB], 0);
+        assert_eq!(layout(&single), "1+0 on 1 disk: everything is kept once");
+        assert_eq!(survival(&single), "NO DISK FAILURE IS SURVIVED");
+        let wide = pool((4, 2), &[TIB; 6], &[TIB; 6], 2);
+        let told = layout(&wide);
+        assert!(
+            told.contains("4 parts and 2 parts more") || told.contains("any 4 of them"),
+            "{told}"
+        );
+        assert_eq!(survival(&wide), "any 2 disks may fail and nothing is lost");
+        assert_eq!(
+            usable(&wide),
+            [
+                "4.0 TiB of the disks' 6.0 TiB hold files (4 of 6 parts are data); 0 B of that is free"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_disk_that_is_larger_than_the_others_is_told() {
+        let uneven = pool((1, 1), &[4 * TIB, TIB], &[TIB, TIB], 1);
+        let told = usable(&uneven);
+        assert_eq!(
+            told[1],
+            "/mnt/0: only 1.0 TiB of 4.0 TiB can be used, as the other disks are smaller"
+        );
+        assert_eq!(told.len(), 2);
+    }
+
+    #[test]
+    fn disks_on_one_device_are_told_apart_from_redundancy() {
+        let mut shared = pool((1, 1), &[TIB; 2], &[TIB; 2], 0);
+        shared.shared = vec![vec!["/mnt/0".into(), "/mnt/1".into()]];
+        assert_eq!(
+            survival(&shared),
+            "NO DISK FAILURE IS SURVIVED: on one block device lie /mnt/0, /mnt/1"
+        );
+        shared.disks[1].state = "missing".into();
+        assert!(survival(&shared).contains("beside 1 disk lost now"));
+    }
+}

@@ -1,0 +1,143 @@
+//! A disk of a real pool stops answering in the kernel: its file system is frozen. Clients go on.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::client::Requests;
+use crate::random::content;
+use crate::server::Server;
+
+/// How long a disk is waited for, in seconds.
+const LIMIT: u64 = 2;
+const DISKS: usize = 3;
+const DISK_BYTES: u64 = 3 << 30;
+
+/// Needs root. Writes, freezes one of three disks, writes on, thaws it, and reads everything back.
+pub async fn run(directory: &Path) -> Result<()> {
+    let disks = (0..DISKS)
+        .map(|number| Disk::new(directory, number))
+        .collect::<Result<Vec<_>>>()?;
+    let paths: Vec<PathBuf> = disks.iter().map(|disk| disk.mount.join("pool")).collect();
+    let limit = LIMIT.to_string();
+    let server = Server::create_on(
+        directory,
+        &paths,
+        &["--layout", "2+1", "--disk-timeout", &limit],
+    )?;
+    let requests = server.connect().await?.share();
+    for number in 0..10 {
+        write(&requests, number).await?;
+    }
+    disks[1].freeze()?;
+    let start = Instant::now();
+    for number in 10..40 {
+        write(&requests, number).await?;
+    }
+    let took = start.elapsed();
+    let status = server.status()?;
+    disks[1].thaw()?;
+    // A few operations may each have waited for it, one after the other.
+    ensure!(
+        took < Duration::from_secs(10 * LIMIT),
+        "clients waited for {took:?}"
+    );
+    let disk = &status["pool"]["disks"][1];
+    ensure!(disk["state"] == "set_aside", "{status}");
+    let reason = disk["reason"].as_str().context("no reason")?;
+    ensure!(reason.contains("hangs"), "{reason}");
+    for number in 0..40 {
+        check(&requests, number).await?;
+    }
+    server.stop()?;
+    let server = Server::start(directory)?;
+    let requests = server.connect().await?.share();
+    for number in 0..40 {
+        check(&requests, number).await?;
+    }
+    server.stop()
+}
+
+fn file(number: u64) -> (String, Vec<u8>) {
+    let len = [900, 150_000, 2_500_000][usize::try_from(number % 3).unwrap_or(0)];
+    (format!("file-{number}"), content(number, len))
+}
+
+async fn write(requests: &Requests, number: u64) -> Result<()> {
+    let (name, bytes) = file(number);
+    let handle = requests.create_file(&name).await?;
+    for (piece, data) in bytes.chunks(1 << 20).enumerate() {
+        requests
+            .write(handle, (piece as u64) << 20, data.to_vec())
+            .await?;
+    }
+    requests.flush(handle).await?;
+    requests.close(handle).await
+}
+
+async fn check(requests: &Requests, number: u64) -> Result<()> {
+    let (name, bytes) = file(number);
+    let (handle, size) = requests.open_file(&name).await?;
+    let found = requests.read_all(handle, size).await?;
+    requests.close(handle).await?;
+    ensure!(found == bytes, "WRONG BYTES in {name}");
+    Ok(())
+}
+
+/// A file system in a file; unmounted when dropped.
+#[derive(Debug)]
+struct Disk {
+    mount: PathBuf,
+}
+
+impl Disk {
+    fn new(directory: &Path, number: usize) -> Result<Disk> {
+        let image = directory.join(format!("image-{number}"));
+        File::create(&image)?.set_len(DISK_BYTES)?;
+        run_tool(Command::new("mkfs.ext4").arg("-q").arg(&image))?;
+        let mount = directory.join(format!("mount-{number}"));
+        std::fs::create_dir_all(&mount)?;
+        run_tool(
+            Command::new("mount")
+                .args(["-o", "loop"])
+                .arg(&image)
+                .arg(&mount),
+        )?;
+        let disk = Disk { mount };
+        std::fs::create_dir_all(disk.mount.join("pool"))?;
+        Ok(disk)
+    }
+
+    fn freeze(&self) -> Result<()> {
+        run_tool(Command::new("fsfreeze").arg("--freeze").arg(&self.mount))
+    }
+
+    fn thaw(&self) -> Result<()> {
+        run_tool(Command::new("fsfreeze").arg("--unfreeze").arg(&self.mount))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // It may be frozen still, after a failure.
+        self.thaw().ok();
+        Command::new("umount")
+            .arg("--lazy")
+            .arg(&self.mount)
+            .status()
+            .ok();
+    }
+}
+
+fn run_tool(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
