@@ -177,6 +177,9 @@ pub(crate) enum ShareCommand {
         /// Nobody can change anything in it
         #[arg(long)]
         read_only: bool,
+        /// Listings leave out what their reader may not read
+        #[arg(long)]
+        hide_unreadable: bool,
         /// Only these accounts may connect
         #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
         users: Option<Vec<String>>,

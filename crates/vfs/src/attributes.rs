@@ -41,11 +41,28 @@ impl Vfs {
         })
     }
 
-    /// The modification time lies with the data, where the store can hold it.
+    /// What the handle has written counts as written now, unless its client keeps the time still.
+    pub async fn touch(&self, handle: &Handle) -> Result<()> {
+        handle.check_open()?;
+        handle.require_writable_share()?;
+        if handle.frozen.lock().modified || handle.stream != 0 {
+            return Ok(());
+        }
+        let now = self.now();
+        self.change_attr(handle, WatchFilter::LAST_WRITE, |attr| {
+            self.put_modified(handle, attr, now)
+        })
+    }
+
     fn set_modified(&self, handle: &Handle, attr: &mut Attr, time: FileTime) -> Result<()> {
-        let object = ObjectId::data(handle.node.inode);
         // A time set by the client is not changed by later writes of the same handle (MS-FSA 2.1.5.15.2).
         handle.frozen.lock().modified = true;
+        self.put_modified(handle, attr, time)
+    }
+
+    /// The modification time lies with the data, where the store can hold it.
+    fn put_modified(&self, handle: &Handle, attr: &mut Attr, time: FileTime) -> Result<()> {
+        let object = ObjectId::data(handle.node.inode);
         attr.modified = time;
         if attr.is_directory() {
             return Ok(());

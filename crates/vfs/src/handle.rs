@@ -33,6 +33,8 @@ pub struct Handle {
     pub(crate) share: ShareId,
     pub(crate) root: Inode,
     pub(crate) read_only: bool,
+    /// Listings leave out what the caller may not read.
+    pub(crate) hides_unreadable: bool,
     /// Opened with the semantics of POSIX.
     pub(crate) posix: bool,
     pub(crate) delete_on_close: AtomicBool,

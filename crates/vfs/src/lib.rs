@@ -28,6 +28,7 @@ mod rows;
 mod security;
 mod sessions;
 mod shares;
+mod short;
 mod stat;
 mod streams;
 #[cfg(test)]

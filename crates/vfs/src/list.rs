@@ -2,6 +2,7 @@
 
 use strongroom_store::{DataHead, ErrorKind, Inode, ObjectId, View};
 
+use crate::acl;
 use crate::names::{Pattern, fold};
 use crate::quota::next_key;
 use crate::rows::{self, Attr, NameEntry, NameRow};
@@ -13,6 +14,9 @@ use crate::{AccessMask, CaseMode, DirCursor, DirEntry, FileKind, Handle, Result,
 const BATCH: usize = 512;
 /// Names looked at in one go. A pattern that matches few names goes on where it holds nobody else up.
 const LOOKED_AT_MAX: usize = 4_096;
+
+/// What makes a file readable: GENERIC_READ without SYNCHRONIZE.
+const READS: AccessMask = AccessMask(AccessMask::FILE_READ.0 & !AccessMask::SYNCHRONIZE.0);
 
 impl Vfs {
     /// The next entries that match, at most `max`: `.` and `..` first, then names in their folded order. An empty
@@ -45,6 +49,11 @@ impl Vfs {
                     names = self.next_names(view, inode, cursor, &pattern, wanted);
                 });
                 names?
+            };
+            let names = if handle.hides_unreadable && !handle.overrides() {
+                self.readable(handle, names)?
+            } else {
+                names
             };
             self.add_stats(view, names, &mut entries)?;
         }
@@ -90,7 +99,6 @@ impl Vfs {
         let stat = stat_of(inode, &node.lock().attr, None);
         Ok(DirEntry {
             name: name.to_owned(),
-            short: String::new(),
             stat,
         })
     }
@@ -176,6 +184,21 @@ impl Vfs {
         Ok(found)
     }
 
+    /// The names whose files the caller may read, by their own lists: what a share leaves that hides the rest.
+    fn readable(&self, handle: &Handle, names: Vec<NameEntry>) -> Result<Vec<NameEntry>> {
+        let mut readable = Vec::with_capacity(names.len());
+        for name in names {
+            let Some(node) = self.node_in(handle.view(), name.inode)? else {
+                continue;
+            };
+            let security = self.security_of(&node, &mut node.lock())?;
+            if acl::maximal_access(&security, &handle.credentials).contains(READS) {
+                readable.push(name);
+            }
+        }
+        Ok(readable)
+    }
+
     /// Looks attributes and sizes up together: inodes of one directory lie side by side.
     fn add_stats(
         &self,
@@ -208,7 +231,6 @@ impl Vfs {
                 let stat = stat_of(name.inode, &attr, head);
                 entries.push(DirEntry {
                     name: name.name,
-                    short: String::new(),
                     stat,
                 });
             }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use strongroom_store::{Aspect, Inode, Txn, View};
 
-use crate::acl::{self, Control, Creation, MAX_DESCRIPTOR_LEN, SecurityDescriptor, SecurityParts};
+use crate::acl::{
+    self, AclSlot, Control, Creation, MAX_DESCRIPTOR_LEN, SecurityDescriptor, SecurityParts,
+};
 use crate::node::{Inheritance, Node, State, Templates};
 use crate::quota::{Deltas, QuotaOf, signed};
 use crate::rows::{self, Attr, SdRef};
@@ -549,7 +551,11 @@ impl SecurityDescriptor {
             self.group = from.group;
         }
         if parts.contains(SecurityParts::DACL) {
-            self.dacl = from.dacl.clone();
+            // A list that is to be set and is not there is one that denies nothing, as on Windows.
+            self.dacl = match &from.dacl {
+                AclSlot::Absent => AclSlot::Null,
+                given @ (AclSlot::Null | AclSlot::Present(_)) => given.clone(),
+            };
             let inherit = [Control::DACL_AUTO_INHERIT_REQ, Control::DACL_AUTO_INHERITED];
             self.take_flags(from, inherit, Control::DACL_PROTECTED);
         }

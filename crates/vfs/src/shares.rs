@@ -81,6 +81,7 @@ impl Vfs {
             read_only,
             users,
             encrypt,
+            hide_unreadable,
         } = new;
         let created = self.now();
         let share = Share {
@@ -91,6 +92,7 @@ impl Vfs {
             read_only,
             users,
             encrypt,
+            hide_unreadable,
             created,
         };
         txn.put(
@@ -173,6 +175,7 @@ fn check_share(new: &NewShare) -> Result<()> {
 const READ_ONLY: u8 = 1;
 const ENCRYPT: u8 = 2;
 const LISTED_USERS: u8 = 4;
+const HIDE_UNREADABLE: u8 = 8;
 
 fn encode(share: &Share) -> Vec<u8> {
     let mut flags = 0;
@@ -180,6 +183,11 @@ fn encode(share: &Share) -> Vec<u8> {
     flags |= if share.encrypt { ENCRYPT } else { 0 };
     flags |= if share.users.is_some() {
         LISTED_USERS
+    } else {
+        0
+    };
+    flags |= if share.hide_unreadable {
+        HIDE_UNREADABLE
     } else {
         0
     };
@@ -225,6 +233,7 @@ fn decode(row: &[u8]) -> Result<Share> {
         read_only: flags & READ_ONLY != 0,
         users: (flags & LISTED_USERS != 0).then_some(users),
         encrypt: flags & ENCRYPT != 0,
+        hide_unreadable: flags & HIDE_UNREADABLE != 0,
         created,
     })
 }

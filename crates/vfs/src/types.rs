@@ -59,8 +59,6 @@ pub struct Stat {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirEntry {
     pub name: String,
-    /// An 8.3 name is never made; empty for protocols that have the field.
-    pub short: String,
     pub stat: Stat,
 }
 
@@ -70,6 +68,25 @@ pub struct DirCursor {
     pub(crate) position: CursorPosition,
     /// Set once any entry matched: an empty first answer and an empty later one are told apart by clients.
     pub matched: bool,
+}
+
+impl DirCursor {
+    /// One that goes on behind an entry of this name, whether it is still there or not.
+    pub fn behind(name: &str) -> Self {
+        let after = |name: &str| CursorPosition::After {
+            folded: crate::names::fold(name),
+            name: name.to_owned(),
+        };
+        let position = match name {
+            "." => CursorPosition::DotDot,
+            ".." => after(""),
+            name => after(name),
+        };
+        Self {
+            position,
+            matched: true,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -153,6 +170,8 @@ pub struct Share {
     pub users: Option<Vec<Sid>>,
     /// Encryption is required of clients.
     pub encrypt: bool,
+    /// Listings leave out what their reader may not read.
+    pub hide_unreadable: bool,
     pub created: FileTime,
 }
 
@@ -167,6 +186,7 @@ pub struct NewShare {
     pub read_only: bool,
     pub users: Option<Vec<Sid>>,
     pub encrypt: bool,
+    pub hide_unreadable: bool,
 }
 
 /// A client session, as it is recorded in the pool.

@@ -15,6 +15,7 @@ use crate::rows::{self, Attr, AttrFlags, SdRef};
 use crate::security::DescriptorCache;
 use crate::sessions::Sessions;
 use crate::shares::Shares;
+use crate::short::ShortNames;
 use crate::watch::Watches;
 use crate::{AccessMask, DosAttributes, FileKind, FileTime, HandleId, Result, Sid, VfsError};
 
@@ -41,6 +42,7 @@ pub struct Vfs {
     pub(crate) grant_keys: Keys,
     /// Grants on directories; mostly there are none to be looked for when a name changes.
     pub(crate) directory_grants: AtomicUsize,
+    pub(crate) short_names: ShortNames,
     next_handle: AtomicU64,
     me: std::sync::Weak<Vfs>,
 }
@@ -90,6 +92,7 @@ impl Vfs {
             rename_lock: Mutex::new(()),
             grant_keys: Keys::default(),
             directory_grants: AtomicUsize::new(0),
+            short_names: ShortNames::default(),
             next_handle: AtomicU64::new(1),
             me: me.clone(),
         }))

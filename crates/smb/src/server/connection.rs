@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use strongroom_device::Timestamp;
+use strongroom_vfs::Sid;
 
 use super::exchange::{Element, Exchange, Signature};
 use super::negotiated::Negotiated;
@@ -151,6 +152,16 @@ impl Conn {
     /// A further channel did not come to be; its session lives on.
     pub(crate) fn drop_channel(&self, id: SessionId) {
         self.channels.lock().by_id.remove(&id.0);
+    }
+
+    /// Whether this user has signed in here.
+    pub(crate) fn is_of(&self, user: &Sid) -> bool {
+        let channels = self.channels.lock();
+        let mut established = channels.by_id.values().filter(|one| one.is_established());
+        established.any(|channel| {
+            let who = channel.session.who();
+            who.is_some_and(|who| !who.anonymous && who.credentials.user == *user)
+        })
     }
 
     pub(crate) fn session_count(&self) -> usize {

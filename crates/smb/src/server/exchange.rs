@@ -91,12 +91,13 @@ impl Element {
         usize::from(self.charge.max(1)) << 16
     }
 
-    /// Whose key signs the answer. A request with a wrong signature may come from anybody: only on a channel of its own
+    /// Whose key signs the answer. What is said of a further channel before it has a key of its own is signed with that of
+    /// the session, as its requests are (MS-SMB2 3.3.5.5.3). A request with a wrong signature may come from anybody: only on a channel of its own
     /// connection, where its message id is used up, is it answered with a signature.
     fn answerer(&self) -> Option<&Arc<SessionChannel>> {
         let signer = self.signer.as_ref()?;
         let may = match self.signature {
-            Signature::Valid => signer.is_established() || signer.may_sign_twice(),
+            Signature::Valid => true,
             Signature::Wrong => signer.is_established(),
             Signature::None => false,
         };

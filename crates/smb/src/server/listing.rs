@@ -18,6 +18,10 @@ pub(crate) struct Listing {
     cursor: DirCursor,
     /// Fetched and not given out yet.
     waiting: VecDeque<DirEntry>,
+    /// The directory's version before they were fetched.
+    version: u64,
+    /// The last entry that was given out.
+    last: Option<String>,
     /// Nothing is left to fetch.
     ended: bool,
     /// At least one entry was given out.
@@ -31,6 +35,8 @@ impl Listing {
             pattern,
             cursor,
             waiting,
+            version: 0,
+            last: None,
             ended: false,
             matched: false,
         }
@@ -39,6 +45,18 @@ impl Listing {
     /// Begins anew with the same pattern.
     pub(crate) fn restart(&mut self) {
         *self = Self::new(std::mem::take(&mut self.pattern));
+    }
+
+    /// What the last request left over is looked up anew if names have come or gone since: what is told is there.
+    pub(crate) fn resume(&mut self, vfs: &Vfs, handle: &Handle) -> Result<(), Failure> {
+        if self.waiting.is_empty() || vfs.stat(handle)?.version == self.version {
+            return Ok(());
+        }
+        self.waiting.clear();
+        self.ended = false;
+        let last = self.last.as_deref();
+        self.cursor = last.map_or_else(DirCursor::default, DirCursor::behind);
+        Ok(())
     }
 
     /// The next entry, which stays the next until [`Listing::advance`]. `room` is what the client still takes.
@@ -50,6 +68,7 @@ impl Listing {
     ) -> Result<Option<&DirEntry>, Failure> {
         if self.waiting.is_empty() && !self.ended {
             let count = (room / ENTRY_BYTES).clamp(*BATCH.start(), *BATCH.end());
+            self.version = vfs.stat(handle)?.version;
             let batch = vfs.list(handle, &mut self.cursor, &self.pattern, count)?;
             self.ended = batch.is_empty();
             self.waiting = batch.into();
@@ -58,6 +77,9 @@ impl Listing {
     }
 
     pub(crate) fn advance(&mut self) {
-        self.matched |= self.waiting.pop_front().is_some();
+        if let Some(entry) = self.waiting.pop_front() {
+            self.matched = true;
+            self.last = Some(entry.name);
+        }
     }
 }

@@ -32,6 +32,7 @@ mod tree;
 mod waiting;
 mod who;
 mod window;
+mod write_time;
 
 pub use config::{EncryptionPolicy, Interface, Interfaces, Limits, ServerConfig, WORKGROUP};
 pub use outbox::{Frame, Outbox};
@@ -53,7 +54,7 @@ use self::connection::Conn;
 use self::negotiated::Negotiated;
 use self::session::Session;
 use crate::auth::AcceptorConfig;
-use crate::wire::SessionId;
+use crate::wire::{Guid, SessionId};
 
 /// One SMB server over one vfs.
 #[derive(Debug)]
@@ -78,10 +79,26 @@ pub struct Server {
 struct Table {
     connections: HashMap<u64, Arc<Conn>>,
     sessions: HashMap<u64, Weak<Session>>,
+    /// The connections of each client, the oldest first, once they have negotiated.
+    by_client: HashMap<Guid, Vec<Arc<Conn>>>,
     /// How many connections each client's network has.
     by_network: HashMap<IpAddr, usize>,
     last_connection: u64,
     shutting_down: bool,
+}
+
+impl Table {
+    fn forget_client_of(&mut self, conn: &Conn) {
+        let Some(client) = conn.negotiated.get().map(|one| one.client_guid) else {
+            return;
+        };
+        if let Some(conns) = self.by_client.get_mut(&client) {
+            conns.retain(|other| other.id != conn.id);
+            if conns.is_empty() {
+                self.by_client.remove(&client);
+            }
+        }
+    }
 }
 
 impl Server {
@@ -202,6 +219,7 @@ impl Server {
     fn forget_connection(&self, id: u64) {
         let mut table = self.table.lock();
         if let Some(conn) = table.connections.remove(&id) {
+            table.forget_client_of(&conn);
             let network = network_of(conn.peer.ip());
             if let Some(count) = table.by_network.get_mut(&network) {
                 *count -= 1;
@@ -215,13 +233,31 @@ impl Server {
         self.gone.notify_one();
     }
 
+    /// A connection has told whose it is.
+    fn client_is_known(&self, conn: &Arc<Conn>, client: Guid) {
+        let mut table = self.table.lock();
+        // It may have ended meanwhile.
+        if table.connections.contains_key(&conn.id) {
+            let conns = table.by_client.entry(client).or_default();
+            let at = conns.partition_point(|other| other.id < conn.id);
+            conns.insert(at, Arc::clone(conn));
+        }
+    }
+
+    /// The connections of a client, the oldest first.
+    fn connections_of(&self, client: Guid) -> Vec<Arc<Conn>> {
+        let table = self.table.lock();
+        table.by_client.get(&client).cloned().unwrap_or_default()
+    }
+
     /// A session under an id that no other has; the caller enters it in its connection.
     fn new_session(&self, conn: &Arc<Conn>, negotiated: &Negotiated) -> Arc<Session> {
         let mut table = self.table.lock();
         let id = loop {
-            let id = self.env.random_u64();
-            // Zero means "none yet", all ones "that of the request before".
-            if id != 0 && id != u64::MAX && !table.sessions.contains_key(&id) {
+            // There are clients that keep 32 bits of it.
+            let id = self.env.random_u64() >> 32;
+            // Zero means "none yet".
+            if id != 0 && !table.sessions.contains_key(&id) {
                 break SessionId(id);
             }
         };

@@ -34,6 +34,11 @@ impl Negotiated {
         self.dialect == Dialect::Smb311
     }
 
+    /// Whether sessions may have further channels.
+    pub(crate) fn multichannel(&self) -> bool {
+        self.capabilities.contains(Capabilities::MULTI_CHANNEL)
+    }
+
     /// Whether requests of more than 64 KiB are paid for with more credits.
     pub(crate) fn large_mtu(&self) -> bool {
         self.capabilities.contains(Capabilities::LARGE_MTU)

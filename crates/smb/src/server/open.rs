@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use strongroom_vfs::{Handle, Sid, Watch};
 
-use super::caching::{CacheHolder, Durable};
+use super::caching::{CacheHolder, CreateName, Durable};
 use super::channel::Channel;
 use super::listing::Listing;
 use super::lock_sequence::LockSequences;
@@ -14,6 +14,7 @@ use super::pipe::PipeOpen;
 use super::session::Session;
 use super::tree::Tree;
 use super::waiting::OpenWaits;
+use super::write_time::WriteTime;
 use crate::wire::FileId;
 use crate::wire::create::{CreateAction, CreateOptions};
 
@@ -44,10 +45,13 @@ pub(crate) struct FileOpen {
     pub(crate) holder: Option<Arc<CacheHolder>>,
     /// Set where the open outlives its connection.
     pub(crate) durable: Option<Arc<Durable>>,
+    /// What the client called its create, with version 2 of the durable request, whatever came of that.
+    pub(crate) name: Option<CreateName>,
     /// Its create may be replayed, as nothing was done with it since.
     pub(crate) unused: AtomicBool,
     pub(crate) channel: Channel,
     pub(crate) lock_sequences: LockSequences,
+    pub(crate) write_time: WriteTime,
     /// CurrentByteOffset: kept for clients, used for nothing.
     pub(crate) position: AtomicU64,
     pub(crate) listing: Mutex<Option<Box<Listing>>>,
@@ -65,9 +69,11 @@ impl FileOpen {
             action,
             holder,
             durable: None,
+            name: None,
             unused: AtomicBool::new(true),
             channel: Channel::default(),
             lock_sequences: LockSequences::default(),
+            write_time: WriteTime::default(),
             position: AtomicU64::new(0),
             listing: Mutex::default(),
             quota_scan: Mutex::default(),
@@ -80,6 +86,7 @@ impl FileOpen {
         let position = self.position.load(Ordering::Relaxed);
         Self {
             durable: self.durable.clone(),
+            name: self.name,
             unused: AtomicBool::new(self.unused.load(Ordering::Relaxed)),
             lock_sequences: self.lock_sequences.clone(),
             position: AtomicU64::new(position),

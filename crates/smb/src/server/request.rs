@@ -283,7 +283,7 @@ impl Request {
         {
             let outstanding = file.channel.admit(&self.header)?;
             self.outstanding.set(outstanding).ok();
-            if file.durable.is_some() && file.unused.swap(false, Ordering::Relaxed) {
+            if file.name.is_some() && file.unused.swap(false, Ordering::Relaxed) {
                 // Whoever uses an open has had the answer of its create.
                 self.conn.server.durables.used(open);
             }

@@ -50,11 +50,12 @@ impl SessionChannel {
         self.signing.get().or_else(joined).map(|key| &**key)
     }
 
-    /// Whether an answer may be signed that shares its message id with another one, on this connection or another.
+    /// Whether an answer may be signed that shares its message id with another one on this connection.
     ///
-    /// AES-GMAC takes its nonce from that id, and a nonce that is used twice gives the key away. So an interim response
-    /// stays unsigned there (the final one has the same id), and what is said before a further channel has its own key
-    /// (message ids begin anew on each connection).
+    /// AES-GMAC takes its nonce from that id, and a nonce that is used twice gives the key of the hash away. So an interim
+    /// response stays unsigned there: the final one has the same id. Binding a further channel does use nonces twice, as
+    /// message ids begin anew on each connection; that is the protocol's own, and the client's request has done it before
+    /// any answer could.
     pub(crate) fn may_sign_twice(&self) -> bool {
         let algorithm = self.signing().map(SigningKey::algorithm);
         algorithm.is_some_and(|algorithm| algorithm != SigningAlgorithm::AesGmac)

@@ -116,6 +116,7 @@ fn share_document(identity: &Identity, share: &strongroom_vfs::Share) -> types::
         name: share.name.clone(),
         read_only: share.read_only,
         encrypted: share.encrypt,
+        hide_unreadable: share.hide_unreadable,
         users: share
             .users
             .as_ref()
@@ -135,6 +136,7 @@ async fn add_share(
     let request = strongroom_vfs::NewShare {
         name: name.clone(),
         read_only: new.read_only,
+        hide_unreadable: new.hide_unreadable,
         users,
         ..Default::default()
     };

@@ -47,6 +47,8 @@ pub(crate) struct NewShare {
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) read_only: bool,
+    #[serde(default)]
+    pub(crate) hide_unreadable: bool,
     /// None: every account may connect.
     #[serde(default)]
     pub(crate) users: Option<Vec<String>>,
@@ -57,6 +59,8 @@ pub(crate) struct Share {
     pub(crate) name: String,
     pub(crate) read_only: bool,
     pub(crate) encrypted: bool,
+    #[serde(default)]
+    pub(crate) hide_unreadable: bool,
     pub(crate) users: Option<Vec<String>>,
 }
 

@@ -55,6 +55,7 @@ pub(crate) fn share(data: &Path, command: ShareCommand) -> Result<()> {
         ShareCommand::Add {
             name,
             read_only,
+            hide_unreadable,
             users,
         } => {
             control.post(
@@ -62,6 +63,7 @@ pub(crate) fn share(data: &Path, command: ShareCommand) -> Result<()> {
                 &NewShare {
                     name: name.clone(),
                     read_only,
+                    hide_unreadable,
                     users,
                 },
             )?;
@@ -125,7 +127,15 @@ fn share_line(share: &Share) -> String {
         Some(users) => users.join(", "),
     };
     let encrypted = if share.encrypted { ", encrypted" } else { "" };
-    format!("{:<20} {access}{encrypted}, for {users}\n", share.name)
+    let hides = if share.hide_unreadable {
+        ", hides what may not be read"
+    } else {
+        ""
+    };
+    format!(
+        "{:<20} {access}{encrypted}{hides}, for {users}\n",
+        share.name
+    )
 }
 
 fn status_text(status: &Status) -> String {

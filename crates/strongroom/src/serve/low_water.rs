@@ -1,14 +1,15 @@
 //! How many bytes must have arrived before a connection wakes (SO_RCVLOWAT, socket(7)).
 //!
 //! Some clients send the transport header in a segment of its own. Waking for its 4 bytes, only to go to sleep again,
-//! costs as much as a small request. So between frames the kernel wakes us once the header of a message can be there;
-//! within a frame every byte counts, as the rest of it may be short.
+//! costs as much as a small request. So between frames the kernel wakes us once there is more than that header; within a
+//! frame every byte counts, as the rest of it may be short. No frame is too short to wake us: what is no message ends the
+//! connection, and what its client held must not stay held.
 
 use std::ffi::c_int;
 use std::os::fd::AsRawFd;
 
-/// The transport's header and that of the shortest message, SMB 1 (MS-CIFS 2.2.3.1: 32 bytes and 3 more).
-const FRAME_MIN: c_int = 4 + 35;
+/// The transport's header and one byte of what it announces.
+const FRAME_MIN: c_int = 4 + 1;
 const ANY: c_int = 1;
 
 /// What the socket is set to.
@@ -88,11 +89,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_whole_message_and_the_end_of_the_connection_wake() {
+    async fn the_shortest_frame_and_the_end_of_the_connection_wake() {
         let (mut client, server) = pair().await;
         let mut low_water = LowWater::default();
         low_water.set(&server, true);
-        client.write_all(&[0; 39]).await.unwrap();
+        client.write_all(&[0, 0, 0, 1, 0]).await.unwrap();
         assert!(wakes(&server).await);
         let (client, server) = pair().await;
         LowWater::default().set(&server, true);

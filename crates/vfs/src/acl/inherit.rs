@@ -230,9 +230,10 @@ fn inherited(who: &Owners, parent: &AclSlot, mark: AceFlags) -> Vec<Ace> {
     out
 }
 
-/// The flags that an entry carries on a child, or None where the child does not get it.
+/// The flags that an entry carries on a child, or None where the child does not get it. That the parent had inherited it
+/// says nothing about the child.
 fn inherited_flags(flags: AceFlags, is_directory: bool) -> Option<AceFlags> {
-    let kept = flags.without(AceFlags::INHERIT_ONLY);
+    let kept = flags.without(AceFlags::INHERIT_ONLY.union(AceFlags::INHERITED));
     let both = AceFlags::OBJECT_INHERIT.union(AceFlags::CONTAINER_INHERIT);
     let propagation = both.union(AceFlags::NO_PROPAGATE);
     if !is_directory {

@@ -2,11 +2,14 @@
 
 mod fold;
 mod path;
+mod short;
 mod unix;
 mod wildcard;
 
 pub(crate) use fold::fold;
 pub(crate) use path::ParsedPath;
+pub(crate) use short::may_be_made;
+pub use short::{is_short, short_name};
 pub use unix::{from_unix, to_unix};
 pub use wildcard::Pattern;
 

@@ -118,11 +118,11 @@ impl Vfs {
             return Ok(Target::Found { node: start, link });
         };
         let directory = self.walk(start, before, path, request.case)?;
-        match self.lookup(&directory.view, directory.inode, last, request.case)? {
-            None => Ok(Target::Missing {
-                directory,
-                name: last.to_string(),
-            }),
+        match self.lookup_to_open(&directory.view, directory.inode, last, request.case)? {
+            None => {
+                let name = self.name_to_make(directory.inode, last, request.case);
+                Ok(Target::Missing { directory, name })
+            }
             Some(entry) => self.found(directory, entry),
         }
     }
@@ -138,7 +138,7 @@ impl Vfs {
         let mut at = start;
         for (index, component) in components.iter().enumerate() {
             let entry = self
-                .lookup(&at.view, at.inode, component, case)?
+                .lookup_to_open(&at.view, at.inode, component, case)?
                 .ok_or(VfsError::PathNotFound)?;
             let next = self
                 .node_in(&at.view, entry.inode)?
@@ -264,6 +264,7 @@ impl Vfs {
             share: request.share.id,
             root: request.share.root,
             read_only: request.share.read_only || !node.view.is_now(),
+            hides_unreadable: request.share.hide_unreadable,
             posix: request.posix.is_some(),
             delete_on_close: AtomicBool::new(request.options.delete_on_close),
             unlinks: AtomicBool::new(request.posix.is_some() && request.options.delete_on_close),
@@ -325,7 +326,7 @@ impl Opening<'_, '_> {
             return Err(VfsError::InvalidParameter);
         }
         if options.directory && self.path.must_be_file {
-            return Err(VfsError::InvalidName);
+            return Err(VfsError::NotDirectory);
         }
         if options.delete_on_close && !deletes(*access) {
             return Err(VfsError::AccessDenied);

@@ -97,9 +97,13 @@ impl Vfs {
                 return Ok(Admitted::Blocked(blockers));
             }
         }
-        let id = match found {
-            Some((id, _)) => id,
-            None => self.add_keyed_stream(opening, node, &mut state, name)?,
+        // What is there keeps the name that it was made by.
+        let (id, name) = match &found {
+            Some((id, known)) => (*id, known.as_str()),
+            None => (
+                self.add_keyed_stream(opening, node, &mut state, name)?,
+                name,
+            ),
         };
         let admission = Admission {
             node,

@@ -73,6 +73,7 @@ fn kinds_that_do_not_fit_are_refused() {
         ("d::$DATA", any, Disposition::Open, "IsDirectory"),
         ("d::$INDEX_ALLOCATION", any, Disposition::Open, "Ok"),
         ("d:s", directory, Disposition::OpenIf, "NotDirectory"),
+        ("d::$DATA", directory, Disposition::Open, "NotDirectory"),
         ("f\\g", any, Disposition::Open, "PathNotFound"),
         ("none\\g", any, Disposition::OpenIf, "PathNotFound"),
         ("d\\none", any, Disposition::Open, "NotFound"),
@@ -87,6 +88,39 @@ fn kinds_that_do_not_fit_are_refused() {
         });
         assert_eq!(outcome(got), expected, "{path} {options:?} {disposition:?}");
     }
+}
+
+#[test]
+fn a_file_is_found_by_its_short_name_and_its_long_one_comes_back() {
+    let world = World::new(89);
+    let short = crate::names::short_name("A Long Name.text").unwrap();
+    let open = |path: &str, disposition| {
+        world.open(path, |request| {
+            request.disposition = disposition;
+            request.access = AccessMask::FILE_READ | AccessMask::DELETE;
+        })
+    };
+    let path = |path: &str, disposition| {
+        let (handle, _) = open(path, disposition).unwrap();
+        let path = world.vfs.path(&handle).unwrap();
+        world.wait(world.vfs.close(&handle)).unwrap();
+        path
+    };
+    assert_eq!(
+        path("A Long Name.text", Disposition::Create),
+        "A Long Name.text"
+    );
+    assert_eq!(
+        path(&short.to_lowercase(), Disposition::Open),
+        "A Long Name.text"
+    );
+    let (handle, _) = open(&short, Disposition::Open).unwrap();
+    world.wait(world.vfs.set_delete(&handle, true)).unwrap();
+    world.wait(world.vfs.close(&handle)).unwrap();
+    assert_eq!(outcome(open(&short, Disposition::Open)), "NotFound");
+    assert_eq!(path(&short, Disposition::Create), "A Long Name.text");
+    // A name that somebody gave is that name.
+    assert_eq!(path("ABCDEF~1.TXT", Disposition::Create), "ABCDEF~1.TXT");
 }
 
 #[test]

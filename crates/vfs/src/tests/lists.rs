@@ -42,6 +42,43 @@ fn names_come_in_order_once_each_in_small_pieces() {
 }
 
 #[test]
+fn a_share_that_hides_lists_what_may_be_read() {
+    use crate::acl::{Ace, AceFlags, Acl, AclSlot, SecurityDescriptor, SecurityParts};
+    let world = World::new(33);
+    let new = NewShare {
+        name: "hides".to_owned(),
+        hide_unreadable: true,
+        ..NewShare::default()
+    };
+    let share = world.vfs.add_share(new).unwrap();
+    let open = |path, disposition| {
+        let request = OpenRequest {
+            path,
+            disposition,
+            access: AccessMask::MAXIMUM_ALLOWED,
+            ..all(&share)
+        };
+        world.wait(world.vfs.open(&user(1000), request)).unwrap().0
+    };
+    open("readable", Disposition::Create);
+    let hidden = open("hidden", Disposition::Create);
+    let without_data = AccessMask::FILE_READ.without(AccessMask::READ_DATA);
+    let ace = Ace::allow(user(1000).user, without_data, AceFlags::default());
+    let sd = SecurityDescriptor {
+        dacl: AclSlot::Present(Acl { aces: vec![ace] }),
+        ..SecurityDescriptor::default()
+    };
+    let set = world.vfs.set_security(&hidden, SecurityParts::DACL, &sd);
+    world.wait(set).unwrap();
+    let root = open("", Disposition::Open);
+    assert_eq!(world.names(&root), ["readable"]);
+    // It is still there for who knows of it.
+    let again = world.vfs.share("HIDES").unwrap();
+    assert!(again.hide_unreadable);
+    world.vfs.stat(&hidden).unwrap();
+}
+
+#[test]
 fn patterns_choose_and_literal_names_are_looked_up() {
     let world = World::new(32);
     for name in ["a.txt", "b.TXT", "c.doc", "noext"] {

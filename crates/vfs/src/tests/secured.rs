@@ -154,6 +154,30 @@ fn children_inherit_as_the_flags_say() {
 }
 
 #[test]
+fn what_the_parent_inherited_is_not_inherited_by_that_alone() {
+    let mut parent = descriptor(
+        Sid::ADMINISTRATORS,
+        vec![Ace::allow(Sid::USERS, READ, OI.union(CI).union(ID))],
+    );
+    let creator = user(1001);
+    for (control, expected) in [
+        (Control::default(), NONE),
+        (Control::DACL_AUTO_INHERITED, ID),
+    ] {
+        parent.control = control;
+        let creation = Creation {
+            parent: &parent,
+            given: None,
+            is_directory: false,
+            creator: &creator,
+        };
+        let child = acl::inherit(&creation);
+        let aces = &child.dacl.acl().unwrap().aces;
+        assert_eq!(*aces, [Ace::allow(Sid::USERS, READ, expected)]);
+    }
+}
+
+#[test]
 fn creator_owner_becomes_the_creator_and_stays_for_children() {
     let flags = OI.union(CI).union(IO);
     let mut parent = descriptor(
@@ -469,6 +493,17 @@ fn setting_no_part_changes_nothing() {
         (before.changed, before.version),
         (after.changed, after.version)
     );
+}
+
+#[test]
+fn setting_a_list_that_is_not_there_leaves_one_that_denies_nothing() {
+    let world = World::new(88);
+    let handle = with_dac(&world, "f");
+    let sd = SecurityDescriptor::default();
+    let set = world.vfs.set_security(&handle, SecurityParts::DACL, &sd);
+    world.wait(set).unwrap();
+    let got = world.vfs.security(&handle, SecurityParts::DACL).unwrap();
+    assert_eq!(got.dacl, AclSlot::Null);
 }
 
 #[test]

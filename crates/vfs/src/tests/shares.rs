@@ -13,6 +13,7 @@ fn shares_survive_and_are_named_without_case() {
         read_only: true,
         users: Some(listed),
         encrypt: true,
+        hide_unreadable: true,
     };
     let made = world.vfs.add_share(new.clone()).unwrap();
     assert_eq!(outcome(world.vfs.add_share(new)), "Exists");

@@ -177,14 +177,15 @@ impl<'a> Authenticate<'a> {
         if flags & flags::UNICODE == 0 {
             return Err(Unsupported("the client answered without Unicode"));
         }
-        if flags & flags::EXTENDED_SESSIONSECURITY == 0 {
+        let user = units(payload(message, 36)?)?;
+        let workstation = String::from_utf16_lossy(&units(payload(message, 44)?)?);
+        let response = Response::parse(payload(message, 20)?, user.is_empty())?;
+        // Who names nobody has no secret for it to protect.
+        if flags & flags::EXTENDED_SESSIONSECURITY == 0 && response.is_some() {
             return Err(Unsupported(
                 "the client answered without extended session security",
             ));
         }
-        let user = units(payload(message, 36)?)?;
-        let workstation = String::from_utf16_lossy(&units(payload(message, 44)?)?);
-        let response = Response::parse(payload(message, 20)?, user.is_empty())?;
         if response.as_ref().is_some_and(|response| response.has_mic) && message.len() < MIC.end {
             return Err(Malformed(
                 "an AUTHENTICATE_MESSAGE without room for its MIC",

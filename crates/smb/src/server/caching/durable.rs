@@ -41,6 +41,14 @@ pub(crate) struct CreateKey {
     pub(crate) guid: Guid,
 }
 
+/// What an open keeps of the create that made it, so that it can be replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CreateName {
+    pub(crate) key: CreateKey,
+    /// That of the lease that was asked for.
+    pub(crate) lease_key: Option<Guid>,
+}
+
 /// An application that moves from one client to another takes its opens over (MS-SMB2 3.3.5.9.13).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AppInstance {
@@ -141,17 +149,23 @@ impl Durables {
 
     /// An open is in its session's table.
     pub(crate) fn entered(&self, open: &Arc<Open>) {
-        let Some(durable) = durable_of(open) else {
+        let Target::File(file) = &open.target else {
             return;
         };
+        let app = file.durable.as_ref().and_then(|durable| durable.app);
+        if file.name.is_none() && app.is_none() {
+            return;
+        }
         let mut table = self.table.lock();
-        if let Some(key) = durable.create.filter(|_| is_unused(open)) {
+        if let Some(name) = file.name
+            && file.unused.load(Ordering::Relaxed)
+        {
             let persistent = open.id.persistent;
             let open = Arc::downgrade(open);
             let living = Creation::Open { open, persistent };
-            table.creates.insert(key, living);
+            table.creates.insert(name.key, living);
         }
-        if let Some(app) = durable.app {
+        if let Some(app) = app {
             let opens = table.apps.entry(app.id).or_default();
             opens.retain(|open| open.strong_count() > 0);
             opens.push(Arc::downgrade(open));
@@ -160,17 +174,24 @@ impl Durables {
 
     /// The client's name for an open's create is not needed any more.
     pub(crate) fn used(&self, open: &Open) {
-        if let Some(durable) = durable_of(open) {
+        if let Some(name) = name_of(open) {
             let mut table = self.table.lock();
-            table.forget_create(durable, open.id.persistent);
+            table.forget_create(name.key, open.id.persistent);
         }
     }
 
     /// An open is closed for good.
     pub(crate) fn left(&self, open: &Open) {
-        if let Some(durable) = durable_of(open) {
-            let mut table = self.table.lock();
-            table.forget(durable, open.id.persistent);
+        let (durable, name) = (durable_of(open), name_of(open));
+        if durable.is_none() && name.is_none() {
+            return;
+        }
+        let mut table = self.table.lock();
+        if let Some(app) = durable.and_then(|durable| durable.app) {
+            table.forget_app(app);
+        }
+        if let Some(name) = name {
+            table.forget_create(name.key, open.id.persistent);
         }
     }
 
@@ -190,10 +211,10 @@ impl Durables {
             if table.closed || table.kept.len() >= limit {
                 return false;
             }
-            if let Some(key) = durable.create
+            if let Some(name) = file.name
                 && file.unused.load(Ordering::Relaxed)
             {
-                table.creates.insert(key, Creation::Kept(persistent));
+                table.creates.insert(name.key, Creation::Kept(persistent));
             }
             let kept = Kept {
                 file: file.again(),
@@ -330,25 +351,26 @@ pub(crate) struct Superseded {
 impl Table {
     fn take(&mut self, persistent: u64) -> Option<Kept> {
         let kept = self.kept.remove(&persistent)?;
-        self.forget(&kept.durable, persistent);
+        if let Some(app) = kept.durable.app {
+            self.forget_app(app);
+        }
+        if let Some(name) = kept.file.name {
+            self.forget_create(name.key, persistent);
+        }
         Some(kept)
     }
 
-    /// Names of an open that is no more.
-    fn forget(&mut self, durable: &Durable, persistent: u64) {
-        if let Some(app) = durable.app
-            && let Some(opens) = self.apps.get_mut(&app.id)
-        {
+    /// An open of the application's is no more.
+    fn forget_app(&mut self, app: AppInstance) {
+        if let Some(opens) = self.apps.get_mut(&app.id) {
             opens.retain(|open| open.strong_count() > 0);
             if opens.is_empty() {
                 self.apps.remove(&app.id);
             }
         }
-        self.forget_create(durable, persistent);
     }
 
-    fn forget_create(&mut self, durable: &Durable, persistent: u64) {
-        let Some(key) = durable.create else { return };
+    fn forget_create(&mut self, key: CreateKey, persistent: u64) {
         let own = match self.creates.get(&key) {
             Some(
                 Creation::Open {
@@ -372,10 +394,10 @@ fn is_older(wanted: AppInstance, held: AppInstance) -> bool {
     }
 }
 
-fn is_unused(open: &Open) -> bool {
+fn name_of(open: &Open) -> Option<CreateName> {
     match &open.target {
-        Target::File(file) => file.unused.load(Ordering::Relaxed),
-        Target::Pipe(_) => false,
+        Target::File(file) => file.name,
+        Target::Pipe(_) => None,
     }
 }
 

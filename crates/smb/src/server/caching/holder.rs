@@ -124,11 +124,9 @@ impl CacheHolder {
     }
 
     fn send(&self, state: &mut State, notice: Notice) {
-        // The connection that has been there longest comes first.
         let reached = state.links.iter().find_map(|link| {
             let session = link.session.upgrade()?;
-            let mut conns = session.connections().into_iter();
-            let conn = conns.find(|conn| !conn.outbox.is_closed())?;
+            let conn = self.connection(link, &session)?;
             Some((link, session, conn))
         });
         if let Some((link, session, conn)) = reached {
@@ -138,6 +136,22 @@ impl CacheHolder {
             self.nobody_hears(state);
             state.waiting.push(notice);
         }
+    }
+
+    /// The connection that has been there longest comes first. A lease is the client's, so any of its connections will do
+    /// on which the same user has signed in (MS-SMB2 3.3.4.7), unless the notice must be encrypted for its session.
+    fn connection(&self, link: &Link, session: &Session) -> Option<Arc<Conn>> {
+        let own = session.connections();
+        let open = |conn: &Arc<Conn>| !conn.outbox.is_closed();
+        let client = own.first()?.negotiated.get()?.client_guid;
+        let encrypted = link.encrypt || session.encrypts();
+        if self.lease.is_some() && !encrypted {
+            let (server, who) = (self.server.upgrade()?, session.who()?);
+            let same = |conn: &Arc<Conn>| open(conn) && conn.is_of(&who.credentials.user);
+            let mut of_client = server.connections_of(client).into_iter();
+            return of_client.find(same);
+        }
+        own.into_iter().find(open)
     }
 
     /// A client that is not there cannot give anything back: what it left open for its return is closed

@@ -25,6 +25,11 @@ async fn close(request: Request, wanted: CloseRequest) -> Answer {
         return Ok(Body::Close(CloseResponse::default()));
     };
     let vfs = &request.conn.server.vfs;
+    if file.write_time.is_hiding()
+        && let Err(error) = vfs.touch(&file.handle).await
+    {
+        tracing::debug!(%error, "a file's time of writing stays that of its last write");
+    }
     let attributes = wanted.flags.contains(CloseFlags::POSTQUERY_ATTRIB);
     let stat = if attributes {
         vfs.stat(&file.handle).ok()

@@ -10,7 +10,7 @@ use strongroom_vfs::grants::GrantKey;
 use super::create_caching::{created, lease_wanted};
 use super::create_contexts::{DurableWish, Reconnect, Wanted};
 use crate::server::answer::{Answer, Body};
-use crate::server::caching::{Begun, CreateKey, Durable, Pending};
+use crate::server::caching::{Begun, CreateKey, CreateName, Durable, Pending};
 use crate::server::open::{FileOpen, Open, Target};
 use crate::server::request::{Request, file_of};
 use crate::server::status::Failure;
@@ -33,6 +33,8 @@ pub(crate) enum Course {
 #[derive(Debug)]
 pub(crate) struct Durability {
     wish: Option<DurableWish>,
+    /// What the client calls the create.
+    name: Option<CreateName>,
     /// Keeps the client's name for the create until the open has it.
     _pending: Option<Pending>,
 }
@@ -47,6 +49,7 @@ pub(crate) fn course(
     let plain = |wish| {
         Course::Make(Durability {
             wish,
+            name: None,
             _pending: None,
         })
     };
@@ -62,6 +65,10 @@ pub(crate) fn course(
     match server.durables.begin(server, key, replay)? {
         Begun::New(pending) => Ok(Course::Make(Durability {
             wish: contexts.durable,
+            name: Some(CreateName {
+                key,
+                lease_key: lease_wanted(request, wanted, contexts).map(|lease| lease.key),
+            }),
             _pending: Some(pending),
         })),
         Begun::Replayed(open) => {
@@ -71,7 +78,7 @@ pub(crate) fn course(
         Begun::Lost(persistent) => {
             let back = Back {
                 persistent,
-                create: Some(key.guid),
+                by: By::Name(key.guid),
                 again: true,
             };
             let answer = take_up(request, share, wanted, contexts, &back);
@@ -90,7 +97,8 @@ fn create_key(request: &Request, guid: Guid) -> Option<CreateKey> {
 }
 
 impl Durability {
-    /// Makes the open durable if what it was granted allows it (MS-SMB2 3.3.5.9.6, 3.3.5.9.10).
+    /// Gives the open the client's name for it, and makes it durable if what it was granted allows it
+    /// (MS-SMB2 3.3.5.9.6, 3.3.5.9.10).
     pub(crate) fn apply(
         &self,
         request: &Request,
@@ -99,6 +107,7 @@ impl Durability {
         contexts: &Wanted,
         file: &mut FileOpen,
     ) -> Result<(), Failure> {
+        file.name = self.name;
         let Some(wish) = self.wish else { return Ok(()) };
         let grant = file.handle.grant();
         let granted = grant.filter(|grant| grant.rights().handle && !file.handle.is_directory());
@@ -112,12 +121,9 @@ impl Durability {
         let longest = request.conn.server.config.limits.durable_timeout;
         let (timeout, create) = match wish {
             DurableWish::V1 => (longest, None),
-            DurableWish::V2 {
-                timeout_ms,
-                create_guid,
-            } => (
+            DurableWish::V2 { timeout_ms, .. } => (
                 timeout_of(timeout_ms, longest),
-                create_key(request, create_guid),
+                self.name.map(|name| name.key),
             ),
         };
         file.durable = Some(Arc::new(Durable {
@@ -177,10 +183,28 @@ pub(crate) async fn supersede(
 /// A client that comes back, and what it may come back to.
 struct Back {
     persistent: u64,
-    /// The client's name for the create.
-    create: Option<Guid>,
+    by: By,
     /// It never heard of the open, so it is told all that a first answer says.
     again: bool,
+}
+
+/// How a client names what it comes back to, beside its id.
+#[derive(Debug, Clone, Copy)]
+enum By {
+    /// Version 1 knows the id only, whichever version the handle was made by (MS-SMB2 3.3.5.9.7).
+    Id,
+    /// The name of the create, all zeroes where it had none (MS-SMB2 3.3.5.9.12).
+    Name(Guid),
+}
+
+impl By {
+    fn names(self, durable: &Durable) -> bool {
+        let name = durable.create.map(|key| key.guid).unwrap_or_default();
+        match self {
+            Self::Id => true,
+            Self::Name(given) => given == name,
+        }
+    }
 }
 
 pub(crate) fn reconnect(
@@ -193,7 +217,7 @@ pub(crate) fn reconnect(
     let back = match back {
         Reconnect::V1(file_id) => Back {
             persistent: file_id.persistent,
-            create: None,
+            by: By::Id,
             again: false,
         },
         Reconnect::V2 {
@@ -201,7 +225,7 @@ pub(crate) fn reconnect(
             create_guid,
         } => Back {
             persistent: file_id.persistent,
-            create: Some(create_guid),
+            by: By::Name(create_guid),
             again: false,
         },
     };
@@ -229,7 +253,7 @@ fn take_up(
             // A lease belongs to a client and names its file; an oplock only to the open.
             let same_client = durable.lease_key.is_none() || client == Some(durable.client);
             let same = durable.share == share.id
-                && durable.create.map(|key| key.guid) == back.create
+                && back.by.names(durable)
                 && lease.map(|lease| lease.key) == durable.lease_key
                 && same_client;
             if !same {
@@ -287,23 +311,22 @@ fn replayed(
     open: &Arc<Open>,
 ) -> Answer {
     let file = file_of(open)?;
-    let durable = file.durable.as_ref();
-    let durable = durable.ok_or(NtStatus::FILE_NOT_AVAILABLE)?;
-    if durable.owner != request.who()?.credentials.user {
+    let name = file.name.ok_or(NtStatus::FILE_NOT_AVAILABLE)?;
+    if file.handle.credentials().user != request.who()?.credentials.user {
         return Err(NtStatus::ACCESS_DENIED.into());
     }
     let lease = lease_wanted(request, wanted, contexts);
-    if lease.map(|lease| lease.key) != durable.lease_key {
+    if lease.map(|lease| lease.key) != name.lease_key {
         return Err(NtStatus::ACCESS_DENIED.into());
     }
     let own = std::ptr::eq(open.session.as_ptr(), Arc::as_ptr(request.session()?));
     if !own {
         return Err(NtStatus::DUPLICATE_OBJECTID.into());
     }
-    if lease.is_some() {
+    if lease.is_some() || file.durable.is_none() {
         return answer_again(request, open, true, None);
     }
-    // An oplock is answered as it is asked for now, whatever was granted.
+    // That of a durable open is answered as it is asked for now.
     let lasts = wanted.oplock == OplockLevel::Batch;
     answer_again(request, open, lasts, Some(wanted.oplock))
 }

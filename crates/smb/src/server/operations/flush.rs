@@ -25,5 +25,6 @@ async fn flush(request: Request, wanted: FlushRequest) -> Answer {
         return Err(NtStatus::ACCESS_DENIED.into());
     }
     request.conn.server.vfs.flush(&file.handle).await?;
+    file.write_time.settle();
     Ok(Body::Empty)
 }

@@ -34,7 +34,7 @@ fn lock_or_unlock(request: Request) -> Result<Step, Failure> {
     if file_of(&open)?.handle.is_directory() {
         return Err(NtStatus::INVALID_DEVICE_REQUEST.into());
     }
-    let sequence = Sequence::of(&open, &wanted);
+    let sequence = Sequence::of(&request, &open, &wanted);
     if sequence.as_ref().is_some_and(Sequence::is_replay) {
         return Ok(Step::Answer(Ok(Body::Empty)));
     }
@@ -47,7 +47,7 @@ fn lock_or_unlock(request: Request) -> Result<Step, Failure> {
     lock(&request, open, &wanted.locks, sequence)
 }
 
-/// What names the request among those of a durable open.
+/// What names the request among those of an open that may lose a channel and go on by another (MS-SMB2 3.3.5.14).
 #[derive(Debug)]
 struct Sequence {
     of_open: LockSequences,
@@ -56,9 +56,12 @@ struct Sequence {
 }
 
 impl Sequence {
-    fn of(open: &Open, wanted: &LockRequest) -> Option<Self> {
+    fn of(request: &Request, open: &Open, wanted: &LockRequest) -> Option<Self> {
         let file = file_of(open).ok()?;
-        file.durable.as_ref()?;
+        let negotiated = request.conn.negotiated.get()?;
+        if file.durable.is_none() && !negotiated.multichannel() {
+            return None;
+        }
         Some(Self {
             of_open: file.lock_sequences.clone(),
             index: wanted.sequence_index,

@@ -70,6 +70,7 @@ fn negotiate(request: &Request) -> Result<Vec<u8>, Failure> {
     if conn.negotiated.set(negotiated).is_err() {
         return Err(NtStatus::INVALID_PARAMETER.into());
     }
+    conn.server.client_is_known(conn, wanted.client_guid);
     Ok(body)
 }
 

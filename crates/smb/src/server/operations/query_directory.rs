@@ -1,5 +1,6 @@
 //! QUERY_DIRECTORY (MS-SMB2 3.3.5.18).
 
+use strongroom_vfs::names::short_name;
 use strongroom_vfs::{AccessMask, DirEntry, Handle, Vfs};
 
 use super::negotiate::payload_max;
@@ -10,7 +11,7 @@ use crate::server::posix;
 use crate::server::request::{Request, file_of};
 use crate::server::status::Failure;
 use crate::wire::directory::{QueryDirectoryFlags, QueryDirectoryRequest};
-use crate::wire::fscc::directory::{DirectoryEntry, DirectoryWriter, fixed_len};
+use crate::wire::fscc::directory::{DirectoryEntry, DirectoryWriter, fixed_len, has_short_names};
 use crate::wire::fscc::list::ListWriter;
 use crate::wire::fscc::posix::POSIX_ENTRY_MIN;
 use crate::wire::info::{Buffer, FileInfoClass};
@@ -33,6 +34,7 @@ fn query(request: &Request, out: &mut Vec<u8>) -> Result<(), Failure> {
     let listing = match &mut *slot {
         Some(listing) => {
             position(listing, &wanted);
+            listing.resume(&request.conn.server.vfs, &file.handle)?;
             listing
         }
         None => slot.insert(Box::new(Listing::new(pattern(&wanted)))),
@@ -138,7 +140,10 @@ fn fill(
 
 /// The entries of one answer, in the class that was asked for.
 enum Entries<'o> {
-    Windows(DirectoryWriter<'o>),
+    Windows {
+        list: DirectoryWriter<'o>,
+        short_names: bool,
+    },
     Posix(ListWriter<'o>),
 }
 
@@ -147,13 +152,18 @@ impl<'o> Entries<'o> {
         if class == FileInfoClass::Posix {
             return Some(Self::Posix(ListWriter::new(out, max, 8)));
         }
-        DirectoryWriter::new(out, class, max).map(Self::Windows)
+        DirectoryWriter::new(out, class, max).map(|list| Self::Windows {
+            list,
+            short_names: has_short_names(class),
+        })
     }
 
     /// False when there is no room. An entry that is gone since it was listed is left out.
     fn push(&mut self, vfs: &Vfs, directory: &Handle, entry: &DirEntry) -> Result<bool, Failure> {
         let list = match self {
-            Self::Windows(list) => return Ok(list.push(&wire_entry(entry))),
+            Self::Windows { list, short_names } => {
+                return Ok(list.push(&wire_entry(entry, short_of(entry, *short_names).as_deref())));
+            }
             Self::Posix(list) => list,
         };
         let entry = posix::entry(vfs, directory, entry)?;
@@ -162,24 +172,33 @@ impl<'o> Entries<'o> {
 
     fn used(&self) -> usize {
         match self {
-            Self::Windows(list) => list.used(),
+            Self::Windows { list, .. } => list.used(),
             Self::Posix(list) => list.used(),
         }
     }
 
     fn is_empty(&self) -> bool {
         match self {
-            Self::Windows(list) => list.is_empty(),
+            Self::Windows { list, .. } => list.is_empty(),
             Self::Posix(list) => list.is_empty(),
         }
     }
 }
 
-fn wire_entry(entry: &DirEntry) -> DirectoryEntry<'_> {
+fn short_of(entry: &DirEntry, asked: bool) -> Option<String> {
+    let dots = entry.name == "." || entry.name == "..";
+    if asked && !dots {
+        short_name(&entry.name)
+    } else {
+        None
+    }
+}
+
+fn wire_entry<'a>(entry: &'a DirEntry, short_name: Option<&'a str>) -> DirectoryEntry<'a> {
     let stat = &entry.stat;
     DirectoryEntry {
         name: &entry.name,
-        short_name: &entry.short,
+        short_name: short_name.unwrap_or_default(),
         file_index: 0,
         created: FileTime(stat.created.0),
         accessed: FileTime(stat.accessed.0),

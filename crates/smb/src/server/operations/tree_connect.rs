@@ -76,15 +76,18 @@ fn connect_share(request: &Request, share: Arc<Share>) -> Answer {
     } else {
         AccessMask::FILE_ALL
     };
+    let hides = share.hide_unreadable;
     let tree = enter(request, Root::Share(share), maximal_access, encrypt)?;
-    let flags = if encrypt {
-        ShareFlags::ENCRYPT_DATA
-    } else {
-        ShareFlags::NONE
-    };
+    let mut flags = ShareFlags::MANUAL_CACHING;
+    if encrypt {
+        flags |= ShareFlags::ENCRYPT_DATA;
+    }
+    if hides {
+        flags |= ShareFlags::ACCESS_BASED_DIRECTORY_ENUM;
+    }
     let response = TreeConnectResponse {
         share_type: ShareType::Disk,
-        flags: flags | ShareFlags::MANUAL_CACHING,
+        flags,
         capabilities: ShareCapabilities::NONE,
         maximal_access: maximal_access.0,
     };

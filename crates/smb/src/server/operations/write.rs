@@ -53,12 +53,16 @@ async fn write_file(
     check_file(file, wanted)?;
     let vfs = &request.conn.server.vfs;
     if !wanted.data.is_empty() {
+        let modified = || vfs.stat(&file.handle).ok().map(|stat| stat.modified);
+        let now = request.conn.server.env.monotonic();
+        file.write_time.writes(now, modified);
         vfs.write(&file.handle, wanted.offset, wanted.data).await?;
         let end = wanted.offset.wrapping_add(wanted.data.len() as u64);
         file.position.store(end, Ordering::Relaxed);
     }
     if wanted.flags.contains(WriteFlags::WRITE_THROUGH) {
         vfs.flush(&file.handle).await?;
+        file.write_time.settle();
     }
     Ok(())
 }

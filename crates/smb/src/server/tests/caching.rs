@@ -251,6 +251,32 @@ fn a_lease_is_broken_and_acknowledged() {
 }
 
 #[test]
+fn a_lease_s_break_is_told_on_the_oldest_connection_of_its_client_and_user() {
+    let world = World::new();
+    let mut stranger = world.signed_in_as("bob");
+    stranger.tree_connect("files").unwrap();
+    let (mut old, mut new) = (world.connected(), world.connected());
+    let mut other = world.client();
+    other.guid = Guid([5; 16]);
+    other.negotiate(&[crate::wire::negotiate::Dialect::Smb311]);
+    other
+        .log_on(super::world::USER, super::world::PASSWORD)
+        .unwrap();
+    other.tree_connect("files").unwrap();
+    open(&mut new, &with_lease("f", lease(1, R)));
+    let file_id = open(&mut other, &with_oplock("f", OplockLevel::None)).file_id;
+    assert_eq!(write(&mut other, file_id), NtStatus::SUCCESS);
+    assert_eq!(lease_break(&mut old).key, Guid([1; 16]));
+    assert!(new.answer().is_none());
+    assert!(stranger.answer().is_none());
+    // Where that connection has gone, the next one will do.
+    old.disconnect();
+    open(&mut new, &with_lease("f", lease(1, R)));
+    assert_eq!(write(&mut other, file_id), NtStatus::SUCCESS);
+    assert_eq!(lease_break(&mut new).key, Guid([1; 16]));
+}
+
+#[test]
 fn the_next_step_of_a_break_comes_after_the_answer_to_the_first() {
     let world = World::new();
     let (mut one, mut two) = (world.connected(), world.connected());

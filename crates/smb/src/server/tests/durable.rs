@@ -185,7 +185,6 @@ fn a_handle_goes_back_to_who_had_it_and_by_what_it_had() {
         back_v2(with_lease("f", lease(1, RWH)), file_id, 8),
         back_v2(with_lease("f", lease(2, RWH)), file_id, 7),
         back_v2(batch("f"), file_id, 7),
-        back_v1(with_lease("f", lease(1, RWH)), file_id),
         back_v2(
             with_lease("f", lease(1, RWH)),
             FileId {
@@ -210,6 +209,23 @@ fn a_handle_goes_back_to_who_had_it_and_by_what_it_had() {
     );
     let back = open(&mut again, &good);
     assert_eq!(back.lease.unwrap().state, RWH);
+}
+
+#[test]
+fn the_two_versions_come_back_to_each_other_s_handles() {
+    let world = World::new();
+    let mut client = world.connected();
+    let second = open(&mut client, &v2(batch("v2"), 7)).file_id;
+    let first = open(&mut client, &v1(batch("v1"))).file_id;
+    client.disconnect();
+    let mut client = world.connected();
+    let unnamed = back_v2(batch("v2"), second, 0);
+    assert_eq!(
+        refusal(&mut client, &unnamed),
+        NtStatus::OBJECT_NAME_NOT_FOUND
+    );
+    open(&mut client, &back_v1(batch("v2"), second));
+    open(&mut client, &back_v2(batch("v1"), first, 0));
 }
 
 #[test]
@@ -367,6 +383,22 @@ fn a_create_whose_open_was_used_is_not_replayed_but_done_anew() {
     again.disposition = CreateDisposition::Create;
     let answer = replay(&mut client, &again);
     assert_ne!(opened(&answer).file_id, first.file_id);
+}
+
+#[test]
+fn a_create_that_is_not_durable_is_not_done_twice_either() {
+    let world = World::new();
+    let mut client = world.connected();
+    let request = v2(with_oplock("f", OplockLevel::None), 1);
+    let first = client.ask(Command::Create, &request);
+    assert_eq!(durable(&first), None);
+    let first = opened(&first);
+    let twice = client.ask(Command::Create, &request);
+    assert_eq!(twice.status(), NtStatus::DUPLICATE_OBJECTID);
+    let again = opened(&replay(&mut client, &request));
+    assert_eq!((again.file_id, again.level), (first.file_id, first.level));
+    client.close(first.file_id);
+    assert_ne!(open(&mut client, &request).file_id, first.file_id);
 }
 
 #[test]

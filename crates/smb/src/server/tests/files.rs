@@ -142,6 +142,49 @@ fn listings_go_on_where_they_stopped() {
 }
 
 #[test]
+fn what_is_gone_when_a_listing_goes_on_is_not_listed() {
+    let world = World::new();
+    let mut client = world.connected();
+    let directory = client.open_directory("d");
+    for number in 0..40 {
+        let file = client.create(&format!("d\\file-{number:02}.txt"));
+        client.close(file);
+    }
+    let first = query(
+        &mut client,
+        directory,
+        QueryDirectoryFlags::RETURN_SINGLE_ENTRY,
+    );
+    assert_eq!(first, ["."]);
+    for number in 0..39 {
+        let file = client.create(&format!("d\\file-{number:02}.txt"));
+        let info = DispositionInfo {
+            delete_pending: true,
+        };
+        set(&mut client, file, FileInfoClass::Disposition, &info);
+        client.close(file);
+    }
+    let rest = query(&mut client, directory, QueryDirectoryFlags::NONE);
+    assert_eq!(rest, ["..", "file-39.txt"]);
+}
+
+/// The names in the next answer.
+fn query(client: &mut Client, file_id: FileId, flags: QueryDirectoryFlags) -> Vec<String> {
+    let class = FileInfoClass::IdBothDirectory;
+    let request = QueryDirectoryRequest {
+        class,
+        flags,
+        file_index: 0,
+        file_id,
+        pattern: Utf16::from("*"),
+        output_buffer_length: 65_536,
+    };
+    let answer = client.ask(Command::QueryDirectory, &request);
+    let entries = decode_entries(class, answer.decode::<Buffer<'_>>().data).unwrap();
+    entries.into_iter().map(|entry| entry.name).collect()
+}
+
+#[test]
 fn a_file_marked_for_deletion_goes_with_its_last_close() {
     let world = World::new();
     let mut client = world.connected();

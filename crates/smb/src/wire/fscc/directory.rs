@@ -112,6 +112,12 @@ pub fn fixed_len(class: FileInfoClass) -> Option<usize> {
     layout(class).map(|layout| layout.fixed)
 }
 
+/// Whether entries of a class have a field for the 8.3 name.
+#[must_use]
+pub fn has_short_names(class: FileInfoClass) -> bool {
+    layout(class).is_some_and(|layout| layout.short)
+}
+
 /// Appends entries of one class to a QUERY_DIRECTORY response.
 #[derive(Debug)]
 pub struct DirectoryWriter<'o> {

@@ -7,9 +7,11 @@
 
 use std::sync::atomic::Ordering;
 
+use strongroom_vfs::names::short_name;
 use strongroom_vfs::{AccessMask, Stat, Vfs};
 
 use super::{cut, eas, room};
+use crate::server::negotiated::Negotiated;
 use crate::server::open::FileOpen;
 use crate::server::posix;
 use crate::server::request::Request;
@@ -57,7 +59,7 @@ pub(super) fn query(
         FileInfoClass::Alignment => AlignmentInfo { requirement: 0 }.encode(out),
         FileInfoClass::All => context.all()?.encode(out),
         FileInfoClass::Name => context.name("\\")?.encode(out),
-        FileInfoClass::NormalizedName => context.name("")?.encode(out),
+        FileInfoClass::NormalizedName => context.normalized_name()?.encode(out),
         FileInfoClass::AlternateName => context.alternate_name()?.encode(out),
         FileInfoClass::NetworkOpen => network_open(&context.attributes()?).encode(out),
         FileInfoClass::AttributeTag => attribute_tag(&context.attributes()?).encode(out),
@@ -98,7 +100,11 @@ impl Context<'_> {
     }
 
     fn stat(&self) -> Result<Stat, Failure> {
-        Ok(self.request.conn.server.vfs.stat(&self.file.handle)?)
+        let server = &self.request.conn.server;
+        let mut stat = server.vfs.stat(&self.file.handle)?;
+        let now = server.env.monotonic();
+        stat.modified = self.file.write_time.shown(now, stat.modified);
+        Ok(stat)
     }
 
     /// The stat, for the classes that FILE_READ_ATTRIBUTES guards.
@@ -140,15 +146,26 @@ impl Context<'_> {
         })
     }
 
-    /// No 8.3 names are made; a name that is short enough is its own.
+    /// Came with dialect 3.1.1 (MS-SMB2 3.3.5.20.1).
+    fn normalized_name(&self) -> Result<NameInfo, Failure> {
+        let negotiated = self.request.conn.negotiated.get();
+        if negotiated.is_some_and(Negotiated::is_311) {
+            self.name("")
+        } else {
+            Err(NtStatus::NOT_SUPPORTED.into())
+        }
+    }
+
+    /// The 8.3 name; a name that is short enough is its own.
     fn alternate_name(&self) -> Result<NameInfo, Failure> {
         let path = self.request.conn.server.vfs.path(&self.file.handle)?;
         let name = path.rsplit('\\').next().unwrap_or_default();
-        if !is_short(name) {
+        let name = name.split(':').next().unwrap_or_default();
+        if name.is_empty() || self.file.handle.is_posix() {
             return Err(NtStatus::OBJECT_NAME_NOT_FOUND.into());
         }
         Ok(NameInfo {
-            name: name.to_owned(),
+            name: short_name(name).unwrap_or_else(|| name.to_owned()),
         })
     }
 
@@ -212,18 +229,6 @@ impl Context<'_> {
             NtStatus::BUFFER_OVERFLOW
         })
     }
-}
-
-/// Eight characters, a dot, three characters.
-fn is_short(name: &str) -> bool {
-    let (base, extension) = name.split_once('.').unwrap_or((name, ""));
-    let plain = |part: &str, max: usize| {
-        part.len() <= max
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"_-~$#&".contains(&b))
-    };
-    !base.is_empty() && plain(base, 8) && plain(extension, 3)
 }
 
 fn basic(stat: &Stat) -> BasicInfo {

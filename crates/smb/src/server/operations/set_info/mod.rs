@@ -22,6 +22,7 @@ async fn set(request: Request) -> Answer {
         InfoType::File => {
             let file = file_of(&open).map_err(|_| NtStatus::NOT_SUPPORTED)?;
             file::set(&request, file, &wanted).await?;
+            file.write_time.settle();
         }
         InfoType::FileSystem => return Err(refuse_file_system(wanted.class)),
         InfoType::Security => security::set(&request, file_of(&open)?, &wanted).await?,
