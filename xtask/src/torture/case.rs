@@ -9,6 +9,9 @@ use crate::process::Guarded;
 use crate::samba::tool;
 use crate::server::{PASSWORD, SHARE, Server, USER};
 
+/// A second account, which some cases want.
+pub const SECOND_USER: &str = "second";
+
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -65,12 +68,10 @@ pub fn run(server: &Server, case: &str, limit: Duration) -> Result<Outcome> {
         .arg(format!("//{}/{SHARE}", address.ip()))
         .arg(format!("--option=smb ports={}", address.port()))
         .args(["--user", &format!("{USER}%{PASSWORD}")])
-        .args([
-            "--configfile",
-            "/dev/null",
-            "--option=torture:progress=no",
-            case,
-        ])
+        .args(["--configfile", "/dev/null", "--option=torture:progress=no"])
+        .arg(format!("--option=torture:user2name={SECOND_USER}"))
+        .arg(format!("--option=torture:user2password={PASSWORD}"))
+        .arg(case)
         .stdin(Stdio::null())
         .stdout(output.reopen()?)
         .stderr(output.reopen()?)

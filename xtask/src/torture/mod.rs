@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use self::case::{Ending, Outcome};
+use self::case::{Ending, Outcome, SECOND_USER};
 use self::ledger::{Entry, Verdict};
-use crate::server::{Server, target_directory};
+use crate::server::{PASSWORD, Server, target_directory};
 
 /// Which cases are run, and how long each may take.
 #[derive(Debug, Clone)]
@@ -90,6 +90,7 @@ impl Ran<'_> {
 /// Runs the plan's cases and compares. Every server takes a part of the suites, so that cases that meet in a directory
 /// never run at the same time.
 pub fn run(servers: &[Server], plan: &Plan) -> Result<()> {
+    servers.iter().try_for_each(prepare)?;
     let mut all = run_beside(servers, plan)?;
     for ran in all.iter_mut().filter(|ran| ran.is_surprise()) {
         ran.outcome = case::run(ran.server, &ran.entry.case, plan.limit)?;
@@ -97,6 +98,14 @@ pub fn run(servers: &[Server], plan: &Plan) -> Result<()> {
     }
     let report = write_report(&mut all)?;
     judge(&all, &report)
+}
+
+/// What cases want beside a share and an account.
+fn prepare(server: &Server) -> Result<()> {
+    let words = ["user", "add", SECOND_USER, "--password-stdin"];
+    server.admin_with_input(&words, PASSWORD)?;
+    server.admin(&["share", "add", "hideunread", "--hide-unreadable"])?;
+    Ok(())
 }
 
 /// All servers' parts at the same time.
