@@ -85,6 +85,9 @@ enum Soak {
     /// fsx and pjdfstest over a mount by the Linux kernel
     #[value(name = "kernel-smb")]
     KernelSmb,
+    /// The same over NFS
+    #[value(name = "kernel-nfs")]
+    KernelNfs,
     /// 1,000 idle connections with 10,000 open files
     #[value(name = "idle-1000")]
     Idle,
@@ -102,6 +105,7 @@ impl From<Soak> for soak::Soak {
             Soak::Rot => soak::Soak::Rot,
             Soak::KernelKill => soak::Soak::KernelKill,
             Soak::KernelSmb => soak::Soak::KernelSmb,
+            Soak::KernelNfs => soak::Soak::KernelNfs,
             Soak::Idle => soak::Soak::Idle,
             Soak::Churn => soak::Soak::Churn,
         }

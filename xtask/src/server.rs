@@ -17,6 +17,9 @@ use crate::process::{Guarded, free_address};
 pub const USER: &str = "tester";
 pub const PASSWORD: &str = "correct horse 7 battery";
 pub const SHARE: &str = "files";
+/// Served by NFS to guests.
+pub const NFS_SHARE: &str = "unix";
+pub const NFS_PORT: u16 = 2049;
 
 /// A running Strongroom; killed when dropped.
 #[derive(Debug)]
@@ -86,6 +89,23 @@ impl Server {
             &["user", "add", USER, "--password-stdin", "--admin"],
             PASSWORD,
         )?;
+        Ok(server)
+    }
+
+    /// As [`Server::create_for_guests`], serving NFS too, with a share whose guests' roots are believed.
+    pub fn create_for_nfs_guests(directory: &Path) -> Result<Server> {
+        let smb = SocketAddr::from((Network::SERVER, 445));
+        let nfs = SocketAddr::from((Network::SERVER, NFS_PORT));
+        let arguments = vec![
+            "--disk".into(),
+            directory.join("disk-0").into_os_string(),
+            "--nfs".into(),
+            nfs.to_string().into(),
+        ];
+        let server = Server::start_with(&directory.join("data"), smb, arguments)?;
+        server.add_user()?;
+        let export = format!("{}/24:rw:no-root-squash", Network::SERVER);
+        server.admin(&["share", "add", NFS_SHARE, "--nfs", &export])?;
         Ok(server)
     }
 

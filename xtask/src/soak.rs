@@ -7,7 +7,9 @@ use anyhow::Result;
 
 use crate::kernel::suites::{FSX, PJDFSTEST};
 use crate::kernel::{Network, Security};
-use crate::scenario::{churn, growth, idle, kernel_kill, kernel_smb, kill, real_input, rot};
+use crate::scenario::{
+    churn, growth, idle, kernel_kill, kernel_nfs, kernel_smb, kill, real_input, rot,
+};
 use crate::server::{Server, target_directory};
 
 /// The long tests by name.
@@ -25,6 +27,8 @@ pub enum Soak {
     KernelKill,
     /// The suites of POSIX semantics and of data integrity over a mount by the Linux kernel.
     KernelSmb,
+    /// The same over NFS.
+    KernelNfs,
     /// 1,000 idle connections with 10,000 open files.
     Idle,
     /// 8 clients whose connections are cut at random.
@@ -46,6 +50,7 @@ pub async fn run(what: Soak, minutes: Option<u32>) -> Result<()> {
         Soak::Rot => rot_300(place.path()).await?,
         Soak::KernelKill => kernel_kill(place.path())?,
         Soak::KernelSmb => kernel_smb(place.path())?,
+        Soak::KernelNfs => kernel_nfs(place.path())?,
         Soak::Idle => idle_1000(place.path()).await?,
         Soak::Churn => smb_churn(place.path(), minutes.unwrap_or(30)).await?,
     }
@@ -155,7 +160,29 @@ fn kernel_smb(place: &Path) -> Result<()> {
     for (case, said) in &cases.failed {
         println!("failed: {case}: {said}");
     }
-    kernel_smb::check(&cases)?;
+    kernel_smb::check(&cases, kernel_smb::LEDGER)?;
+    server.stop()
+}
+
+fn kernel_nfs(place: &Path) -> Result<()> {
+    let network = Network::enter(&[FSX, PJDFSTEST])?;
+    let server = Server::create_for_nfs_guests(place)?;
+    for version in kernel_nfs::VERSIONS {
+        let guest = kernel_nfs::guest(1, version);
+        kernel_smb::fsx(&network, &guest, &[1, 2, 3, 4], 20_000)?;
+        println!("{version:?}: fsx found no wrong byte in 4 times 20,000 operations");
+        let cases = kernel_smb::pjdfstest(&network, &guest, &[], Duration::from_secs(3600))?;
+        println!(
+            "{version:?}: pjdfstest: {} of {} cases passed, {} skipped",
+            cases.passed.len(),
+            cases.total(),
+            cases.skipped.len()
+        );
+        for (case, said) in &cases.failed {
+            println!("failed: {case}: {said}");
+        }
+        kernel_smb::check(&cases, kernel_nfs::ledger(version))?;
+    }
     server.stop()
 }
 

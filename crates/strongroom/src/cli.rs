@@ -115,6 +115,12 @@ pub(crate) struct ServeOptions {
     /// Do not show the server to the computers around it
     #[arg(long)]
     pub(crate) no_discovery: bool,
+    /// Where to serve NFS, with MOUNT at the same port; without it port 2049 of all addresses, where that can be had
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) nfs: Option<SocketAddr>,
+    /// Where to tell NFS clients which port is which; without it port 111 of all addresses, where no rpcbind has it
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) portmap: Option<SocketAddr>,
     /// Keep no past. Only for measuring what the past costs
     #[arg(long, hide = true)]
     pub(crate) no_history: bool,
@@ -128,6 +134,8 @@ impl Default for ServeOptions {
             allow_shared_device: false,
             disk_timeout: DISK_TIMEOUT,
             smb: None,
+            nfs: None,
+            portmap: None,
             no_discovery: false,
             no_history: false,
         }
@@ -183,6 +191,10 @@ pub(crate) enum ShareCommand {
         /// Only these accounts may connect
         #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
         users: Option<Vec<String>>,
+        /// Serve it by NFS to these machines, which vouch for their users: an address, a network or *, then :rw or :ro,
+        /// then :root-squash, :no-root-squash or :all-squash
+        #[arg(long, value_delimiter = ',', value_name = "HOST/NET[:rw|ro][:SQUASH]")]
+        nfs: Vec<strongroom_vfs::Export>,
     },
     /// Show all shares
     List {

@@ -250,6 +250,9 @@ impl Vfs {
             crate::open::restore_times(&mut locked.of(directory).attr, before);
             return Err(error);
         }
+        if node.is_directory() {
+            locked.of(directory).subdirectories.take();
+        }
         let state = locked.of(node);
         state.attr = attr;
         state.gone = last;

@@ -68,6 +68,10 @@ impl Handle {
         &self.node.view
     }
 
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     /// What was opened: for a stream of a directory, a file.
     pub fn kind(&self) -> FileKind {
         if self.stream == 0 {

@@ -12,6 +12,7 @@ mod data;
 mod directory;
 mod eas;
 mod error;
+mod export;
 pub mod grants;
 mod handle;
 mod list;
@@ -21,10 +22,12 @@ mod node;
 mod open;
 mod posix;
 mod quota;
+mod reclaims;
 mod rename;
 mod reparse;
 mod request;
 mod rows;
+mod secrets;
 mod security;
 mod sessions;
 mod shares;
@@ -35,6 +38,7 @@ mod streams;
 mod tests;
 mod time;
 mod types;
+pub mod unix;
 mod vfs;
 pub mod watch;
 
@@ -42,13 +46,15 @@ pub use access::{AccessMask, Credentials, DosAttributes, ShareAccess};
 pub use copy::COPY_MAX;
 pub use data::APPEND;
 pub use error::{Result, SymlinkStop, VfsError};
+pub use export::{Export, Squash};
 pub use handle::{Handle, HandleId};
-pub use locks::{LockOwner, LockRange, LockWait};
+pub use locks::{InTheWay, LockOwner, LockRange, LockWait};
 pub use posix::{Posix, PosixChange};
 pub use quota::{QuotaInfo, QuotaOf};
 pub use request::{
-    CaseMode, CreateAction, CreateOptions, Disposition, OpenRequest, Opened, PosixOpen,
+    CaseMode, CreateAction, CreateOptions, Disposition, MadeWith, OpenRequest, Opened, PosixOpen,
 };
+pub use secrets::Secret;
 pub use strongroom_identity::{Sid, SidError};
 pub use strongroom_store::{Inode, Instant, SessionId, View};
 pub use time::FileTime;

@@ -35,6 +35,16 @@ struct Held {
     owner: LockOwner,
     stream: u32,
     range: LockRange,
+    /// Of POSIX: it keeps those from reading and writing who know no other locks, but not those who ask for such.
+    advisory: bool,
+}
+
+/// The lock that keeps one from being granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InTheWay {
+    pub range: LockRange,
+    /// The default for locks that are not of POSIX.
+    pub owner: LockOwner,
 }
 
 /// The locks on one inode, of all its streams.
@@ -101,6 +111,73 @@ impl Table {
         Ok(())
     }
 
+    /// The lock that keeps a POSIX owner from one: any of another's that overlaps, unless both are shared.
+    fn in_the_way(&self, wanted: &Held) -> Option<InTheWay> {
+        let range = wanted.range;
+        let found = self.held.iter().find(|held| {
+            let own = held.advisory && held.owner == wanted.owner;
+            !own && held.stream == wanted.stream
+                && (held.range.exclusive || range.exclusive)
+                && held.range.overlaps(range.offset, range.len)
+        });
+        found.map(|held| InTheWay {
+            range: held.range,
+            owner: if held.advisory {
+                held.owner
+            } else {
+                LockOwner::default()
+            },
+        })
+    }
+
+    /// Takes a range out of what a POSIX owner holds; what lies before and behind it stays.
+    fn cut(&mut self, owner: LockOwner, stream: u32, offset: u64, len: u64) {
+        let end = offset.saturating_add(len);
+        let mut left = Vec::new();
+        self.held.retain(|held| {
+            let own = held.advisory && held.owner == owner && held.stream == stream;
+            if !own || !held.range.overlaps(offset, len) {
+                return true;
+            }
+            let held_end = held.range.offset.saturating_add(held.range.len);
+            for (start, stop) in [(held.range.offset, offset), (end, held_end)] {
+                if start < stop {
+                    let range = LockRange {
+                        offset: start,
+                        len: stop - start,
+                        ..held.range
+                    };
+                    left.push(Held { range, ..*held });
+                }
+            }
+            false
+        });
+        self.held.append(&mut left);
+    }
+
+    /// Joins a POSIX lock with its owner's neighbours of the same kind, so that locks do not add up without end.
+    fn join(&mut self, mut new: Held) {
+        self.held.retain(|held| {
+            let alike = held.advisory
+                && held.owner == new.owner
+                && held.stream == new.stream
+                && held.handle == new.handle
+                && held.range.exclusive == new.range.exclusive;
+            let (start, end) = (
+                new.range.offset,
+                new.range.offset.saturating_add(new.range.len),
+            );
+            let held_end = held.range.offset.saturating_add(held.range.len);
+            if !alike || (held_end != start && held.range.offset != end) {
+                return true;
+            }
+            new.range.offset = start.min(held.range.offset);
+            new.range.len = end.max(held_end) - new.range.offset;
+            false
+        });
+        self.held.push(new);
+    }
+
     fn wake(&mut self) {
         for (_, waker) in self.waiting.drain(..) {
             waker.wake();
@@ -125,6 +202,7 @@ impl RangeLocks {
                 owner,
                 stream: handle.stream,
                 range: *range,
+                advisory: false,
             };
             if let Err(error) = range.check().and_then(|()| table.take(wanted)) {
                 table.held.truncate(before);
@@ -137,7 +215,8 @@ impl RangeLocks {
     fn unlock(&self, handle: &Handle, owner: LockOwner, offset: u64, len: u64) -> Result<()> {
         let mut table = self.table.lock();
         let at = table.held.iter().position(|held| {
-            held.handle == handle.id
+            !held.advisory
+                && held.handle == handle.id
                 && held.owner == owner
                 && held.stream == handle.stream
                 && (held.range.offset, held.range.len) == (offset, len)
@@ -175,6 +254,9 @@ impl RangeLocks {
         let table = self.table.lock();
         let excluded = len > 0
             && table.held.iter().any(|held| {
+                if held.advisory && handle.posix {
+                    return false;
+                }
                 let own = held.handle == handle.id && held.owner == owner;
                 let matters = if held.range.exclusive { !own } else { write };
                 matters && held.stream == handle.stream && held.range.overlaps(offset, len)
@@ -268,6 +350,7 @@ impl crate::Vfs {
             owner,
             stream: handle.stream,
             range,
+            advisory: false,
         };
         Ok(LockWait {
             node: Arc::clone(&handle.node),
@@ -281,6 +364,89 @@ impl crate::Vfs {
     pub fn unlock(&self, handle: &Handle, owner: LockOwner, offset: u64, len: u64) -> Result<()> {
         handle.check_open()?;
         handle.node.locks.unlock(handle, owner, offset, len)
+    }
+
+    /// Locks a range for a POSIX owner, whose number nobody else has: what it held of the range takes the new kind. The
+    /// lock that is in the way otherwise. It ends with the handle at the latest.
+    ///
+    /// Errors: `InvalidRange`, `InvalidParameter` for directories, `TooMany`.
+    pub fn lock_posix(
+        &self,
+        handle: &Handle,
+        owner: LockOwner,
+        range: LockRange,
+    ) -> Result<Option<InTheWay>> {
+        check_lockable(handle)?;
+        range.check()?;
+        let wanted = Held {
+            handle: handle.id,
+            owner,
+            stream: handle.stream,
+            range,
+            advisory: true,
+        };
+        let mut table = handle.node.locks.table.lock();
+        // Asked under the table's lock: who closes the handle marks it first and clears the table then.
+        handle.check_open()?;
+        if let Some(in_the_way) = table.in_the_way(&wanted) {
+            return Ok(Some(in_the_way));
+        }
+        let held = table.held.iter().filter(|held| held.handle == handle.id);
+        if held.count() >= LOCKS_MAX {
+            return Err(VfsError::TooMany);
+        }
+        table.cut(owner, handle.stream, range.offset, range.len);
+        table.join(wanted);
+        // An exclusive lock may have become a shared one.
+        table.wake();
+        drop(table);
+        // Who reads from a cache would not meet the lock.
+        self.written(handle);
+        Ok(None)
+    }
+
+    /// Frees what a POSIX owner holds of a range.
+    pub fn unlock_posix(
+        &self,
+        handle: &Handle,
+        owner: LockOwner,
+        offset: u64,
+        len: u64,
+    ) -> Result<()> {
+        handle.check_open()?;
+        let mut table = handle.node.locks.table.lock();
+        table.cut(owner, handle.stream, offset, len);
+        table.wake();
+        Ok(())
+    }
+
+    /// What would keep a POSIX owner from locking a range of a file.
+    pub fn test_posix(
+        &self,
+        inode: strongroom_store::Inode,
+        owner: LockOwner,
+        range: LockRange,
+    ) -> Result<Option<InTheWay>> {
+        range.check()?;
+        let Some(node) = self.nodes.peek(inode) else {
+            return Ok(None);
+        };
+        let wanted = Held {
+            handle: HandleId(0),
+            owner,
+            stream: 0,
+            range,
+            advisory: true,
+        };
+        let table = node.locks.table.lock();
+        Ok(table.in_the_way(&wanted))
+    }
+
+    /// Whether a POSIX owner has locked any range of what is open.
+    pub fn holds_locks(&self, handle: &Handle, owner: LockOwner) -> bool {
+        let table = handle.node.locks.table.lock();
+        let mut held = table.held.iter();
+        held.any(|held| held.advisory && held.owner == owner)
     }
 
     /// Whether the handle has locked any range.

@@ -54,8 +54,34 @@ pub(crate) struct State {
     pub(crate) templates: Option<Box<Templates>>,
     /// The data changed and the attribute row does not say so yet.
     pub(crate) dirty: bool,
+    /// Directories in a directory, as far as they were counted.
+    pub(crate) subdirectories: Subdirectories,
     /// A row in the charging list says that the charge may be off.
     pub(crate) charging: bool,
+}
+
+/// How many directories a directory holds, which POSIX tells by its count of links. Counted when first asked for, and
+/// kept up from then on; in a very large directory never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Subdirectories {
+    #[default]
+    NotCounted,
+    TooMany,
+    Counted(u32),
+}
+
+impl Subdirectories {
+    pub(crate) fn add(&mut self) {
+        if let Self::Counted(count) = self {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn take(&mut self) {
+        if let Self::Counted(count) = self {
+            *count = count.saturating_sub(1);
+        }
+    }
 }
 
 /// One open of a node.
@@ -123,6 +149,7 @@ impl Node {
                 pending_streams: Vec::new(),
                 templates: None,
                 dirty: false,
+                subdirectories: Subdirectories::default(),
                 charging: false,
             }),
         })

@@ -58,6 +58,18 @@ impl Vfs {
         path: &str,
         replace: bool,
     ) -> Result<()> {
+        self.rename_at(handle, base.map(|base| &base.node), path, replace)
+            .await
+    }
+
+    /// [`Vfs::rename`] with a path that begins at a directory.
+    pub(crate) async fn rename_at(
+        &self,
+        handle: &Handle,
+        base: Option<&Arc<Node>>,
+        path: &str,
+        replace: bool,
+    ) -> Result<()> {
         self.require_delete(handle)?;
         handle.require_writable_share()?;
         self.store.throttle().await;
@@ -78,6 +90,15 @@ impl Vfs {
         }
         for _ in 0..ATTEMPTS_MAX {
             let to = self.destination(handle, base, path)?;
+            if handle.posix
+                && to
+                    .present
+                    .as_ref()
+                    .is_some_and(|there| there.node.inode == node.inode)
+            {
+                // Two names of one file: POSIX leaves both.
+                return Ok(());
+            }
             if let Some(present) = &to.present
                 && present.node.inode != handle.node.inode
             {
@@ -95,7 +116,7 @@ impl Vfs {
     fn destination(
         &self,
         handle: &Handle,
-        base: Option<&Handle>,
+        base: Option<&Arc<Node>>,
         path: &str,
     ) -> Result<Destination> {
         let parsed = ParsedPath::parse(path)?;
@@ -104,7 +125,7 @@ impl Vfs {
         }
         let (last, before) = parsed.split().ok_or(VfsError::InvalidParameter)?;
         let start = match base {
-            Some(base) => Arc::clone(&base.node),
+            Some(base) => Arc::clone(base),
             None => self.node(handle.root)?,
         };
         let directory = self.walk(start, before, &parsed, handle.case())?;
@@ -180,6 +201,10 @@ impl Vfs {
             return Err(VfsError::DeletePending);
         }
         let tree = state.attr.quota_tree;
+        if is_directory && handle.posix && from.directory != directory.inode {
+            // Its entry for the directory above changes.
+            self.require_writable_directory(handle, state)?;
+        }
         // Every other open of the file must have agreed to its deletion (MS-FSA 2.1.5.15.11).
         let others = state
             .opens
@@ -241,7 +266,19 @@ impl Vfs {
             return Ok(());
         }
         let own = self.security_of(&present.node, state)?;
+        if handle.posix {
+            let sticky = u32::from(locked.of(directory).attr.mode_bits) & acl::STICKY != 0;
+            let user = Some(handle.credentials.user);
+            let others = sticky && own.owner != user && parent.owner != user;
+            return may(!others && allows_unlink(&parent, &handle.credentials));
+        }
         require_deletable(&own, &parent, &handle.credentials)
+    }
+
+    fn require_writable_directory(&self, handle: &Handle, state: &mut State) -> Result<()> {
+        let own = self.security_of(&handle.node, state)?;
+        let allowed = acl::maximal_access(&own, &handle.credentials);
+        may(handle.overrides() || allowed.contains(AccessMask::ADD_FILE))
     }
 
     /// NT replaces no directory; POSIX replaces an empty one by another directory.
@@ -352,6 +389,13 @@ impl Vfs {
         }
         if let (Some(present), Some(replaced)) = (target, replaced) {
             self.finish_replaced(locked.of(&present.node), &present.node, replaced);
+            if present.node.is_directory() {
+                locked.of(&to.directory).subdirectories.take();
+            }
+        }
+        if node.is_directory() {
+            locked.of(source).subdirectories.take();
+            locked.of(&to.directory).subdirectories.add();
         }
         let state = locked.of(node);
         for open in &mut state.opens {
@@ -456,6 +500,17 @@ impl Vfs {
     ///
     /// Errors: `Exists`, `IsDirectory` for directories, `TooManyLinks`, `AccessDenied`.
     pub async fn link(&self, handle: &Handle, path: &str, replace: bool) -> Result<()> {
+        self.link_at(handle, None, path, replace).await
+    }
+
+    /// [`Vfs::link`] with a path that begins at a directory.
+    pub(crate) async fn link_at(
+        &self,
+        handle: &Handle,
+        base: Option<&Arc<Node>>,
+        path: &str,
+        replace: bool,
+    ) -> Result<()> {
         handle.check_open()?;
         handle.require_writable_share()?;
         if handle.node.is_directory() {
@@ -466,7 +521,7 @@ impl Vfs {
         }
         self.store.throttle().await;
         for _ in 0..ATTEMPTS_MAX {
-            let to = self.destination(handle, None, path)?;
+            let to = self.destination(handle, base, path)?;
             if let Some(present) = to.present.as_ref().filter(|_| replace) {
                 let by = handle.grant_key();
                 self.contend_on(&present.node, None, by, Conflict::Name)
@@ -666,6 +721,20 @@ fn replaced_by<'a>(
     }
 }
 
+/// Whoever may write to a directory may take names out of it, to POSIX.
+fn allows_unlink(parent: &acl::SecurityDescriptor, credentials: &Credentials) -> bool {
+    acl::maximal_access(parent, credentials)
+        .intersects(AccessMask::ADD_FILE | AccessMask::DELETE_CHILD)
+}
+
+fn may(allowed: bool) -> Result<()> {
+    if allowed {
+        Ok(())
+    } else {
+        Err(VfsError::AccessDenied)
+    }
+}
+
 /// DELETE by the file's own list, or DELETE_CHILD by its directory's.
 fn require_deletable(
     own: &acl::SecurityDescriptor,
@@ -674,11 +743,7 @@ fn require_deletable(
 ) -> Result<()> {
     let allowed = acl::maximal_access(own, credentials).contains(AccessMask::DELETE)
         || acl::maximal_access(parent, credentials).contains(AccessMask::DELETE_CHILD);
-    if allowed {
-        Ok(())
-    } else {
-        Err(VfsError::AccessDenied)
-    }
+    may(allowed)
 }
 
 fn tree_changes(old: Inode, new: Inode, charged: i64) -> Deltas {

@@ -45,9 +45,7 @@ impl Vfs {
     pub async fn set_reparse(&self, handle: &Handle, reparse: &ReparseData) -> Result<()> {
         self.check_reparse(handle, reparse)?;
         self.store.throttle().await;
-        let mut row = Writer::with_capacity(4 + reparse.data.len());
-        row.u32(reparse.tag).bytes(&reparse.data);
-        self.change_reparse(handle, reparse.tag, Some(row.0))
+        self.change_reparse(handle, reparse.tag, Some(reparse.row()))
     }
 
     /// Makes a reparse point a plain file or directory again (FSCTL_DELETE_REPARSE_POINT).
@@ -114,18 +112,32 @@ impl Vfs {
 }
 
 impl ReparseData {
-    /// A symbolic link to `target`; relative unless it begins with a separator or a drive.
+    /// The row that keeps it.
+    pub(crate) fn row(&self) -> Vec<u8> {
+        let mut row = Writer::with_capacity(4 + self.data.len());
+        row.u32(self.tag).bytes(&self.data);
+        row.0
+    }
+
+    /// A symbolic link to `target`; relative unless it begins with a separator or a drive. Where it does not fit twice,
+    /// there is no name for display.
     pub fn symlink(target: &str) -> Self {
         let relative = !target.starts_with(['\\', '/']) && target.as_bytes().get(1) != Some(&b':');
         let name: Vec<u8> = target.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let len = u16::try_from(name.len()).unwrap_or(u16::MAX);
+        let shown: &[u8] = if SYMLINK_HEADER_LEN + 2 * name.len() <= DATA_MAX {
+            &name
+        } else {
+            &[]
+        };
+        let shown_len = u16::try_from(shown.len()).unwrap_or(u16::MAX);
         let mut data = Writer::with_capacity(SYMLINK_HEADER_LEN + 2 * name.len());
         data.u16(0)
             .u16(len)
             .u16(len)
-            .u16(len)
+            .u16(shown_len)
             .u32(if relative { SYMLINK_RELATIVE } else { 0 });
-        data.bytes(&name).bytes(&name);
+        data.bytes(&name).bytes(shown);
         Self {
             tag: REPARSE_TAG_SYMLINK,
             data: data.0,

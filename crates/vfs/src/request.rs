@@ -6,7 +6,9 @@ use strongroom_store::{Inode, View};
 
 use crate::acl::SecurityDescriptor;
 use crate::grants::{GrantKey, GrantRequest};
-use crate::{AccessMask, DosAttributes, ExtendedAttribute, Handle, Share, ShareAccess};
+use crate::{
+    AccessMask, DosAttributes, ExtendedAttribute, Handle, ReparseData, Share, ShareAccess,
+};
 
 /// What to do when the file is there, and when it is not (MS-SMB2 2.2.13, CreateDisposition).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,6 +65,21 @@ pub enum CaseMode {
 pub struct PosixOpen {
     /// Permission bits of what is made, the three special ones included; None leaves them to inheritance.
     pub mode: Option<u32>,
+    /// The owner may read and write whatever the list says: for protocols without opens, where who opened the file
+    /// before its mode changed cannot be told from who comes later.
+    pub owner_override: bool,
+}
+
+/// What a file that is made begins with, besides its attributes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MadeWith {
+    /// It is this reparse point from the first moment on.
+    pub reparse: Option<ReparseData>,
+    /// Kept in its times, so that a creator that did not hear the answer can be told that it made the file
+    /// (RFC 8881, 18.16.3).
+    pub verifier: Option<[u8; 8]>,
+    /// Only what is written takes space.
+    pub sparse: bool,
 }
 
 /// One open, as NT create has it (MS-FSA 2.1.5.1).
@@ -73,6 +90,8 @@ pub struct OpenRequest<'a> {
     pub view: View,
     /// Where `path` begins; the share's root if None.
     pub base: Option<&'a Handle>,
+    /// Where `path` begins for those who keep no handles; the caller vouches that it is in the share.
+    pub at: Option<Inode>,
     /// Components separated by `\` or `/`, none leading; empty is the base itself. The last may carry
     /// `:stream` or `:stream:$DATA`.
     pub path: &'a str,
@@ -94,6 +113,7 @@ pub struct OpenRequest<'a> {
     /// The key of the grant on the directory above that the opener holds: changes through this open do not disturb it.
     pub parent_grant: Option<GrantKey>,
     pub posix: Option<PosixOpen>,
+    pub made_with: MadeWith,
 }
 
 impl<'a> OpenRequest<'a> {
@@ -103,6 +123,7 @@ impl<'a> OpenRequest<'a> {
             share,
             view: View::Now,
             base: None,
+            at: None,
             path,
             file_id: None,
             access: AccessMask::READ_ATTRIBUTES,
@@ -117,6 +138,7 @@ impl<'a> OpenRequest<'a> {
             grant: GrantRequest::None,
             parent_grant: None,
             posix: None,
+            made_with: MadeWith::default(),
         }
     }
 }

@@ -43,6 +43,9 @@ pub(crate) const SESSIONS: Table = Table(12);
 /// 0, what → number: counters and the version of these rows
 pub(crate) const COUNTERS: Table = Table(13);
 
+/// 0, name of a client → nothing; clients that may claim back what they had open
+pub(crate) const CLIENTS: Table = Table(14);
+
 /// A key being built.
 pub(crate) type Key = SmallVec<[u8; 40]>;
 

@@ -11,7 +11,7 @@ use crate::quota::{QuotaOf, next_key};
 use crate::rows::{self, Reader, Writer};
 use crate::stat::UNIT;
 use crate::{
-    Credentials, FileTime, NewShare, Result, Share, ShareId, Sid, Vfs, VfsError, VolumeInfo,
+    Credentials, Export, FileTime, NewShare, Result, Share, ShareId, Sid, Vfs, VfsError, VolumeInfo,
 };
 
 /// The longest name of a share that all clients take (MS-SRVS 2.2.4.22 allows 80).
@@ -19,31 +19,38 @@ const SHARE_NAME_MAX: usize = 80;
 const COMMENT_MAX: usize = 256;
 const USERS_MAX: usize = 1_024;
 const SHARES_BATCH: usize = 256;
+const LAST_ID_KEY: u64 = 4;
 const VERSION: u8 = 1;
+/// With a list of exports behind the users.
+const VERSION_EXPORTS: u8 = 2;
+const EXPORTS_MAX: usize = 256;
 
 /// All shares, in memory, by folded name.
 #[derive(Debug)]
 pub(crate) struct Shares {
     by_name: RwLock<HashMap<String, Arc<Share>>>,
+    by_id: RwLock<HashMap<u32, Arc<Share>>>,
     /// Held while one is added or removed.
     changing: Mutex<()>,
 }
 
 impl Shares {
     pub(crate) fn load(store: &Store) -> Result<Self> {
-        let mut by_name = HashMap::new();
+        let (mut by_name, mut by_id) = (HashMap::new(), HashMap::new());
         let mut start = rows::inode_key(Inode(0));
         loop {
             let page = store.scan(rows::SHARES, &start, &rows::end_of(Inode(0)), SHARES_BATCH)?;
             let Some((last, _)) = page.last() else { break };
             start = next_key(last);
             for (_, row) in &page {
-                let share = decode(row)?;
-                by_name.insert(fold(&share.name), Arc::new(share));
+                let share = Arc::new(decode(row)?);
+                by_id.insert(share.id.0, Arc::clone(&share));
+                by_name.insert(fold(&share.name), share);
             }
         }
         Ok(Self {
             by_name: RwLock::new(by_name),
+            by_id: RwLock::new(by_id),
             changing: Mutex::new(()),
         })
     }
@@ -62,6 +69,11 @@ impl Vfs {
         self.shares.by_name.read().get(&fold(name)).cloned()
     }
 
+    /// The share with an id that was given out before.
+    pub fn share_by_id(&self, id: ShareId) -> Option<Arc<Share>> {
+        self.shares.by_id.read().get(&id.0).cloned()
+    }
+
     /// Makes a share with a new, empty root directory. Durable within a second, or by [`strongroom_store::Store::sync_all`].
     ///
     /// Errors: `Exists`, `InvalidName`, `NameTooLong`, `InvalidParameter` for more than 1,024 users.
@@ -74,7 +86,7 @@ impl Vfs {
         }
         let mut txn = self.store.txn(SessionId::SYSTEM);
         let root = self.make_root(&mut txn);
-        let id = self.next_share_id();
+        let id = self.next_share_id()?;
         let NewShare {
             name,
             comment,
@@ -82,6 +94,7 @@ impl Vfs {
             users,
             encrypt,
             hide_unreadable,
+            exports,
         } = new;
         let created = self.now();
         let share = Share {
@@ -93,8 +106,11 @@ impl Vfs {
             users,
             encrypt,
             hide_unreadable,
+            exports,
             created,
         };
+        let last = u64::from(id.0).to_le_bytes().to_vec();
+        txn.put(rows::COUNTERS, rows::list_key(LAST_ID_KEY), last);
         txn.put(
             rows::SHARES,
             rows::list_key(u64::from(id.0)),
@@ -102,13 +118,26 @@ impl Vfs {
         );
         txn.commit()?;
         let share = Arc::new(share);
+        let by_id = &self.shares.by_id;
+        by_id.write().insert(share.id.0, Arc::clone(&share));
         self.shares.by_name.write().insert(key, Arc::clone(&share));
         Ok(share)
     }
 
-    fn next_share_id(&self) -> ShareId {
-        let shares = self.shares.by_name.read();
-        ShareId(shares.values().map(|share| share.id.0).max().unwrap_or(0) + 1)
+    /// An id that no share had before: clients keep ids over the end of their share.
+    fn next_share_id(&self) -> Result<ShareId> {
+        let kept = self
+            .store
+            .get(rows::COUNTERS, &rows::list_key(LAST_ID_KEY))?;
+        let last = match kept {
+            Some(row) => Reader::new(&row, "counters").u64()?,
+            None => 0,
+        };
+        let last = u32::try_from(last).map_err(|_| VfsError::TooMany)?;
+        let shares = self.shares.by_id.read();
+        let present = shares.keys().copied().max().unwrap_or(0);
+        let next = last.max(present).checked_add(1);
+        Ok(ShareId(next.ok_or(VfsError::TooMany)?))
     }
 
     /// Stops offering a share. Its files stay in the pool, where an administrator's later work finds them by its root.
@@ -118,6 +147,7 @@ impl Vfs {
         let mut txn = self.store.txn(SessionId::SYSTEM);
         txn.delete(rows::SHARES, rows::list_key(u64::from(share.id.0)));
         txn.commit()?;
+        self.shares.by_id.write().remove(&share.id.0);
         self.shares.by_name.write().remove(&fold(name));
         Ok(())
     }
@@ -169,6 +199,9 @@ fn check_share(new: &NewShare) -> Result<()> {
     {
         return Err(VfsError::InvalidParameter);
     }
+    if new.exports.len() > EXPORTS_MAX || new.exports.iter().any(|export| !export.is_valid()) {
+        return Err(VfsError::InvalidParameter);
+    }
     Ok(())
 }
 
@@ -192,7 +225,12 @@ fn encode(share: &Share) -> Vec<u8> {
         0
     };
     let mut row = Writer::with_capacity(128);
-    row.u8(VERSION)
+    let version = if share.exports.is_empty() {
+        VERSION
+    } else {
+        VERSION_EXPORTS
+    };
+    row.u8(version)
         .u8(flags)
         .u32(share.id.0)
         .u64(share.root.0)
@@ -203,12 +241,19 @@ fn encode(share: &Share) -> Vec<u8> {
     for user in users {
         user.encode(&mut row.0);
     }
+    if version == VERSION_EXPORTS {
+        row.u16(u16::try_from(share.exports.len()).unwrap_or(u16::MAX));
+        for export in &share.exports {
+            export.encode(&mut row);
+        }
+    }
     row.0
 }
 
 fn decode(row: &[u8]) -> Result<Share> {
     let mut reader = Reader::new(row, "shares");
-    if reader.u8()? != VERSION {
+    let version = reader.u8()?;
+    if version != VERSION && version != VERSION_EXPORTS {
         return Err(reader.corrupt());
     }
     let flags = reader.u8()?;
@@ -225,6 +270,11 @@ fn decode(row: &[u8]) -> Result<Share> {
         rest = rest.get(user.encoded_len()..).ok_or_else(corrupt)?;
         users.push(user);
     }
+    let exports = if version == VERSION_EXPORTS {
+        Export::decode_all(&mut Reader::new(rest, "shares"))?
+    } else {
+        Vec::new()
+    };
     Ok(Share {
         id,
         name,
@@ -234,6 +284,7 @@ fn decode(row: &[u8]) -> Result<Share> {
         users: (flags & LISTED_USERS != 0).then_some(users),
         encrypt: flags & ENCRYPT != 0,
         hide_unreadable: flags & HIDE_UNREADABLE != 0,
+        exports,
         created,
     })
 }

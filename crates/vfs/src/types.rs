@@ -3,7 +3,7 @@
 use strongroom_identity::Sid;
 use strongroom_store::Inode;
 
-use crate::{DosAttributes, FileTime};
+use crate::{DosAttributes, Export, FileTime};
 
 /// The longest name, in UTF-16 units.
 pub const NAME_MAX: usize = 255;
@@ -172,6 +172,8 @@ pub struct Share {
     pub encrypt: bool,
     /// Listings leave out what their reader may not read.
     pub hide_unreadable: bool,
+    /// Machines that vouch for their users; none: the share is not for such protocols.
+    pub exports: Vec<Export>,
     pub created: FileTime,
 }
 
@@ -187,6 +189,7 @@ pub struct NewShare {
     pub users: Option<Vec<Sid>>,
     pub encrypt: bool,
     pub hide_unreadable: bool,
+    pub exports: Vec<Export>,
 }
 
 /// A client session, as it is recorded in the pool.

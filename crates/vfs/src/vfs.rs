@@ -16,6 +16,7 @@ use crate::security::DescriptorCache;
 use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::short::ShortNames;
+use crate::unix::Listings;
 use crate::watch::Watches;
 use crate::{AccessMask, DosAttributes, FileKind, FileTime, HandleId, Result, Sid, VfsError};
 
@@ -43,6 +44,8 @@ pub struct Vfs {
     /// Grants on directories; mostly there are none to be looked for when a name changes.
     pub(crate) directory_grants: AtomicUsize,
     pub(crate) short_names: ShortNames,
+    /// Listings by cookie under way.
+    pub(crate) listings: Listings,
     next_handle: AtomicU64,
     me: std::sync::Weak<Vfs>,
 }
@@ -93,6 +96,7 @@ impl Vfs {
             grant_keys: Keys::default(),
             directory_grants: AtomicUsize::new(0),
             short_names: ShortNames::default(),
+            listings: Listings::default(),
             next_handle: AtomicU64::new(1),
             me: me.clone(),
         }))

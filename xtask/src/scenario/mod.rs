@@ -5,6 +5,7 @@ pub mod growth;
 pub mod hung_disk;
 pub mod idle;
 pub mod kernel_kill;
+pub mod kernel_nfs;
 pub mod kernel_smb;
 pub mod kill;
 pub mod lost_disks;

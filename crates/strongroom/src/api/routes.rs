@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) directories: Arc<Directories>,
     pub(crate) smb: Arc<strongroom_smb::Server>,
     pub(crate) smb_address: SocketAddr,
+    /// With where it is served.
+    pub(crate) nfs: Option<(Arc<strongroom_nfs::Server>, SocketAddr)>,
     pub(crate) started: Instant,
 }
 
@@ -121,6 +123,7 @@ fn share_document(identity: &Identity, share: &strongroom_vfs::Share) -> types::
             .users
             .as_ref()
             .map(|users| users.iter().map(name_of).collect()),
+        nfs: share.exports.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -132,12 +135,18 @@ async fn add_share(
         .users
         .map(|names| resolve(&state.identity, &names))
         .transpose()?;
+    let exports: Vec<_> = new
+        .nfs
+        .iter()
+        .map(|text| text.parse().map_err(wrong_export))
+        .collect::<Answer<_>>()?;
     let name = new.name;
     let request = strongroom_vfs::NewShare {
         name: name.clone(),
         read_only: new.read_only,
         hide_unreadable: new.hide_unreadable,
         users,
+        exports,
         ..Default::default()
     };
     let share = state
@@ -157,6 +166,13 @@ fn resolve(identity: &Identity, names: &[String]) -> Answer<Vec<Sid>> {
         .iter()
         .map(|name| identity.sid_of(name).ok_or_else(|| nobody(name)))
         .collect()
+}
+
+fn wrong_export(why: String) -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        format!("{why}: it is written as 192.168.1.0/24:rw:root-squash"),
+    )
 }
 
 fn nobody(name: &str) -> Problem {
@@ -218,6 +234,7 @@ async fn status(Extracted(state): Extracted<Arc<State>>) -> Answer<Json<types::S
         space: space_document(space),
         store: store_document(&store),
         smb: smb_document(&state),
+        nfs: state.nfs.as_ref().map(nfs_document),
     }))
 }
 
@@ -263,6 +280,15 @@ pub(crate) fn index_document(index: IndexStatus) -> types::Index {
         repaired_pages: index.repaired_pages,
         lost_pages: index.lost_pages,
         reopened: index.reopened,
+    }
+}
+
+fn nfs_document((server, address): &(Arc<strongroom_nfs::Server>, SocketAddr)) -> types::Nfs {
+    let status = server.status();
+    types::Nfs {
+        address: address.to_string(),
+        connections: status.connections,
+        requests: status.requests,
     }
 }
 

@@ -52,6 +52,9 @@ pub(crate) struct NewShare {
     /// None: every account may connect.
     #[serde(default)]
     pub(crate) users: Option<Vec<String>>,
+    /// Machines that may use it by NFS, as `share add --nfs` takes them.
+    #[serde(default)]
+    pub(crate) nfs: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,6 +65,8 @@ pub(crate) struct Share {
     #[serde(default)]
     pub(crate) hide_unreadable: bool,
     pub(crate) users: Option<Vec<String>>,
+    #[serde(default)]
+    pub(crate) nfs: Vec<String>,
 }
 
 /// Everything at a glance.
@@ -77,6 +82,9 @@ pub(crate) struct Status {
     pub(crate) space: Space,
     pub(crate) store: Store,
     pub(crate) smb: Smb,
+    /// None where it is not served.
+    #[serde(default)]
+    pub(crate) nfs: Option<Nfs>,
 }
 
 /// What the pool says of itself. Sizes are bytes.
@@ -251,6 +259,13 @@ pub(crate) struct Smb {
     pub(crate) connections: usize,
     pub(crate) sessions: usize,
     pub(crate) opens: usize,
+    pub(crate) requests: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Nfs {
+    pub(crate) address: String,
+    pub(crate) connections: usize,
     pub(crate) requests: u64,
 }
 

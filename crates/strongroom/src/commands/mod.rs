@@ -57,6 +57,7 @@ pub(crate) fn share(data: &Path, command: ShareCommand) -> Result<()> {
             read_only,
             hide_unreadable,
             users,
+            nfs,
         } => {
             control.post(
                 "/v1/shares",
@@ -65,6 +66,7 @@ pub(crate) fn share(data: &Path, command: ShareCommand) -> Result<()> {
                     read_only,
                     hide_unreadable,
                     users,
+                    nfs: nfs.iter().map(ToString::to_string).collect(),
                 },
             )?;
             say(&format!("share {name} added\n"))
@@ -132,8 +134,12 @@ fn share_line(share: &Share) -> String {
     } else {
         ""
     };
+    let nfs = match share.nfs.as_slice() {
+        [] => String::new(),
+        exports => format!(", by NFS to {}", exports.join(", ")),
+    };
     format!(
-        "{:<20} {access}{encrypted}{hides}, for {users}\n",
+        "{:<20} {access}{encrypted}{hides}, for {users}{nfs}\n",
         share.name
     )
 }
@@ -144,6 +150,7 @@ fn status_text(status: &Status) -> String {
         space,
         store,
         smb,
+        nfs,
         ..
     } = status;
     let mut text = format!(
@@ -195,6 +202,9 @@ fn status_text(status: &Status) -> String {
         "smb     {}: {} connections, {} sessions, {} open files\n",
         smb.address, smb.connections, smb.sessions, smb.opens
     );
+    if let Some(nfs) = nfs {
+        text += &format!("nfs     {}: {} connections\n", nfs.address, nfs.connections);
+    }
     text
 }
 

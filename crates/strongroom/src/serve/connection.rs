@@ -95,7 +95,7 @@ fn log_end(peer: SocketAddr, end: &End) {
 }
 
 /// Answers go out at once, and a client that vanished without a word is noticed in minutes.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
+pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
     use rustix::net::sockopt;
     stream.set_nodelay(true)?;
     sockopt::set_socket_keepalive(stream, true)?;

@@ -91,7 +91,7 @@ async fn bind_default() -> Result<Listener> {
 }
 
 /// All addresses of both families, or of the fourth version only where the system has no sixth.
-async fn bind_everywhere(port: u16) -> std::io::Result<TcpListener> {
+pub(super) async fn bind_everywhere(port: u16) -> std::io::Result<TcpListener> {
     match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
         Err(error)
             if error.kind() == ErrorKind::AddrNotAvailable
@@ -104,7 +104,7 @@ async fn bind_everywhere(port: u16) -> std::io::Result<TcpListener> {
     }
 }
 
-fn refused(address: SocketAddr, error: &std::io::Error) -> Failure {
+pub(super) fn refused(address: SocketAddr, error: &std::io::Error) -> Failure {
     let kind = error.kind();
     let advice = if kind == ErrorKind::AddrInUse {
         "another program uses it; stop that one or choose another port with --smb ADDR:PORT"

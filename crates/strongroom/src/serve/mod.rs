@@ -9,6 +9,7 @@ mod interfaces;
 mod layout;
 mod listen;
 mod low_water;
+mod nfs;
 mod pool;
 mod watch;
 
@@ -51,7 +52,8 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     let listener = listen::bind(options.smb).await?;
     let floors = Floors::open(&env, &data, &disks, options).await?;
     let smb = floors.smb(&env, listener.address());
-    let state = floors.state(&smb, listener.address());
+    let nfs = nfs::start(&floors, &env, options).await?;
+    let state = floors.state(&smb, listener.address(), nfs.as_ref());
     let control = control::start(data.path(), state)?;
     banner::print(
         data.path(),
@@ -72,6 +74,9 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     discovery.stop().await;
     control.abort();
     watching.abort();
+    if let Some(nfs) = nfs {
+        nfs.stop();
+    }
     let ending = end(&floors, &smb);
     tokio::select! {
         ended = ending => ended?,
@@ -166,8 +171,14 @@ impl Floors {
         }
     }
 
-    fn state(&self, smb: &Arc<Server>, smb_address: std::net::SocketAddr) -> Arc<api::State> {
+    fn state(
+        &self,
+        smb: &Arc<Server>,
+        smb_address: std::net::SocketAddr,
+        nfs: Option<&nfs::Running>,
+    ) -> Arc<api::State> {
         Arc::new(api::State {
+            nfs: nfs.map(|nfs| (Arc::clone(&nfs.server), nfs.address)),
             pool: Arc::clone(&self.pool),
             store: Arc::clone(&self.store),
             vfs: Arc::clone(&self.vfs),

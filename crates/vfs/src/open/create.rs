@@ -11,7 +11,7 @@ use crate::directory::{put_name_row, remember_link, touch_directory};
 use crate::eas::EaRows;
 use crate::names::fold;
 use crate::node::{LinkRef, Node, State};
-use crate::rows::{Attr, NameEntry};
+use crate::rows::{self, Attr, NameEntry};
 use crate::security::NewFile;
 use crate::vfs::{new_attr, put_attr};
 use crate::watch::{WatchAction, WatchFilter};
@@ -98,6 +98,7 @@ impl Vfs {
         let now = self.now();
         let mut attr = new_attr(kind, now, directory.inode);
         attr.dos = new_attributes(opening, is_directory);
+        remember_verifier(&mut attr, opening.request.made_with.verifier);
         attr.security = security.place;
         attr.mode_bits = posix.special;
         attr.quota_tree = state.attr.quota_tree;
@@ -116,6 +117,10 @@ impl Vfs {
         put_name_row(&mut txn, directory.inode, &folded, &row);
         remember_link(&mut txn, inode, &mut attr, &link);
         attr.ea_size = eas.put(&mut txn, inode);
+        if let Some(reparse) = &opening.request.made_with.reparse {
+            attr.reparse_tag = reparse.tag;
+            txn.put(rows::REPARSE, rows::inode_key(inode), reparse.row());
+        }
         let stream = self.make_stream(&mut txn, inode, &mut attr, opening.path.stream)?;
         let key = opening.request.grant.key();
         if let Some(key) = &key {
@@ -138,6 +143,9 @@ impl Vfs {
             return Err(error.into());
         }
         security.committed(&mut state);
+        if is_directory {
+            state.subdirectories.add();
+        }
         let admission = Admission {
             node: &node,
             link: Arc::new(link),
@@ -267,8 +275,26 @@ fn check_creation(opening: &Opening<'_, '_>) -> Result<()> {
     Ok(())
 }
 
+/// What an exclusive creation is known by, in the file's times (RFC 8881, 18.16.3); the creator sets those next.
+pub(crate) fn verifier_times(verifier: [u8; 8]) -> [crate::FileTime; 2] {
+    let [a, b, c, d, e, f, g, h] = verifier;
+    [[a, b, c, d], [e, f, g, h]].map(|half| {
+        let seconds = u32::from_be_bytes(half) & 0x7FFF_FFFF;
+        crate::FileTime::from_unix(i64::from(seconds), 0)
+    })
+}
+
+fn remember_verifier(attr: &mut Attr, verifier: Option<[u8; 8]>) {
+    if let Some(verifier) = verifier {
+        [attr.accessed, attr.modified] = verifier_times(verifier);
+    }
+}
+
 fn new_attributes(opening: &Opening<'_, '_>, is_directory: bool) -> DosAttributes {
-    let given = DosAttributes(opening.request.attributes.0 & DosAttributes::SETTABLE.0);
+    let mut given = DosAttributes(opening.request.attributes.0 & DosAttributes::SETTABLE.0);
+    if opening.request.made_with.sparse && !is_directory {
+        given = given.union(DosAttributes::SPARSE_FILE);
+    }
     if is_directory {
         given
     } else {

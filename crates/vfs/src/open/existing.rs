@@ -189,6 +189,11 @@ impl Vfs {
                 allowed |= AccessMask::FILE_ALL;
             }
         }
+        if request.posix.is_some_and(|posix| posix.owner_override)
+            && security.owner == Some(credentials.user)
+        {
+            allowed |= AccessMask::FILE_READ | AccessMask::FILE_WRITE;
+        }
         let desired = request.access.map_generic();
         let maximum = desired.intersects(AccessMask::MAXIMUM_ALLOWED);
         let desired = desired.without(AccessMask::MAXIMUM_ALLOWED);
@@ -258,7 +263,7 @@ impl Vfs {
     }
 
     /// Whether a directory's sticky bit lets the caller take this name out of it.
-    fn may_unlink(
+    pub(crate) fn may_unlink(
         &self,
         parent: &Node,
         owner: Option<Sid>,

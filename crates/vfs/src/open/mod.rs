@@ -5,7 +5,7 @@ mod existing;
 mod share;
 mod streams;
 
-pub(crate) use create::{restore_times, times_of};
+pub(crate) use create::{restore_times, times_of, verifier_times};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -106,9 +106,13 @@ impl Vfs {
         if request.options.by_file_id {
             return self.resolve_id(request);
         }
-        let start = match request.base {
-            Some(base) => Arc::clone(&base.node),
-            None => {
+        let start = match (request.base, request.at) {
+            (Some(base), _) => Arc::clone(&base.node),
+            (None, Some(inode)) => {
+                let node = self.node_in(&request.view, inode)?;
+                node.ok_or(VfsError::Closed)?
+            }
+            (None, None) => {
                 let root = self.node_in(&request.view, request.share.root)?;
                 root.ok_or(VfsError::NotFound)?
             }
@@ -276,6 +280,48 @@ impl Vfs {
             grant,
             parent_grant: request.parent_grant,
         })
+    }
+
+    /// An open for a change whose permission was found otherwise. It disturbs nobody and nobody's share modes.
+    pub(crate) fn hold(
+        &self,
+        credentials: &Credentials,
+        share: &crate::Share,
+        node: &Arc<Node>,
+        granted: AccessMask,
+    ) -> Result<Arc<Handle>> {
+        let request = OpenRequest {
+            share_access: crate::ShareAccess::ALL,
+            posix: Some(crate::PosixOpen::default()),
+            ..OpenRequest::new(share, "")
+        };
+        let path = ParsedPath::parse("")?;
+        let opening = Opening {
+            credentials,
+            request: &request,
+            path: &path,
+            waited: AtomicBool::new(false),
+        };
+        let link = self.own_link(node).or_else(|error| match error {
+            // Every name is gone.
+            VfsError::NotFound => Ok(Arc::new(LinkRef {
+                directory: node.lock().attr.parent,
+                name: String::new(),
+            })),
+            other => Err(other),
+        })?;
+        let mut state = node.lock();
+        if state.gone && state.opens.is_empty() {
+            return Err(VfsError::Closed);
+        }
+        let admission = Admission {
+            node,
+            link,
+            stream: 0,
+            stream_name: "",
+            granted,
+        };
+        Ok(self.admit(&opening, admission, &mut state))
     }
 
     /// Takes back an open that failed after it was registered; nothing else happens.

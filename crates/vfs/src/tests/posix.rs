@@ -11,7 +11,10 @@ use crate::{
 /// Makes the request one of a POSIX client.
 fn posix(request: &mut OpenRequest<'_>, mode: u32) {
     request.case = CaseMode::Exact;
-    request.posix = Some(PosixOpen { mode: Some(mode) });
+    request.posix = Some(PosixOpen {
+        mode: Some(mode),
+        ..PosixOpen::default()
+    });
 }
 
 fn make(world: &World, who: &Credentials, path: &str, mode: u32) -> Arc<Handle> {

@@ -14,6 +14,7 @@ fn shares_survive_and_are_named_without_case() {
         users: Some(listed),
         encrypt: true,
         hide_unreadable: true,
+        ..NewShare::default()
     };
     let made = world.vfs.add_share(new.clone()).unwrap();
     assert_eq!(outcome(world.vfs.add_share(new)), "Exists");

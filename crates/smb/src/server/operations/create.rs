@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use strongroom_vfs::{
     AccessMask, CaseMode, CreateAction, CreateOptions, Disposition, DosAttributes, Handle, Inode,
-    OpenRequest, Share, ShareAccess, Stat, View,
+    MadeWith, OpenRequest, Share, ShareAccess, Stat, View,
 };
 
 use super::create_caching::{Wish, created, wish};
@@ -138,6 +138,7 @@ fn open_request<'a>(
         share,
         view: View::Now,
         base: None,
+        at: None,
         path: name,
         file_id,
         access: AccessMask(wanted.desired_access),
@@ -155,6 +156,7 @@ fn open_request<'a>(
         grant: wish.grant.clone(),
         parent_grant: wish.parent,
         posix: contexts.posix,
+        made_with: MadeWith::default(),
     })
 }
 

@@ -83,7 +83,10 @@ impl Wanted {
             RequestContext::OnDiskId => self.on_disk_id = true,
             RequestContext::Posix { mode } => {
                 let mode = posix::mode_of_context(*mode);
-                self.posix = Some(PosixOpen { mode });
+                self.posix = Some(PosixOpen {
+                    mode,
+                    ..PosixOpen::default()
+                });
             }
             RequestContext::Lease(lease) => self.lease = Some(*lease),
             RequestContext::DurableRequest

@@ -1,0 +1,131 @@
+//! Connections, and what all of them share.
+
+mod callers;
+mod connection;
+pub(crate) mod exports;
+mod handle;
+mod numbers;
+mod outbox;
+mod replays;
+mod target;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use connection::{Connection, Disconnect};
+pub use handle::{HANDLE_LEN, Place};
+pub use outbox::Outbox;
+
+pub(crate) use callers::{Callers, Numbered};
+pub(crate) use connection::{Done, Request};
+pub(crate) use exports::Exported;
+pub(crate) use handle::Handles;
+pub(crate) use numbers::{Kind, Numbers};
+pub(crate) use replays::{CallId, Replays, Seen};
+pub(crate) use target::{Lost, Target};
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use strongroom_device::Env;
+use strongroom_identity::Identity;
+use strongroom_vfs::{Secret, Vfs, VfsError};
+
+/// What the server is told when it is made.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// The pool's id: the same after every start and at every address.
+    pub id: [u8; 16],
+    /// Where NFS and MOUNT are served, for those who ask the portmapper.
+    pub port: u16,
+    /// Connections at once.
+    pub connections_max: usize,
+}
+
+impl ServerConfig {
+    pub fn new(id: [u8; 16], port: u16) -> Self {
+        Self {
+            id,
+            port,
+            connections_max: 4_096,
+        }
+    }
+}
+
+/// Numbers for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ServerStatus {
+    pub connections: usize,
+    pub requests: u64,
+}
+
+/// The NFS server of one pool.
+#[derive(Debug)]
+pub struct Server {
+    pub(crate) config: ServerConfig,
+    pub(crate) vfs: Arc<Vfs>,
+    pub(crate) env: Arc<dyn Env>,
+    pub(crate) handles: Handles,
+    pub(crate) callers: Callers,
+    pub(crate) replays: Replays,
+    /// Another one after every start: what was written and not committed may be gone.
+    pub(crate) write_verifier: [u8; 8],
+    pub(crate) mounts: crate::mount::Mounts,
+    pub(crate) state: crate::v4::State,
+    pub(crate) connections: AtomicUsize,
+    pub(crate) requests: AtomicU64,
+}
+
+impl Server {
+    /// Errors: those of reading or making the pool's key.
+    pub async fn new(
+        config: ServerConfig,
+        vfs: Arc<Vfs>,
+        identity: Arc<Identity>,
+        env: Arc<dyn Env>,
+    ) -> Result<Arc<Self>, VfsError> {
+        let secret = vfs.secret(Secret::FileHandles).await?;
+        let mut write_verifier = [0; 8];
+        env.fill_random(&mut write_verifier);
+        let mut boot = [0; 4];
+        env.fill_random(&mut boot);
+        let boot = u32::from_be_bytes(boot);
+        let state = crate::v4::State::new(boot, Arc::clone(&vfs), env.monotonic())?;
+        Ok(Arc::new(Self {
+            config,
+            callers: Callers::new(Arc::clone(&vfs), identity),
+            vfs,
+            env,
+            handles: Handles::new(&secret),
+            replays: Replays::default(),
+            write_verifier,
+            mounts: crate::mount::Mounts::default(),
+            state,
+            connections: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+        }))
+    }
+
+    /// Takes a client's connection; None where there are too many.
+    pub fn connect(self: &Arc<Self>, peer: SocketAddr) -> Option<(Connection, Outbox)> {
+        let before = self.connections.fetch_add(1, Ordering::AcqRel);
+        if before >= self.config.connections_max {
+            self.connections.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        Some(Connection::new(Arc::clone(self), peer))
+    }
+
+    pub fn status(&self) -> ServerStatus {
+        ServerStatus {
+            connections: self.connections.load(Ordering::Acquire),
+            requests: self.requests.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Records that all clients' sessions ended. No connection may be served any more.
+    pub fn shutdown(&self) {
+        self.state.end_all();
+        self.callers.end();
+    }
+}

@@ -1,0 +1,286 @@
+//! Where NFS is served, and one client's connection: records from the socket to the server, answers back.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use strongroom_device::Env;
+use strongroom_nfs::rpc::Records;
+use strongroom_nfs::{Connection, Outbox, Server, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::{Floors, connection, listen};
+use crate::cli::ServeOptions;
+use crate::failure::Result;
+
+const PORT: u16 = 2049;
+const PORTMAP_PORT: u16 = 111;
+/// How long to wait when the system has no resources for another connection.
+const OUT_OF_RESOURCES: Duration = Duration::from_millis(100);
+/// Room for a read of many small records.
+const READ_BYTES: usize = 64 << 10;
+/// Unsent answers beyond which no calls are read.
+const UNSENT_MAX: usize = 16 << 20;
+/// Buffers in one write (IOV_MAX is 1,024).
+const SLICES_MAX: usize = 64;
+
+/// The server with its sockets.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) server: Arc<Server>,
+    pub(super) address: SocketAddr,
+    accepting: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Takes up no more connections.
+    pub(super) fn stop(self) {
+        self.accepting.iter().for_each(JoinHandle::abort);
+        self.server.shutdown();
+    }
+}
+
+/// Binds what was asked for; a standard port that was not asked for is left alone where it cannot be had.
+pub(super) async fn start(
+    floors: &Floors,
+    env: &Arc<dyn Env>,
+    options: &ServeOptions,
+) -> Result<Option<Running>> {
+    let Some(socket) = bind(options.nfs, PORT, "NFS is not served").await? else {
+        return Ok(None);
+    };
+    let address = match socket.local_addr() {
+        Ok(address) => address,
+        Err(error) => return Err(super::internal("tell what is listened on", &error)),
+    };
+    let config = ServerConfig::new(floors.pool.id().0, address.port());
+    let (vfs, identity) = (Arc::clone(&floors.vfs), Arc::clone(&floors.identity));
+    let server = Server::new(config, vfs, identity, Arc::clone(env)).await?;
+    let mut accepting = vec![tokio::spawn(accept(socket, Arc::clone(&server)))];
+    let why = "the portmapper is left to others";
+    if options.nfs.is_none() || options.portmap.is_some() {
+        if let Some(socket) = bind(options.portmap, PORTMAP_PORT, why).await? {
+            accepting.push(tokio::spawn(accept(socket, Arc::clone(&server))));
+        }
+    }
+    tracing::info!(%address, "serving NFS");
+    Ok(Some(Running {
+        server,
+        address,
+        accepting,
+    }))
+}
+
+async fn bind(asked: Option<SocketAddr>, port: u16, without: &str) -> Result<Option<TcpListener>> {
+    match asked {
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Ok(Some(bound.map_err(|e| listen::refused(address, &e))?))
+        }
+        None => match listen::bind_everywhere(port).await {
+            Ok(socket) => Ok(Some(socket)),
+            Err(error) => {
+                tracing::info!(port, %error, "{without}");
+                Ok(None)
+            }
+        },
+    }
+}
+
+async fn accept(listener: TcpListener, server: Arc<Server>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => take_up(&server, stream, peer),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(OUT_OF_RESOURCES).await;
+            }
+        }
+    }
+}
+
+fn take_up(server: &Arc<Server>, stream: TcpStream, peer: SocketAddr) {
+    match server.connect(peer) {
+        Some((connection, outbox)) => {
+            tokio::spawn(run(stream, peer, connection, outbox));
+        }
+        // Dropping the stream tells the client.
+        None => tracing::warn!(%peer, "connection refused: there are too many"),
+    }
+}
+
+/// Serves the connection to its end.
+async fn run(mut stream: TcpStream, peer: SocketAddr, connection: Connection, outbox: Outbox) {
+    tracing::debug!(%peer, "connected");
+    let ended = match connection::prepare(&stream) {
+        Ok(()) => {
+            let (reader, writer) = stream.split();
+            let mut pump = Pump {
+                reader,
+                writer,
+                connection: &connection,
+                outbox: &outbox,
+                records: Records::default(),
+                input: BytesMut::new(),
+                output: Output::default(),
+            };
+            pump.run().await
+        }
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(()) => tracing::debug!(%peer, "disconnected"),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::warn!(%peer, %error, "disconnected");
+        }
+        Err(error) => tracing::debug!(%peer, %error, "disconnected"),
+    }
+}
+
+/// Moves bytes in both directions.
+struct Pump<'a> {
+    reader: ReadHalf<'a>,
+    writer: WriteHalf<'a>,
+    connection: &'a Connection,
+    outbox: &'a Outbox,
+    records: Records,
+    input: BytesMut,
+    output: Output,
+}
+
+impl Pump<'_> {
+    async fn run(&mut self) -> io::Result<()> {
+        loop {
+            self.take_records()?;
+            let open = self.output.fill(self.outbox);
+            self.send_ready()?;
+            if !open && self.output.is_empty() {
+                return Ok(());
+            }
+            if !self.wait().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the client may be heard: it takes its answers, and not too much of what it asked for waits.
+    fn may_take(&self) -> bool {
+        self.output.bytes < UNSENT_MAX && !self.connection.is_full()
+    }
+
+    fn take_records(&mut self) -> io::Result<()> {
+        while self.may_take() {
+            let Some(record) = self.records.next(&mut self.input).map_err(invalid)? else {
+                return Ok(());
+            };
+            self.connection.receive(record).map_err(invalid)?;
+            self.output.fill(self.outbox);
+        }
+        Ok(())
+    }
+
+    /// Writes what is ready, as far as the socket takes it now.
+    fn send_ready(&mut self) -> io::Result<()> {
+        while !self.output.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let count = self.output.slices(&mut slices);
+            match self.writer.try_write_vectored(&slices[..count]) {
+                Ok(bytes) => self.output.advance(bytes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Until there is something to read, room to write, or another answer. False at the end of the stream.
+    async fn wait(&mut self) -> io::Result<bool> {
+        let may_read = self.may_take();
+        if may_read {
+            let missing = self.records.missing(&self.input);
+            self.input.reserve(missing.max(READ_BYTES));
+        }
+        let Pump {
+            reader,
+            writer,
+            outbox,
+            input,
+            output,
+            ..
+        } = self;
+        tokio::select! {
+            biased;
+            read = reader.read_buf(input), if may_read => Ok(read? > 0),
+            sent = send_some(writer, output), if !output.is_empty() => sent.map(|()| true),
+            () = outbox.ready() => Ok(true),
+        }
+    }
+}
+
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+async fn send_some(writer: &mut WriteHalf<'_>, output: &mut Output) -> io::Result<()> {
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let count = output.slices(&mut slices);
+    let bytes = writer.write_vectored(&slices[..count]).await?;
+    output.advance(bytes);
+    Ok(())
+}
+
+/// Answers that wait to be written; of the first one some bytes may be gone already.
+#[derive(Debug, Default)]
+struct Output {
+    records: VecDeque<Vec<u8>>,
+    sent_of_first: usize,
+    bytes: usize,
+}
+
+impl Output {
+    /// Takes over what the server has ready; false once the server has closed the connection.
+    fn fill(&mut self, outbox: &Outbox) -> bool {
+        let before = self.records.len();
+        let open = outbox.drain(&mut self.records);
+        let new = self.records.iter().skip(before);
+        self.bytes += new.map(Vec::len).sum::<usize>();
+        open
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The first answers' bytes; returns how many slices were set.
+    fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut skip = self.sent_of_first;
+        let mut count = 0;
+        for (slice, record) in slices.iter_mut().zip(&self.records) {
+            *slice = IoSlice::new(record.get(skip..).unwrap_or_default());
+            skip = 0;
+            count += 1;
+        }
+        count
+    }
+
+    /// Forgets bytes that were written.
+    fn advance(&mut self, mut written: usize) {
+        self.bytes -= written;
+        while let Some(first) = self.records.front() {
+            let left = first.len() - self.sent_of_first;
+            if written < left {
+                self.sent_of_first += written;
+                return;
+            }
+            written -= left;
+            self.sent_of_first = 0;
+            self.records.pop_front();
+        }
+    }
+}
