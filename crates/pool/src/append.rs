@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use strongroom_device::{DeviceError, DeviceFile};
 
 use crate::disk::Disk;
-use crate::fragment::{Header, Table, sum_pieces};
+use crate::fragment::{Header, sum_pieces};
 use crate::geometry::{UNIT, shard_len, stripe_len, units};
 use crate::headers::HeaderKey;
 use crate::parity::Parity;
@@ -198,6 +198,9 @@ impl Pool {
         let stripe = open.segment.known_end().unwrap_or(0);
         let units = units(self.layout, &payload.pieces);
         parity.compute(&self.code, self.layout, &units, payload.len);
+        if self.planted.forget_parity {
+            parity.forget();
+        }
         open.attempts += 1;
         let pieces = Pieces { units, parity };
         let blocks = self.write_stripe(open, current, txg, stripe, payload, &pieces)?;
@@ -324,7 +327,7 @@ impl Pool {
         let file = open.segment.file(shard, &self.handles)?;
         file.write_vectored_at(place.file_offset(), &slices)?;
         self.headers
-            .insert(HeaderKey::of(&place), Table::new(&place, &header));
+            .insert(HeaderKey::of(&place), self.new_table(&place, &header));
         Ok(())
     }
 

@@ -16,10 +16,10 @@ use crate::read::{BadCopy, BadShards, read_header, read_verified};
 use crate::segment::{Segment, Shard};
 
 /// A shard that can be read, with its verified header.
-struct Source {
-    shard: Arc<Shard>,
-    file: Arc<dyn DeviceFile>,
-    table: Arc<Table>,
+pub(crate) struct Source {
+    pub(crate) shard: Arc<Shard>,
+    pub(crate) file: Arc<dyn DeviceFile>,
+    pub(crate) table: Arc<Table>,
 }
 
 /// A fragment that can be written.
@@ -155,7 +155,7 @@ impl Pool {
         Ok(chosen)
     }
 
-    fn source(
+    pub(crate) fn source(
         &self,
         segment: &Arc<Segment>,
         shard: &Arc<Shard>,
@@ -173,7 +173,8 @@ impl Pool {
         })
     }
 
-    /// The whole fragment that shard `wanted` should hold, computed from the others.
+    /// The whole fragment that shard `wanted` should hold, computed from the others; where none of them is good as a
+    /// whole, block by block from wherever each block is good.
     pub(crate) fn compute_fragment(
         &self,
         segment: &Arc<Segment>,
@@ -181,14 +182,18 @@ impl Pool {
         wanted: u8,
         bad: &mut BadShards,
     ) -> std::result::Result<Fragment, String> {
-        let header = self.header_of_others(segment, stripe, Some(wanted), bad)?;
-        let header = header.for_shard(wanted);
+        let others = self.header_of_others(segment, stripe, Some(wanted), bad);
+        // One that is bad somewhere in its data may be the only one with a good header.
+        let header = others
+            .or_else(|_| self.header_of_others(segment, stripe, None, &mut BadShards::new()))?
+            .for_shard(wanted);
         if header.punched {
             let data = Vec::new();
             return Ok(Fragment { header, data });
         }
         let len = shard_len(self.layout, wanted, header.payload_len as usize);
-        let mut data = self.decode(segment, stripe, wanted, 0..len as u64, bad)?;
+        let decoded = self.decode(segment, stripe, wanted, 0..len as u64, bad);
+        let mut data = decoded.or_else(|_| self.salvage_fragment(segment, stripe, wanted, len))?;
         data.resize(len, 0);
         Ok(Fragment { header, data })
     }
@@ -277,6 +282,10 @@ impl Fragment {
                 file.write_at(data_offset, &self.data)?;
             }
         }
-        file.write_at(place.file_offset(), &header.encode(place))
+        file.write_at(place.file_offset(), &header.encode(place))?;
+        if header.punched {
+            file.punch(data_offset, u64::from(header.data_len))?;
+        }
+        Ok(())
     }
 }

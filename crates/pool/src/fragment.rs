@@ -415,11 +415,18 @@ pub(crate) struct Table {
     pub(crate) identity: u64,
     seed: Seed,
     sums: Box<[u64]>,
+    /// A planted bug: any checksum is right.
+    trusts: bool,
 }
 
 impl Table {
     pub(crate) fn new(place: &Place, header: &Header) -> Arc<Self> {
+        Self::trusting(place, header, false)
+    }
+
+    pub(crate) fn trusting(place: &Place, header: &Header, trusts: bool) -> Arc<Self> {
         Arc::new(Self {
+            trusts,
             data_offset: place.file_offset() + header.len() as u64,
             data_len: header.data_len,
             punched: header.punched,
@@ -436,7 +443,7 @@ impl Table {
 
     /// Whether this is the checksum that block `index` has.
     pub(crate) fn is_right(&self, index: usize, sum: &Checksum) -> bool {
-        self.sums.get(index) == Some(&sum.finish())
+        self.trusts || self.sums.get(index) == Some(&sum.finish())
     }
 
     fn block_seed(&self, index: usize) -> Seed {

@@ -28,7 +28,9 @@ pub mod reed_solomon;
 mod report;
 mod retire;
 mod returned;
+mod salvage;
 mod scan;
+mod scrub;
 mod segment;
 mod survival;
 mod sync;
@@ -41,6 +43,7 @@ mod watch;
 pub use check::{BadPart, SegmentCheck};
 pub use error::{ErrorKind, PoolError, Result};
 pub use pool::Pool;
+pub use scrub::{LostPart, ScrubPart};
 pub use survival::{shared_devices, survived_failures};
 pub use types::{
     Address, DiskId, DiskOptions, DiskSpace, DiskState, DiskStatus, EpochId, EpochInfo, EpochTerm,
@@ -62,6 +65,17 @@ pub struct OpenOptions {
     pub max_open_files: usize,
     /// Fragment headers held in memory.
     pub max_cached_headers: usize,
+    pub planted: Planted,
+}
+
+/// Bugs that the simulator must find. All off but in its tests.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Planted {
+    /// Parity is left as zeroes.
+    pub forget_parity: bool,
+    /// Data is taken for good whatever its checksum says.
+    pub trust_checksums: bool,
 }
 
 impl Default for OpenOptions {
@@ -70,6 +84,7 @@ impl Default for OpenOptions {
             allow_degraded: true,
             max_open_files: 512,
             max_cached_headers: 65_536,
+            planted: Planted::default(),
         }
     }
 }

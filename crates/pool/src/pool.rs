@@ -19,7 +19,8 @@ use crate::reed_solomon::Code;
 use crate::segment::{Handles, SEGMENT_DIR, SegmentTable, find_segments};
 use crate::upkeep::Upkeep;
 use crate::{
-    DiskId, EpochId, EpochInfo, EpochTerm, Lane, Layout, OpenOptions, PoolError, PoolId, Result,
+    DiskId, EpochId, EpochInfo, EpochTerm, Lane, Layout, OpenOptions, Planted, PoolError, PoolId,
+    Result,
 };
 
 /// An open pool. Everything is a plain call from any thread; what may wait for a disk does so inside
@@ -40,6 +41,7 @@ pub struct Pool {
     pub(crate) segments: SegmentTable,
     pub(crate) next_segment: AtomicU32,
     pub(crate) lanes: [Mutex<LaneState>; LANES],
+    pub(crate) planted: Planted,
     pub(crate) headers: HeaderCache,
     pub(crate) handles: Handles,
     pub(crate) counters: Counters,
@@ -199,6 +201,7 @@ impl Pool {
             segments: found.table,
             next_segment: AtomicU32::new(0),
             lanes: std::array::from_fn(|_| Mutex::default()),
+            planted: options.planted,
             headers: HeaderCache::new(options.max_cached_headers),
             handles: Handles::new(options.max_open_files / layout.width()),
             counters: Counters::default(),

@@ -87,6 +87,11 @@ impl Pool {
             self.read_spread(&segment, address.stripe, from, buffer, &mut bad)
         };
         bad.retain(|(_, why)| !matches!(why, BadCopy::Missing));
+        let outcome = outcome.or_else(|why| {
+            // Bad here and there, shards may still be good enough together.
+            let salvaged = self.read_salvaged(&segment, address.stripe, from, buffer);
+            salvaged.map_err(|more| format!("{why}; {more}"))
+        });
         match outcome {
             Ok(()) if bad.is_empty() => Ok(()),
             Ok(()) => {
@@ -188,6 +193,10 @@ impl Pool {
         read_verified(&*file, &table, part.from, &mut part.pieces)
     }
 
+    pub(crate) fn new_table(&self, place: &Place, header: &Header) -> Arc<Table> {
+        Table::trusting(place, header, self.planted.trust_checksums)
+    }
+
     /// The header's table, from memory or from the disk.
     pub(crate) fn table(
         &self,
@@ -198,7 +207,7 @@ impl Pool {
         if let Some(table) = self.headers.get(key) {
             return Ok(table);
         }
-        let table = Table::new(place, &read_header(file, place)?);
+        let table = self.new_table(place, &read_header(file, place)?);
         self.headers.insert(key, Arc::clone(&table));
         Ok(table)
     }

@@ -42,28 +42,32 @@ pub(crate) fn is_whole(stack: &Stack) -> bool {
     disks.iter().all(|disk| disk.state == DiskState::Member)
 }
 
-/// With any one of its disks away, everything is still there. The machine's own disks are not touched.
+/// With as many of its disks away as the layout survives, everything is still there: each disk with its next ones. The
+/// machine's own disks are not touched.
 pub(crate) fn redundancy(machine: &Machine, model: &mut Model) -> Result<(), String> {
     if machine.layout.parity == 0 {
         return Ok(());
     }
-    for away in 0..machine.disks.len() {
+    let (count, parity) = (machine.disks.len(), usize::from(machine.layout.parity));
+    for first in 0..count {
+        let away: Vec<usize> = (first..first + parity).map(|disk| disk % count).collect();
         let copy = |disk: &Arc<SimDevice>| disk.duplicate(&format!("copy of {disk:?}"));
         let copies = Machine {
             env: Arc::clone(&machine.env),
             disks: machine.disks.iter().map(copy).collect(),
             options: machine.options.clone(),
             layout: machine.layout,
-            absent: Some(away),
+            absent: away.clone(),
+            planted: machine.planted,
         };
         let stack = copies
             .open()
-            .map_err(|error| format!("without disk {away}: {error}"))?;
+            .map_err(|error| format!("without disks {away:?}: {error}"))?;
         let compared = check::compare(&stack, model, Budget::Whole);
         match machine.env.block_on(compared) {
             Ok(Verdict::Sound) => {}
             Ok(Verdict::Damaged(_) | Verdict::Given) => return Err("damaged".into()),
-            Err(wrong) => return Err(format!("without disk {away}: {wrong}")),
+            Err(wrong) => return Err(format!("without disks {away:?}: {wrong}")),
         }
         machine.env.kill_tasks();
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use strongroom_device::sim::{Injection, Rng, SimDevice, SimEnv};
 use strongroom_device::{Device, Env};
-use strongroom_pool::{Layout, Pool};
+use strongroom_pool::{Layout, OpenOptions, Planted, Pool};
 use strongroom_store::{Store, StoreOptions};
 use strongroom_vfs::{NewShare, Share, Vfs};
 
@@ -18,8 +18,10 @@ pub(crate) struct Machine {
     pub(crate) disks: Vec<Arc<SimDevice>>,
     pub(crate) options: StoreOptions,
     pub(crate) layout: Layout,
-    /// A disk that is not given to the pool.
-    pub(crate) absent: Option<usize>,
+    /// Disks that are not given to the pool.
+    pub(crate) absent: Vec<usize>,
+    /// Bugs planted in the pool.
+    pub(crate) planted: Planted,
 }
 
 /// The running program.
@@ -40,7 +42,8 @@ impl Machine {
             disks,
             options,
             layout: plan.layout,
-            absent: None,
+            absent: Vec::new(),
+            planted: Planted::default(),
         }
     }
 
@@ -50,7 +53,7 @@ impl Machine {
 
     fn devices(&self) -> Vec<Arc<dyn Device>> {
         let there = self.disks.iter().enumerate();
-        let there = there.filter(|(index, _)| Some(*index) != self.absent);
+        let there = there.filter(|(index, _)| !self.absent.contains(index));
         there
             .map(|(_, disk)| Arc::clone(disk) as Arc<dyn Device>)
             .collect()
@@ -77,7 +80,12 @@ impl Machine {
 
     /// Starts the program on the disks as they are.
     pub(crate) fn open(&self) -> Result<Stack, String> {
-        let pool = Pool::open(self.env(), self.devices()).map_err(|error| error.to_string())?;
+        let options = OpenOptions {
+            planted: self.planted,
+            ..OpenOptions::default()
+        };
+        let pool = Pool::open_with(self.env(), self.devices(), options);
+        let pool = pool.map_err(|error| error.to_string())?;
         let store = Store::open(self.env(), Arc::clone(&pool), self.options.clone());
         let store = store.map_err(|error| error.to_string())?;
         let vfs = Vfs::open_store(Arc::clone(&store), self.env());
@@ -123,14 +131,14 @@ impl Machine {
                 }
                 Trouble::Lying => disk.set_lying(true),
                 Trouble::Rot { path, flips } => rot(disk, path, *flips, rng),
-                Trouble::Absent => self.absent = Some(victim),
+                Trouble::Absent => self.absent.push(victim),
             }
         }
     }
 
     /// Full disks have room again, and those that were away are back.
     pub(crate) fn relieve(&mut self) {
-        self.absent = None;
+        self.absent.clear();
         for disk in &self.disks {
             disk.set_capacity(1 << 40);
         }

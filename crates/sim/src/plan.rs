@@ -18,15 +18,21 @@ pub enum Canary {
     HalfGroup,
     /// A stripe is given back while some of its extents are in use.
     FreeEarly,
+    /// Stripes are written without their parity.
+    ForgetParity,
+    /// Data is taken for good whatever its checksum says.
+    TrustChecksums,
 }
 
 impl Canary {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::SkipLogSync,
         Self::SkipSegmentSync,
         Self::CutBelowWatermark,
         Self::HalfGroup,
         Self::FreeEarly,
+        Self::ForgetParity,
+        Self::TrustChecksums,
     ];
 
     pub fn name(self) -> &'static str {
@@ -36,6 +42,8 @@ impl Canary {
             Self::CutBelowWatermark => "cut-below-watermark",
             Self::HalfGroup => "half-group",
             Self::FreeEarly => "free-early",
+            Self::ForgetParity => "forget-parity",
+            Self::TrustChecksums => "trust-checksums",
         }
     }
 
@@ -122,13 +130,19 @@ pub(crate) struct Plan {
     pub(crate) lives: Vec<Life>,
 }
 
+const TWO_AND_ONE: Layout = Layout { data: 2, parity: 1 };
+const FOUR_AND_TWO: Layout = Layout { data: 4, parity: 2 };
+
 impl Plan {
     pub(crate) fn of(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ 0x7369_6d75_6c61_746f);
         let (layout, disks) = match rng.below(20) {
-            0..=8 => (Layout::SINGLE, 1),
-            9..=15 => (Layout::MIRROR, 2),
-            _ => (Layout::MIRROR, 3),
+            0..=6 => (Layout::SINGLE, 1),
+            7..=11 => (Layout::MIRROR, 2),
+            12 | 13 => (Layout::MIRROR, 3),
+            14..=16 => (TWO_AND_ONE, 3),
+            17 => (TWO_AND_ONE, 4),
+            _ => (FOUR_AND_TWO, 6),
         };
         let mut plan = Self {
             layout,

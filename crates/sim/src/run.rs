@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use strongroom_device::Env as _;
 use strongroom_device::sim::{Fault, Rng};
+use strongroom_pool::Planted;
 use strongroom_store::{HistoryOptions, StoreOptions};
 use strongroom_vfs::{
     AccessMask, CaseMode, CreateOptions, Disposition, DosAttributes, OpenRequest, QuotaOf,
@@ -165,7 +166,7 @@ fn options_of(plan: &Plan, canary: Option<Canary>) -> StoreOptions {
         Some(Canary::CutBelowWatermark) => options.planted.cut_below_watermark = true,
         Some(Canary::HalfGroup) => options.planted.half_group = true,
         Some(Canary::FreeEarly) => options.planted.free_early = true,
-        None => {}
+        Some(Canary::ForgetParity | Canary::TrustChecksums) | None => {}
     }
     options
 }
@@ -179,7 +180,11 @@ impl Run {
     ) -> Self {
         let plan = Plan::of(seed);
         story.lock().push(format!("{plan:?}"));
-        let machine = Machine::new(seed, &plan, options_of(&plan, options.canary));
+        let mut machine = Machine::new(seed, &plan, options_of(&plan, options.canary));
+        machine.planted = Planted {
+            forget_parity: options.canary == Some(Canary::ForgetParity),
+            trust_checksums: options.canary == Some(Canary::TrustChecksums),
+        };
         machine.env.limit_turns(TURNS_MAX);
         Self {
             rng: machine.env.fork_rng(),

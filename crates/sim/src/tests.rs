@@ -70,3 +70,13 @@ fn finds_half_a_group() {
 fn finds_space_given_back_too_early() {
     assert!(found(Canary::FreeEarly).is_some());
 }
+
+#[test]
+fn finds_stripes_without_their_parity() {
+    assert!(found(Canary::ForgetParity).is_some());
+}
+
+#[test]
+fn finds_data_taken_for_good_against_its_checksum() {
+    assert!(found(Canary::TrustChecksums).is_some());
+}

@@ -9,7 +9,8 @@ use crate::engine::Engine;
 use crate::feed::tally::{META_LIVE, META_PRESENT};
 use crate::index::Snapshot;
 use crate::rows::{
-    self, EXTENTS, ExtentRow, HISTORY, HistoryKey, HistoryRow, META, REFERENCES, STRIPES, StripeRow,
+    self, EXTENTS, ExtentRow, HISTORY, HistoryKey, HistoryRow, META, MOVED, MOVED_NAMES,
+    REFERENCES, STRIPES, StripeRow,
 };
 
 /// What an audit of the index's counts found.
@@ -28,8 +29,10 @@ pub struct Audit {
 /// What rows name.
 #[derive(Debug, Default)]
 struct Named {
-    /// Address → bytes of the whole extent, rows that name it.
+    /// Name → bytes of the whole extent, rows that name it.
     extents: BTreeMap<Address, (u32, u64)>,
+    /// Name → where it lies, of those that cleaning moved.
+    moved: BTreeMap<Address, Address>,
     /// Bytes that rows of the present map.
     present: u64,
 }
@@ -59,16 +62,24 @@ impl Named {
             }
             Ok(true)
         })?;
+        snapshot.scan(MOVED, &[], None, &mut |key, value| {
+            let (name, place) = (rows::decode_address(key)?, rows::decode_address(value)?);
+            named.moved.insert(name, place);
+            Ok(true)
+        })?;
         Ok(named)
+    }
+
+    fn place(&self, name: Address) -> Address {
+        self.moved.get(&name).copied().unwrap_or(name)
     }
 
     /// Live bytes by stripe.
     fn stripes(&self) -> BTreeMap<(SegmentId, u32), u64> {
         let mut stripes = BTreeMap::new();
-        for (address, (whole, _)) in &self.extents {
-            let live = stripes
-                .entry((address.segment, address.stripe))
-                .or_default();
+        for (name, (whole, _)) in &self.extents {
+            let place = self.place(*name);
+            let live = stripes.entry((place.segment, place.stripe)).or_default();
             *live += u64::from(*whole).next_multiple_of(4096);
         }
         stripes
@@ -86,6 +97,7 @@ impl Engine {
             ..Audit::default()
         };
         check_references(&*snapshot, &named, &mut audit)?;
+        check_moves(&*snapshot, &named, &mut audit)?;
         check_stripes(&*snapshot, &stripes, &mut audit)?;
         check_sums(&*snapshot, &named, &mut audit)?;
         self.check_pool(&named, &stripes, &mut audit)?;
@@ -112,9 +124,9 @@ impl Engine {
                 }
             }
         }
-        for (address, (whole, _)) in &named.extents {
-            if !held.contains(&(*address, *whole)) {
-                audit.missing.push(*address);
+        for (name, (whole, _)) in &named.extents {
+            if !held.contains(&(named.place(*name), *whole)) {
+                audit.missing.push(*name);
             }
         }
         Ok(())
@@ -143,6 +155,30 @@ fn check_references(snapshot: &dyn Snapshot, named: &Named, audit: &mut Audit) -
     let left = counted.len();
     if left > 0 {
         let problem = format!("{left} counts of references to what no row names");
+        audit.problems.push(problem);
+    }
+    Ok(())
+}
+
+/// Each moved extent is named by rows, and its place leads back to its name.
+fn check_moves(snapshot: &dyn Snapshot, named: &Named, audit: &mut Audit) -> Result<()> {
+    let mut names = BTreeMap::new();
+    snapshot.scan(MOVED_NAMES, &[], None, &mut |key, value| {
+        names.insert(rows::decode_address(key)?, rows::decode_address(value)?);
+        Ok(true)
+    })?;
+    for (name, place) in &named.moved {
+        if !named.extents.contains_key(name) {
+            let problem = format!("{name:?} was moved and no row names it");
+            audit.problems.push(problem);
+        }
+        if names.remove(place) != Some(*name) {
+            let problem = format!("{place:?} does not lead back to {name:?}");
+            audit.problems.push(problem);
+        }
+    }
+    for place in names.keys() {
+        let problem = format!("{place:?} has a name that leads elsewhere");
         audit.problems.push(problem);
     }
     Ok(())

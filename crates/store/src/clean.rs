@@ -10,6 +10,7 @@ use strongroom_device::EnvExt as _;
 use strongroom_pool::{PoolError, SegmentId, StripeInfo};
 
 use crate::Result;
+use crate::compact::Next;
 use crate::engine::Engine;
 use crate::feed::{self, DeadPage, DeadStripe, Listed};
 use crate::orphans;
@@ -33,25 +34,46 @@ struct Round {
 impl Engine {
     /// Cleans after the feeder, until the store stops.
     pub(crate) async fn run_cleaner(self: Arc<Self>) {
+        let mut pause = None;
         while !self.stopping() {
-            self.wake.cleaner.notified().await;
+            match pause.take() {
+                Some(pause) => self.nap(pause, &self.wake.cleaner).await,
+                None => self.wake.cleaner.notified().await,
+            }
             if self.stopping() || self.failure().is_some() {
                 continue;
             }
+            let begun = self.env.monotonic();
             let engine = Arc::clone(&self);
-            let cleaned = self.env.run_blocking(move || engine.clean()).await;
-            if let Err(error) = cleaned {
-                tracing::warn!(%error, "cleaning stopped; it goes on later");
+            match self.env.run_blocking(move || engine.clean()).await {
+                Ok(Next::Idle) => {}
+                // Half of the time is left to others.
+                Ok(Next::Now) => {
+                    let took = self.env.monotonic().saturating_sub(begun);
+                    pause = Some(took.max(Duration::from_millis(10)));
+                }
+                Ok(Next::Later(wait)) => pause = Some(wait),
+                Err(error) => tracing::warn!(%error, "cleaning stopped; it goes on later"),
             }
         }
     }
 
-    /// One round: thin where it is due, then give back the stripes that died.
-    pub(crate) fn clean(&self) -> Result<()> {
+    /// One round: thin where it is due, give back the stripes that died, and empty some that are dead for the most part.
+    /// Tells when there is more to do.
+    pub(crate) fn clean(&self) -> Result<Next> {
         let short = self.is_short();
         if short || self.thinning_due() {
             self.thin(short)?;
         }
+        self.give_back()?;
+        let next = self.compact(short)?;
+        if next == Next::Now {
+            self.give_back()?;
+        }
+        Ok(next)
+    }
+
+    fn give_back(&self) -> Result<()> {
         self.punch_dead(PUNCH_MAX)?;
         self.punch_orphans()?;
         self.refresh_space();
@@ -86,6 +108,9 @@ impl Engine {
             let now = self.env.now();
             let spared = self.holds.begin_thinning(thin::edge(&schedule, now));
             let freed = thin::thin(self.index.as_ref(), &schedule, now, budget, &spared)?;
+            if freed.rows > 0 {
+                self.died.store(true, Ordering::Release);
+            }
             tracing::debug!(
                 rows = freed.rows,
                 extents = freed.extents.len(),

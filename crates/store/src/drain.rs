@@ -139,6 +139,7 @@ impl Engine {
         self.overlay.forget(up_to);
         self.recent.lock().retain(|group| group.txg > up_to);
         self.log.recycle(up_to);
+        self.died.store(true, Ordering::Release);
         self.wake.cleaner.notify_one();
         self.wake.fed.notify_one();
     }

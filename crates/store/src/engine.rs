@@ -1,6 +1,6 @@
 //! What the store's tasks and its public face share.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use strongroom_device::{DeviceError, Env, Timestamp};
@@ -16,6 +17,7 @@ use strongroom_pool::{Address, ErrorKind, ExtentTag, Lane, Pool, PoolError, Segm
 use tokio::sync::Notify;
 
 use crate::commit::Requests;
+use crate::compact::Plan;
 use crate::data::{Entry, Load, Objects, Piece};
 use crate::feed::{Change, DeadObject};
 use crate::history::{self, Past};
@@ -58,6 +60,13 @@ pub(crate) struct Engine {
     pub(crate) requests: Mutex<Requests>,
     logged: Mutex<Logged>,
     pub(crate) orphans: Mutex<Orphans>,
+    pub(crate) compaction: Mutex<Plan>,
+    /// Segments of which extents were moved elsewhere; where to, the index says.
+    pub(crate) moved: ArcSwap<HashSet<SegmentId>>,
+    /// Something may have died since compaction last looked.
+    pub(crate) died: AtomicBool,
+    /// Bytes that compaction copied since opening.
+    pub(crate) compacted: AtomicU64,
     pub(crate) wake: Wake,
     failure: RwLock<Option<String>>,
     pub(crate) closed: AtomicBool,
@@ -196,6 +205,10 @@ impl Engine {
             requests: Mutex::default(),
             logged: Mutex::default(),
             orphans: Mutex::default(),
+            compaction: Mutex::default(),
+            moved: ArcSwap::default(),
+            died: AtomicBool::new(true),
+            compacted: AtomicU64::new(0),
             wake: Wake::default(),
             failure: RwLock::default(),
             closed: AtomicBool::new(false),

@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -41,6 +42,10 @@ pub trait JobKind: Send + Sync + Debug {
     /// Does a bounded piece of work. `cursor` is what [`Jobs::start`] was given, then what the step before returned.
     /// A step may be run twice after a crash.
     fn step(&self, cursor: &[u8]) -> Result<Step>;
+    /// How long the disks are left to others before the next step.
+    fn pause(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// How a job stands.
@@ -66,6 +71,13 @@ pub struct JobStatus {
 struct Job {
     status: Mutex<JobStatus>,
     cancelled: AtomicBool,
+}
+
+impl Job {
+    fn note_progress(&self, done: u64, total: u64) {
+        let mut status = self.status.lock();
+        (status.done, status.total) = (done, total);
+    }
 }
 
 /// Long work of one store.
@@ -217,10 +229,9 @@ async fn run_job(
                     total,
                     kind: row.kind,
                 };
-                let mut status = job.status.lock();
-                (status.done, status.total) = (done, total);
-                drop(status);
+                job.note_progress(done, total);
                 engine.put_row(rows::JOBS, job_key(id), Some(row.encode()));
+                rest(&engine, kind.pause()).await;
             }
             Ok(Step::Done) => break JobState::Done,
             Err(StoreError::Closed) => return,
@@ -229,6 +240,18 @@ async fn run_job(
     };
     engine.put_row(rows::JOBS, job_key(id), None);
     job.status.lock().state = state;
+}
+
+/// Sleeps, in short pieces so that a closing store does not wait for it.
+async fn rest(engine: &Engine, pause: Duration) {
+    let until = engine.env.monotonic() + pause;
+    while !engine.stopping() {
+        let left = until.saturating_sub(engine.env.monotonic());
+        if left.is_zero() {
+            return;
+        }
+        engine.env.sleep(left.min(Duration::from_millis(200))).await;
+    }
 }
 
 fn panicked() -> StoreError {

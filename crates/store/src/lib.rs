@@ -1,8 +1,10 @@
 //! Transaction groups: a mirrored log, an overlay, an index, extents, the past and its thinning.
 
 mod audit;
+mod blocks;
 mod clean;
 mod commit;
+mod compact;
 mod data;
 mod drain;
 mod engine;
@@ -36,6 +38,7 @@ pub use audit::Audit;
 pub use error::{ErrorKind, Result, StoreError};
 pub use jobs::{JobId, JobKind, JobState, JobStatus, Jobs, Step};
 pub use reading::Reading;
+pub use scrub::{LostRange, ScrubStatus};
 pub use store::Store;
 pub use strongroom_pool::Txg;
 pub use txn::Txn;

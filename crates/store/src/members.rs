@@ -19,7 +19,7 @@ impl Engine {
     /// Looks after the copies, also while nobody commits, until the store stops.
     pub(crate) async fn run_keeper(self: Arc<Self>, scrubs: Arc<Scrubs>) {
         if let Err(error) = scrubs.resume() {
-            tracing::warn!(%error, "cannot go on with a scrub of the index");
+            tracing::warn!(%error, "cannot go on with a scrub");
         }
         // The copies are where they were at opening, and disks may have been lost since.
         let mut indexed = EpochId::default();
@@ -29,7 +29,7 @@ impl Engine {
                 continue;
             }
             if let Err(error) = scrubs.start_if_due() {
-                tracing::warn!(%error, "cannot scrub the index");
+                tracing::warn!(%error, "cannot begin a scrub");
             }
             let epoch = self.pool.epoch();
             if indexed != epoch && self.follow_with_index().await {

@@ -147,6 +147,7 @@ pub(crate) fn open(
     for (copy, error) in &failed_copies {
         engine.log_copy_failed(copy, error)?;
     }
+    engine.load_moved()?;
     engine.load(decoded)?;
     engine.refresh_space();
     // No id that this opening gives out may be given again, whatever becomes of its own commits.

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use strongroom_pool::{Address, SegmentId, StripeInfo};
 
+use crate::blocks::Blocks;
+
 /// A stripe's segment and place.
 pub(crate) type StripeId = (SegmentId, u32);
 
@@ -17,8 +19,8 @@ const REMEMBERED_MAX: usize = 1 << 18;
 pub(crate) struct Orphans {
     /// Bytes dropped of extents of which the rest may still be named.
     partly: BTreeMap<Address, u64>,
-    /// Bytes of extents that were wholly dropped, each rounded up to 4 KiB.
-    dropped: BTreeMap<StripeId, u64>,
+    /// The blocks of extents that were wholly dropped.
+    dropped: BTreeMap<StripeId, Blocks>,
     /// Stripes in which more was dropped since cleaning last looked.
     newly: BTreeSet<StripeId>,
 }
@@ -36,7 +38,8 @@ impl Orphans {
         }
         self.partly.remove(&address);
         let stripe = (address.segment, address.stripe);
-        *self.dropped.entry(stripe).or_default() += whole.next_multiple_of(4096);
+        let blocks = self.dropped.entry(stripe).or_default();
+        blocks.insert(address.offset, whole);
         self.newly.insert(stripe);
         if self.dropped.len() > REMEMBERED_MAX
             && let Some((oldest, _)) = self.dropped.pop_first()
@@ -57,7 +60,12 @@ impl Orphans {
 
     /// Bytes of a stripe's extents that were wholly dropped.
     pub(crate) fn dropped(&self, stripe: StripeId) -> u64 {
-        self.dropped.get(&stripe).copied().unwrap_or(0)
+        self.dropped.get(&stripe).map_or(0, Blocks::bytes)
+    }
+
+    /// The blocks of these.
+    pub(crate) fn dropped_blocks(&self, stripe: StripeId) -> Blocks {
+        self.dropped.get(&stripe).cloned().unwrap_or_default()
     }
 
     /// Stripes in which more was dropped since this was last asked.

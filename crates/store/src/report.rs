@@ -43,6 +43,7 @@ impl Engine {
             offline: self.failure(),
             log_repairs: self.log_repairs,
             fed_rows: self.fed_rows.load(Ordering::Relaxed),
+            compacted_bytes: self.compacted.load(Ordering::Relaxed),
             index: self.index_status(),
         }
     }

@@ -8,6 +8,7 @@ use strongroom_device::Timestamp;
 use strongroom_pool::codec::{Reader, Truncated};
 use strongroom_pool::{Address, SegmentId, Txg};
 
+use crate::blocks::Blocks;
 use crate::feed::{Change, DeadObject, DeadStripe};
 use crate::{Aspect, DataHead, Inode, ObjectId, Result, SessionId, StoreError, Table};
 
@@ -42,6 +43,10 @@ pub(crate) const DEAD_STRIPES: Table = Table(216);
 pub(crate) const META: Table = Table(217);
 /// (Second in which to look again, txg, chunk) → keys of [`HISTORY`].
 pub(crate) const EXPIRY: Table = Table(219);
+/// Name of an extent that cleaning has moved (its first address, which rows say) → where it lies.
+pub(crate) const MOVED: Table = Table(220);
+/// Where a moved extent lies → its name.
+pub(crate) const MOVED_NAMES: Table = Table(221);
 /// Client session → bytes of history that it made.
 pub(crate) const MAKERS: Table = Table(218);
 
@@ -311,6 +316,17 @@ pub(crate) fn address_key(address: Address) -> [u8; 16] {
     key
 }
 
+/// Takes a key of [`REFERENCES`] apart; [`MOVED`] and [`MOVED_NAMES`] have it as key and as value.
+pub(crate) fn decode_address(key: &[u8]) -> Result<Address> {
+    whole("address", key, |r| {
+        Ok(Address {
+            segment: SegmentId(be_u64(r)?),
+            stripe: be_u32(r)?,
+            offset: be_u32(r)?,
+        })
+    })
+}
+
 /// Key of [`STRIPES`]: segment, stripe, big-endian.
 pub(crate) fn stripe_key(segment: SegmentId, stripe: u32) -> [u8; 12] {
     let mut key = [0; 12];
@@ -323,30 +339,38 @@ pub(crate) fn decode_stripe_key(key: &[u8]) -> Result<(SegmentId, u32)> {
     whole("stripe", key, |r| Ok((SegmentId(be_u64(r)?), be_u32(r)?)))
 }
 
-/// How much of a stripe is in use, and how much of it was once named and is not any more. What is in neither was not
-/// named yet: a stripe may be given back only when its freed bytes account for all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How much of a stripe is in use, and what of it was once named and is not any more. What is in neither was not named
+/// yet: a stripe may be given back only when its freed bytes account for all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct StripeRow {
     pub(crate) live: u64,
     pub(crate) freed: u64,
+    /// The blocks of the freed bytes.
+    pub(crate) gone: Blocks,
 }
 
 impl StripeRow {
-    /// Live bytes, freed bytes, as varints.
+    /// Live bytes, freed bytes, as varints, then the freed blocks.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(8);
+        let mut out = Vec::with_capacity(40);
         put_varint(&mut out, self.live);
         put_varint(&mut out, self.freed);
+        self.gone.encode(&mut out);
         out
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
-        whole("stripe", bytes, |r| {
-            Ok(Self {
-                live: r.varint()?,
-                freed: r.varint()?,
-            })
-        })
+        let mut reader = Reader::new(bytes);
+        let mut read = || -> Parse<_> { Ok((reader.varint()?, reader.varint()?)) };
+        let (live, freed) = read().map_err(truncated("stripe"))?;
+        let gone = Blocks::decode(reader.rest()).ok_or_else(|| corrupt("stripe"))?;
+        Ok(Self { live, freed, gone })
+    }
+
+    /// An extent of this stripe is named by nobody any more.
+    pub(crate) fn free(&mut self, offset: u32, len: u64) {
+        self.freed = self.freed.saturating_add(len.next_multiple_of(4096));
+        self.gone.insert(offset, len);
     }
 }
 

@@ -13,8 +13,8 @@ use crate::engine::Engine;
 use crate::open;
 use crate::scrub::Scrubs;
 use crate::{
-    CloneRange, DataHead, Inode, Instant, JobId, Jobs, ObjectId, Reading, Result, SessionId,
-    StoreError, StoreOptions, StoreSpace, StoreStatus, Table, Txg, Txn, View,
+    CloneRange, DataHead, Inode, Instant, JobId, Jobs, ObjectId, Reading, Result, ScrubStatus,
+    SessionId, StoreError, StoreOptions, StoreSpace, StoreStatus, Table, Txg, Txn, View,
 };
 
 /// Rows and file data over one pool. See ARCHITECTURE.md for the meaning.
@@ -320,7 +320,24 @@ impl Store {
     /// Compares every page of the index with its checksum on every copy, in the background, and repairs what it can. It
     /// is done once a week without being asked.
     pub fn scrub_index(&self) -> Result<JobId> {
+        self.scrubs.start_index()
+    }
+
+    /// Compares everything that is stored with its checksums on every disk, in the background, and makes anew what one
+    /// disk has lost. It is done once in 30 days without being asked, and goes on after a restart. One that runs already
+    /// goes on.
+    pub fn start_scrub(&self) -> Result<JobId> {
         self.scrubs.start()
+    }
+
+    /// Ends a running scrub; false if none runs.
+    pub fn stop_scrub(&self) -> bool {
+        self.scrubs.stop()
+    }
+
+    /// How the scrub stands, or how the last one ended.
+    pub fn scrub_status(&self) -> ScrubStatus {
+        self.scrubs.status()
     }
 
     /// Adds up anew what the index counts, and compares it with the pool. For a store at rest; it reads everything but

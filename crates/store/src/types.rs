@@ -270,6 +270,8 @@ pub struct StoreStatus {
     pub log_repairs: u64,
     /// Rows given to the index since opening.
     pub fed_rows: u64,
+    /// Bytes that cleaning copied since opening, to give space back.
+    pub compacted_bytes: u64,
     pub index: IndexStatus,
 }
 

@@ -17,6 +17,7 @@ pub mod grants;
 mod handle;
 mod list;
 mod locks;
+mod lost;
 pub mod names;
 mod node;
 mod open;
@@ -49,6 +50,7 @@ pub use error::{Result, SymlinkStop, VfsError};
 pub use export::{Export, Squash};
 pub use handle::{Handle, HandleId};
 pub use locks::{InTheWay, LockOwner, LockRange, LockWait};
+pub use lost::LostFile;
 pub use posix::{Posix, PosixChange};
 pub use quota::{QuotaInfo, QuotaOf};
 pub use request::{

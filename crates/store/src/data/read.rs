@@ -141,11 +141,12 @@ impl<'a> Read<'a> {
         }
     }
 
-    /// Reads from the segments.
-    fn fetch(&mut self, engine: &Engine) -> Result<()> {
+    /// Reads from the segments. `pin` is the snapshot that keeps in place what rows named.
+    fn fetch(&mut self, engine: &Engine, pin: &dyn Snapshot) -> Result<()> {
         for stored in std::mem::take(&mut self.stored) {
             let target = &mut self.buffer[stored.at..stored.at + stored.len];
-            engine.pool.read(stored.address, stored.start, target)?;
+            let address = engine.locate(pin, stored.address)?;
+            engine.pool.read(address, stored.start, target)?;
         }
         Ok(())
     }
@@ -189,9 +190,11 @@ impl Engine {
             between();
             let len = clamp(row.head.size, offset, buffer.len());
             let mut read = Read::new(offset, &mut buffer[..len]);
-            let _pin = self.find_rows(view, id, &row, &mut read)?;
+            let pin = self.find_rows(view, id, &row, &mut read)?;
             if !view.is_now() || self.overlay.published(id.inode) == seen {
-                read.fetch(self)?;
+                if let Some(pin) = pin {
+                    read.fetch(self, &*pin)?;
+                }
                 return Ok(len);
             }
         }
@@ -210,8 +213,12 @@ impl Engine {
         if let Some(sealed) = &state.sealed {
             read.take(&sealed.layer);
         }
-        let _pin = self.find_rows(&View::Now, id, &state.published, &mut read)?;
-        read.fetch(self)?;
+        let pin = self.find_rows(&View::Now, id, &state.published, &mut read)?;
+        if !read.stored.is_empty() {
+            // What lies in the layers alone needs a pin, too, should the index know of it.
+            let pin = pin.unwrap_or_else(|| self.index.snapshot());
+            read.fetch(self, &*pin)?;
+        }
         Ok(len)
     }
 

@@ -8,8 +8,8 @@ use super::chains::payload_of;
 use super::{DeadObject, DeadStripe};
 use crate::index::WriteTxn;
 use crate::rows::{
-    self, DEAD_STRIPES, EXTENTS, ExtentRow, HEADS, Header, INLINE, MAKERS, META, REFERENCES,
-    STRIPES, StripeRow,
+    self, DEAD_STRIPES, EXTENTS, ExtentRow, HEADS, Header, INLINE, MAKERS, META, MOVED,
+    MOVED_NAMES, REFERENCES, STRIPES, StripeRow,
 };
 use crate::{Result, SessionId, Table};
 
@@ -39,10 +39,11 @@ pub(crate) struct Tally {
     makers: HashMap<SessionId, i64>,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 struct StripeDelta {
     live: i64,
-    freed: u64,
+    /// Offset and length of extents that nobody names any more.
+    freed: Vec<(u32, u64)>,
 }
 
 /// What became of the counts.
@@ -164,16 +165,25 @@ impl Tally {
         let mut settled = Settled::default();
         let mut stripes: BTreeMap<(SegmentId, u32), StripeDelta> = BTreeMap::new();
         let mut live = 0;
-        for (address, delta) in &self.extents {
-            let change = settle_extent(write, *address, *delta)?;
-            let stripe = stripes
-                .entry((address.segment, address.stripe))
-                .or_default();
+        let mut moved = Moved::default();
+        for (name, delta) in &self.extents {
+            let change = settle_extent(write, *name, *delta)?;
+            if change.bytes == 0 && !change.freed {
+                continue;
+            }
+            // An extent that was never named before lies where it was appended.
+            let at = if delta.fresh {
+                *name
+            } else {
+                moved.locate(write, *name, change.freed)?
+            };
+            let stripe = stripes.entry((at.segment, at.stripe)).or_default();
             stripe.live += change.bytes;
             live += change.bytes;
             if change.freed {
-                stripe.freed += occupied(delta.whole).unsigned_abs();
-                settled.freed.push(*address);
+                let whole = occupied(delta.whole).unsigned_abs();
+                stripe.freed.push((at.offset, whole));
+                settled.freed.push(*name);
             }
         }
         for ((segment, stripe), delta) in stripes {
@@ -182,7 +192,7 @@ impl Tally {
                 segment,
                 stripe,
             };
-            if settle_stripe(write, dead, delta)? {
+            if settle_stripe(write, dead, &delta)? {
                 settled.dead_stripes.push(dead);
             }
         }
@@ -204,6 +214,59 @@ fn history_weight(table: Table, payload: Option<&[u8]>, bytes: u64) -> Result<i6
         .transpose()?;
     let held = extent.map_or(0, |row| i64::from(row.len));
     Ok(held.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX)))
+}
+
+/// Where extents lie that cleaning may have moved.
+#[derive(Default)]
+struct Moved {
+    /// Whether any extent of a segment was.
+    segments: HashMap<SegmentId, bool>,
+}
+
+impl Moved {
+    /// Where an extent lies; if it is freed, that is forgotten.
+    fn locate(&mut self, write: &mut dyn WriteTxn, name: Address, freed: bool) -> Result<Address> {
+        let any = match self.segments.get(&name.segment) {
+            Some(any) => *any,
+            None => {
+                let any = moved_any(write, name.segment)?;
+                self.segments.insert(name.segment, any);
+                any
+            }
+        };
+        let key = rows::address_key(name);
+        let moved = if any { write.get(MOVED, &key)? } else { None };
+        let Some(moved) = moved else {
+            return Ok(name);
+        };
+        if freed {
+            let mut old = Vec::new();
+            write.remove(MOVED, &key, &mut old)?;
+            write.remove(MOVED_NAMES, &moved, &mut old)?;
+        }
+        rows::decode_address(&moved)
+    }
+}
+
+fn moved_any(write: &mut dyn WriteTxn, segment: SegmentId) -> Result<bool> {
+    let at = |stripe, offset| {
+        rows::address_key(Address {
+            segment,
+            stripe,
+            offset,
+        })
+    };
+    let mut any = false;
+    write.scan(
+        MOVED,
+        &at(0, 0),
+        Some(&at(u32::MAX, u32::MAX)),
+        &mut |_, _| {
+            any = true;
+            Ok(false)
+        },
+    )?;
+    Ok(any)
 }
 
 struct ExtentChange {
@@ -260,8 +323,12 @@ fn panic_negative(address: Address, before: u64, rows: i64) -> u64 {
 }
 
 /// Adds to a stripe's counts; true when nothing that was named is alive in it any more.
-fn settle_stripe(write: &mut dyn WriteTxn, stripe: DeadStripe, delta: StripeDelta) -> Result<bool> {
-    if delta.live == 0 && delta.freed == 0 {
+fn settle_stripe(
+    write: &mut dyn WriteTxn,
+    stripe: DeadStripe,
+    delta: &StripeDelta,
+) -> Result<bool> {
+    if delta.live == 0 && delta.freed.is_empty() {
         return Ok(false);
     }
     let key = rows::stripe_key(stripe.segment, stripe.stripe);
@@ -270,7 +337,9 @@ fn settle_stripe(write: &mut dyn WriteTxn, stripe: DeadStripe, delta: StripeDelt
     let live = row.live.checked_add_signed(delta.live);
     assert!(live.is_some(), "a stripe's live bytes fell below zero");
     row.live = live.unwrap_or_default();
-    row.freed = row.freed.saturating_add(delta.freed);
+    for (offset, len) in &delta.freed {
+        row.free(*offset, *len);
+    }
     let mut old = Vec::new();
     write.insert(STRIPES, &key, &row.encode(), &mut old)?;
     if row.live == 0 {
