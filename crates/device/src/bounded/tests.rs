@@ -147,6 +147,29 @@ fn who_waits_behind_a_hang_is_told_as_well() {
 }
 
 #[test]
+fn closing_files_that_nobody_waits_for_keeps_nobody() {
+    #[derive(Debug)]
+    struct Stuck(Arc<SimDevice>);
+    impl Drop for Stuck {
+        fn drop(&mut self) {
+            self.0.space().ok();
+        }
+    }
+    let World { device, disk, .. } = &world();
+    let file = device.create("file", 0).unwrap();
+    let workers = &device.shared.workers;
+    disk.set_hung(true);
+    for _ in 0..100 {
+        let stuck = Stuck(Arc::clone(disk));
+        workers.leave(Box::new(move || drop(stuck)));
+    }
+    let start = Instant::now();
+    assert!(is_hang(&file.sync().unwrap_err()));
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    disk.set_hung(false);
+}
+
+#[test]
 fn a_slow_answer_is_an_answer() {
     let World { device, disk, .. } = &world();
     let file = device.create("file", 0).unwrap();

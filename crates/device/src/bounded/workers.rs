@@ -164,13 +164,17 @@ impl Workers {
     /// Waits until the answer is there or the disk hangs.
     fn wait<T>(&self, slot: &Slot<T>) -> Outcome<T> {
         let mut watch = Watch::new(self);
+        let asked = Instant::now();
         loop {
             if let Some(answer) = slot.wait(self.slice()) {
                 return Outcome::Answered(answer);
             }
-            if let Some(since) = slot.running_since()
-                && watch.is_over(since)
-            {
+            let over = match slot.running_since() {
+                Some(since) => watch.is_over(since),
+                // Nobody may be waiting for what keeps all the threads.
+                None => asked.elapsed() >= self.limit * PATIENCE,
+            };
+            if over {
                 self.give_up();
             }
             if self.is_hung() {
