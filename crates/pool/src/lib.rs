@@ -65,6 +65,8 @@ pub struct OpenOptions {
     pub max_open_files: usize,
     /// Fragment headers held in memory.
     pub max_cached_headers: usize,
+    /// Make good what was lost, empty and fill disks. Not wanted where a pool is only looked at.
+    pub upkeep: bool,
     pub planted: Planted,
 }
 
@@ -84,6 +86,7 @@ impl Default for OpenOptions {
             allow_degraded: true,
             max_open_files: 512,
             max_cached_headers: 65_536,
+            upkeep: true,
             planted: Planted::default(),
         }
     }

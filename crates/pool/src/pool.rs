@@ -49,6 +49,8 @@ pub struct Pool {
     /// Files that a rebuild left behind, to be removed when an epoch begins.
     pub(crate) leftovers: Mutex<Vec<(Arc<Disk>, String)>>,
     pub(crate) closed: AtomicBool,
+    /// What is owed to disks is made good.
+    pub(crate) has_upkeep: bool,
     /// Disks whose contents are not made good: lost, or back and not yet level. Locked after the chain.
     pub(crate) owed: Mutex<BTreeSet<DiskId>>,
     /// Where the copies of log and index are known to lie: device and directory. Locked after the chain.
@@ -208,6 +210,7 @@ impl Pool {
             activity: Activity::default(),
             leftovers: Mutex::new(found.leftovers),
             closed: AtomicBool::new(false),
+            has_upkeep: options.upkeep,
             owed: Mutex::new(owed),
             followed: Mutex::default(),
             changing: Mutex::default(),

@@ -69,7 +69,7 @@ impl Pool {
     /// Writing has stopped.
     pub fn upkeep_step(&self) -> Result<UpkeepStep> {
         let begun = self.current.read().sequence > 0;
-        if !begun || self.closed.load(Ordering::Acquire) {
+        if !begun || !self.has_upkeep || self.closed.load(Ordering::Acquire) {
             return Ok(UpkeepStep::Idle);
         }
         self.refuse_if_stopped()?;

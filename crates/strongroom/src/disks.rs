@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use strongroom_device::{BoundedDevice, Device, DeviceLock, Env, RealDevice};
-use strongroom_pool::{DiskId, DiskOptions, DiskState, Pool, PoolError};
+use strongroom_pool::{DiskId, DiskOptions, DiskState, DiskStatus, Pool, PoolError};
 
 use crate::data::DataDirectory;
 use crate::failure::{Failure, Kind, Result};
@@ -97,14 +97,18 @@ impl Directories {
     /// Writes down where the disks are, for the next start; those that were taken out are no longer among them.
     pub(crate) fn remember(&self, pool: &Pool, new: Option<&Path>) -> Result<()> {
         let status = pool.status();
-        let retired = |path: &PathBuf| {
+        let missing = |disk: &DiskStatus| disk.state == DiskState::Missing;
+        let all_found = !status.disks.iter().any(missing);
+        // Where no disk is missing, a directory that is none holds nothing that is waited for.
+        let belongs = |path: &PathBuf| {
             let name = path.display().to_string();
             let mut disks = status.disks.iter();
-            disks.any(|disk| disk.name == name && disk.state == DiskState::Retired)
+            let disk = disks.find(|disk| disk.name == name);
+            disk.map_or(!all_found, |disk| disk.state != DiskState::Retired)
         };
         let mut paths = self.data.disks()?.unwrap_or_default();
         paths.extend(new.map(Path::to_owned));
-        paths.retain(|path| !retired(path));
+        paths.retain(belongs);
         let mut seen = std::collections::BTreeSet::new();
         paths.retain(|path| seen.insert(path.clone()));
         self.data.remember_disks(&paths)

@@ -1,6 +1,6 @@
 //! Figures and states in words that people read.
 
-use crate::api::types::Pool;
+use crate::api::types::{Disk, Pool};
 
 /// Bytes, in the largest unit that leaves a whole number.
 pub(crate) fn size(bytes: u64) -> String {
@@ -30,9 +30,14 @@ fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
+/// The disks that are a part of the pool, in service or not.
+fn present(pool: &Pool) -> impl Iterator<Item = &Disk> {
+    pool.disks.iter().filter(|disk| disk.state != "retired")
+}
+
 /// How file data lies on the disks.
 pub(crate) fn layout(pool: &Pool) -> String {
-    let disks = count(pool.disks.len(), "disk", "disks");
+    let disks = count(present(pool).count(), "disk", "disks");
     let (data, parity) = (pool.data, usize::from(pool.parity));
     let how = match (data, parity) {
         (1, 0) => "everything is kept once".to_owned(),
@@ -52,11 +57,7 @@ pub(crate) fn layout(pool: &Pool) -> String {
 
 /// How many disks may fail now.
 pub(crate) fn survival(pool: &Pool) -> String {
-    let away = pool
-        .disks
-        .iter()
-        .filter(|disk| disk.state != "member")
-        .count();
+    let away = present(pool).filter(|disk| disk.state != "member").count();
     let lost = if away == 0 {
         String::new()
     } else {
@@ -120,7 +121,6 @@ pub(crate) fn usable(pool: &Pool) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::Disk;
 
     const TIB: u64 = 1 << 40;
 
@@ -196,5 +196,8 @@ mod tests {
         );
         shared.disks[1].state = "missing".into();
         assert!(survival(&shared).contains("beside 1 disk lost now"));
+        shared.disks[1].state = "retired".into();
+        assert!(!survival(&shared).contains("beside"));
+        assert!(layout(&shared).starts_with("1+1 on 1 disk:"));
     }
 }

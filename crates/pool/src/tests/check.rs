@@ -119,6 +119,36 @@ fn a_disk_without_its_label_is_set_aside() {
     assert!(status.writable);
 }
 
+#[test]
+fn a_pool_that_is_only_looked_at_is_not_rebuilt() {
+    let env = SimEnv::new(1);
+    let all = disks(&env, 4);
+    let pool = new_pool(&env, &all, Layout::MIRROR);
+    for n in 0..4 {
+        append_synced(&pool, n, &pattern(n, 70_000)).unwrap();
+    }
+    drop(pool);
+    for (upkeep, expected) in [(false, true), (true, false)] {
+        let options = crate::OpenOptions {
+            upkeep,
+            ..crate::OpenOptions::default()
+        };
+        let holder = all.iter().position(|disk| {
+            disk.paths()
+                .iter()
+                .any(|path| path.starts_with("segments/"))
+        });
+        let devices = (0..4)
+            .filter(|n| Some(*n) != holder)
+            .map(|n| all[n].duplicate(&format!("copy{n}")));
+        let devices = devices.map(|disk| disk as Arc<dyn Device>).collect();
+        let pool = Pool::open_with(as_env(&env), devices, options).unwrap();
+        pool.begin_epoch(Txg(1), &[]).unwrap();
+        let step = pool.upkeep_step().unwrap();
+        assert_eq!(step == crate::UpkeepStep::Idle, expected, "{step:?}");
+    }
+}
+
 /// On real threads and real time.
 #[test]
 fn a_disk_that_hangs_is_set_aside_and_the_others_go_on() {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use strongroom_device::{Device, DeviceLock, Env, RealDevice, ShadowDevice, TokioEnv};
-use strongroom_pool::{Pool, PoolError, SegmentCheck, SegmentId};
+use strongroom_pool::{OpenOptions, Pool, PoolError, SegmentCheck, SegmentId};
 use strongroom_store::{JobState, Store, StoreOptions};
 use strongroom_vfs::Vfs;
 
@@ -66,10 +66,14 @@ async fn check(data: &Path, options: &FsckOptions) -> Result<Report> {
         .then(|| DataDirectory::lock(data))
         .transpose()?;
     let disks = open_disks(&env, locked.as_ref(), options)?;
-    let pool = Pool::open(Arc::clone(&env), disks.devices)?;
+    // What is lost is told; making it good takes a server, or would fill memory.
+    let look = OpenOptions {
+        upkeep: false,
+        ..OpenOptions::default()
+    };
+    let pool = Pool::open_with(Arc::clone(&env), disks.devices, look)?;
     let mut report = Report {
         repaired: options.repair,
-        problems: disks.problems,
         ..Report::default()
     };
     let store = Store::open(Arc::clone(&env), Arc::clone(&pool), StoreOptions::default())?;
@@ -79,7 +83,12 @@ async fn check(data: &Path, options: &FsckOptions) -> Result<Report> {
     names::check(&vfs, damaged, &mut report).await?;
     store.close().await?;
     check_counts(&store, &vfs, damaged, &mut report).await?;
-    report.add_pool(pool::document(&pool)?);
+    let document = pool::document(&pool)?;
+    // Where no disk of the pool is missing, one that is not there was taken out.
+    if document.disks.iter().any(|disk| disk.state == "missing") {
+        report.problems.extend(disks.problems);
+    }
+    report.add_pool(document);
     drop(disks.locks);
     Ok(report)
 }
