@@ -201,7 +201,9 @@ async fn start_scrub(
         let why = "a scrub is running already; `pool scrub status` shows how far it is";
         return Err(Problem::new(StatusCode::CONFLICT, why));
     }
+    // The index, and all file data.
     state.store.scrub_index()?;
+    state.store.start_scrub()?;
     tracing::info!("scrub started");
     Ok((StatusCode::ACCEPTED, Json(jobs(&state.store, running))))
 }
