@@ -29,7 +29,7 @@ fn scrub(pool: &Pool) -> ScrubPart {
 fn fill(pool: &Pool) -> Vec<(u64, Address, usize)> {
     let lens = [5000, 70_000, 300_000, 1_000_000, 4096, 131_072];
     let all = (0..18).map(|inode| {
-        let len = lens[inode as usize % lens.len()];
+        let len = lens[usize::try_from(inode).unwrap() % lens.len()];
         let address = append_synced(pool, inode, &pattern(inode, len)).unwrap();
         (inode, address, len)
     });

@@ -79,7 +79,10 @@ fn a_scrub_repairs_every_shard_and_says_so_after_a_restart() {
         status.bad >= 1 && status.repaired == status.bad,
         "{status:?}"
     );
-    assert!(status.bytes > 2 * 20 * 300_000 && status.segments_done == status.segments);
+    assert!(
+        status.bytes > 39 * 300_000 && status.segments_done == status.segments,
+        "{status:?}"
+    );
     assert!(status.ended >= status.began && status.lost.is_empty());
     assert!(world.disks[1].contents(&shard).unwrap() == sound);
     world.block_on(store.sync_all()).unwrap();
