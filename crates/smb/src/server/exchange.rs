@@ -412,7 +412,10 @@ impl Exchange {
                         self.send_interim(&mut current, waiter.async_id);
                     }
                     let answer = match &waiter {
-                        Some(waiter) => until_cancelled(work, waiter).await,
+                        Some(waiter) => {
+                            let goes_on = || self.has_other_channels(&current);
+                            until_cancelled(work, waiter, goes_on).await
+                        }
                         None => work.await,
                     };
                     waiter
@@ -444,6 +447,16 @@ impl Exchange {
         first.ok_or(work)
     }
 
+    /// A request is its session's: it goes on when its connection is lost and the session has others, so that its replay
+    /// finds what came of it.
+    fn has_other_channels(&self, current: &Current) -> bool {
+        let session = self.conn.server.find_session(current.header.session_id);
+        session.is_some_and(|session| {
+            let conns = session.connections();
+            conns.iter().any(|conn| conn.id != self.conn.id)
+        })
+    }
+
     /// CANCEL has no answer and uses no credit (MS-SMB2 3.3.5.16).
     fn cancel(&mut self) {
         let Some(element) = self.elements.get(self.next) else {
@@ -473,18 +486,28 @@ fn poll_once(mut work: BoxFuture<Answer>) -> Result<Answer, BoxFuture<Answer>> {
     }
 }
 
-/// Works until it is done, or is cancelled while it waits for another client's answer: it has had no effect then.
-async fn until_cancelled(mut work: BoxFuture<Answer>, waiter: &Waiter) -> Answer {
+/// Works until it is done, or is cancelled while it waits for another client's answer: it has had no effect then. Whether
+/// it goes on without its connection is asked when that is lost.
+async fn until_cancelled(
+    mut work: BoxFuture<Answer>,
+    waiter: &Waiter,
+    goes_on: impl Fn() -> bool,
+) -> Answer {
     let mut ended = pin!(waiter.ended());
-    poll_fn(|context| {
+    let answer = poll_fn(|context| {
         waits_for_holder();
         if let Poll::Ready(answer) = work.as_mut().poll(context) {
-            return Poll::Ready(answer);
+            return Poll::Ready(Some(answer));
         }
-        if waits_for_holder() && ended.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(NtStatus::CANCELLED.into()));
+        if !waits_for_holder() || ended.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
         }
-        Poll::Pending
+        let stays = waiter.is_lost() && goes_on();
+        Poll::Ready((!stays).then(|| Err(NtStatus::CANCELLED.into())))
     })
-    .await
+    .await;
+    match answer {
+        Some(answer) => answer,
+        None => work.await,
+    }
 }

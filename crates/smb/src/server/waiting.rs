@@ -26,6 +26,8 @@ pub(crate) enum Ended {
 const WAITS: u8 = 0;
 const CANCELLED: u8 = 1;
 const CLOSED: u8 = 2;
+/// Its connection is gone.
+const LOST: u8 = 3;
 
 /// One waiting request.
 #[derive(Debug)]
@@ -38,10 +40,13 @@ pub(crate) struct Waiter {
 
 impl Waiter {
     fn end(&self, why: Ended) {
-        let state = match why {
+        self.end_as(match why {
             Ended::Cancelled => CANCELLED,
             Ended::Closed => CLOSED,
-        };
+        });
+    }
+
+    fn end_as(&self, state: u8) {
         let first = self
             .state
             .compare_exchange(WAITS, state, Ordering::AcqRel, Ordering::Acquire);
@@ -53,11 +58,16 @@ impl Waiter {
     pub(crate) async fn ended(&self) -> Ended {
         loop {
             match self.state.load(Ordering::Acquire) {
-                CANCELLED => return Ended::Cancelled,
+                CANCELLED | LOST => return Ended::Cancelled,
                 CLOSED => return Ended::Closed,
                 _ => self.wake.notified().await,
             }
         }
+    }
+
+    /// Nobody cancelled it: the connection that it came on is gone.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.state.load(Ordering::Acquire) == LOST
     }
 
     /// Waits for `work` until somebody ends the wait; the work is dropped then.
@@ -146,10 +156,7 @@ impl Waiters {
     pub(crate) fn close(&self) {
         let mut table = self.table.lock();
         table.closed = true;
-        table
-            .by_id
-            .values()
-            .for_each(|waiter| waiter.end(Ended::Cancelled));
+        table.by_id.values().for_each(|waiter| waiter.end_as(LOST));
     }
 }
 

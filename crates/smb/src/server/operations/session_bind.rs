@@ -24,10 +24,16 @@ pub(super) fn find_channel(
     request: &Request,
     negotiated: &Negotiated,
 ) -> Result<Arc<SessionChannel>, Failure> {
-    if !negotiated.is_smb3() {
-        return Err(NtStatus::REQUEST_NOT_ACCEPTED.into());
-    }
     let session = request.conn.server.find_session(request.header.session_id);
+    if !negotiated.is_smb3() {
+        let user = session.as_ref().and_then(|session| session.signed_in());
+        let needs_gmac = user.is_some_and(signs_with_gmac);
+        return Err(if needs_gmac {
+            REQUEST_OUT_OF_SEQUENCE.into()
+        } else {
+            NtStatus::REQUEST_NOT_ACCEPTED.into()
+        });
+    }
     let session = session.ok_or(NtStatus::USER_SESSION_DELETED)?;
     let user = session.signed_in().ok_or(NtStatus::REQUEST_NOT_ACCEPTED)?;
     check_agreement(request, negotiated, &session, user)?;
@@ -41,6 +47,10 @@ pub(super) fn find_channel(
     }
 }
 
+fn signs_with_gmac(user: &SignedIn) -> bool {
+    user.keys.signing.algorithm() == SigningAlgorithm::AesGmac
+}
+
 /// Both connections sign and encrypt alike, and the request proves to come from who has the session's key.
 ///
 /// The clients' GUIDs may differ: MS-SMB2 leaves it open, and the key is the better proof.
@@ -51,7 +61,7 @@ fn check_agreement(
     user: &SignedIn,
 ) -> Result<(), Failure> {
     let (ours, theirs) = (negotiated.signing, user.keys.signing.algorithm());
-    if ours != theirs && theirs == SigningAlgorithm::AesGmac {
+    if ours != theirs && signs_with_gmac(user) {
         return Err(REQUEST_OUT_OF_SEQUENCE.into());
     }
     if ours != theirs && ours == SigningAlgorithm::AesGmac {
@@ -87,7 +97,7 @@ pub(super) fn finish(
         return Err(NtStatus::ACCESS_DENIED.into());
     }
     if !channel.session.join(&request.conn) {
-        return Err(NtStatus::REQUEST_NOT_ACCEPTED.into());
+        return Err(NtStatus::INSUFFICIENT_RESOURCES.into());
     }
     channel.establish(Arc::clone(&keys.signing));
     Ok(())

@@ -317,6 +317,7 @@ fn connections_that_sign_otherwise_or_not_at_all_are_not_bound() {
     );
     refused((old, cmac), (new, cmac), NtStatus::INVALID_PARAMETER);
     refused((new, cmac), (old, cmac), NtStatus::REQUEST_NOT_ACCEPTED);
+    refused((new, gmac), (old, gmac), NtStatus(0xC000_042A));
     let mut one = negotiated(&world, new, gmac);
     one.log_on(USER, PASSWORD).unwrap();
     let mut other = negotiated(&world, new, gmac);
@@ -340,6 +341,41 @@ fn what_precedes_a_channels_own_key_is_signed_with_the_sessions() {
         assert_eq!(again, Err(NtStatus::ACCESS_DENIED));
         first.create("f");
     }
+}
+
+#[test]
+fn a_create_that_waits_goes_on_when_its_channel_is_lost_and_others_are_left() {
+    use super::caching::{open, opened, with_oplock};
+    use crate::wire::create::OplockLevel;
+    use crate::wire::create_context::RequestContext;
+    use crate::wire::header::HeaderFlags;
+    let world = World::new();
+    let mut holder = world.connected();
+    let held = open(&mut holder, &with_oplock("f", OplockLevel::Batch));
+    let (mut first, mut second) = two_channels(&world, Dialect::Smb311, WireSigning::AesGmac);
+    let mut request = with_oplock("f", OplockLevel::None);
+    let name = RequestContext::DurableRequestV2 {
+        timeout_ms: 0,
+        flags: 0,
+        create_guid: crate::wire::Guid([1; 16]),
+    };
+    request.contexts.push_request(&name);
+    let message = first.message(Command::Create, &request);
+    first.send(message).unwrap();
+    assert_eq!(first.answer().unwrap().status(), NtStatus::PENDING);
+    first.disconnect();
+    let replay = |client: &mut Client| {
+        let mut message = client.message(Command::Create, &request);
+        let flags = HeaderFlags::REPLAY_OPERATION.bits().to_le_bytes();
+        message[16..20].copy_from_slice(&flags);
+        client.send(message).unwrap();
+        client.wait()
+    };
+    let early = replay(&mut second);
+    assert_eq!(early.status(), NtStatus::FILE_NOT_AVAILABLE);
+    holder.close(held.file_id);
+    let file_id = opened(&replay(&mut second)).file_id;
+    assert_eq!(second.close(file_id), NtStatus::SUCCESS);
 }
 
 #[test]
