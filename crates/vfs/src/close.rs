@@ -21,6 +21,8 @@ const TEMPLATES_BATCH: usize = 128;
 #[derive(Debug, Default)]
 struct Leaving {
     link: Option<Arc<LinkRef>>,
+    /// The open took its directory's name with it, while others still have it open.
+    doomed: bool,
     remove_name: bool,
     purge: bool,
 }
@@ -55,6 +57,9 @@ impl Vfs {
         let Some(link) = leaving.link else {
             return Ok(());
         };
+        if leaving.doomed {
+            self.watches.directory_deleted(node.inode);
+        }
         if handle.wrote.load(Ordering::Acquire) {
             self.tell_written(handle, &link);
         }
@@ -76,8 +81,10 @@ impl Vfs {
             return Ok(Leaving::default());
         };
         let OpenEntry { link, .. } = state.opens.remove(at);
+        let mut doomed = false;
         if handle.delete_on_close.load(Ordering::Acquire) && !state.gone {
             mark(&mut state, handle.stream, &link);
+            doomed = handle.is_directory() && self.is_empty(node.inode)?;
         }
         if handle.stream != 0
             && state.pending_streams.contains(&handle.stream)
@@ -94,6 +101,7 @@ impl Vfs {
         }
         Ok(Leaving {
             link: Some(link),
+            doomed,
             remove_name,
             purge,
         })

@@ -111,6 +111,28 @@ fn more_than_is_kept_is_told_as_overflow_once() {
 }
 
 #[test]
+fn a_watch_ends_when_another_handle_takes_the_directory_with_it() {
+    let world = World::new(56);
+    let leaves = |path: &str| {
+        let opened = world.open(path, |request| {
+            request.options.directory = true;
+            request.options.delete_on_close = true;
+        });
+        world.close(&opened.unwrap().0);
+    };
+    let handle = world.directory("d");
+    let mut watch = world.vfs.watch(&handle, EVERYTHING, false, 100).unwrap();
+    world.put("d\\f", b"x");
+    events(&mut watch);
+    leaves("d");
+    assert_eq!(watch.try_next(), None, "it is not empty");
+    let handle = world.directory("e");
+    let mut watch = world.vfs.watch(&handle, EVERYTHING, false, 100).unwrap();
+    leaves("e");
+    assert_eq!(watch.try_next(), Some(WatchOutcome::Deleted));
+}
+
+#[test]
 fn a_watch_ends_with_its_handle_and_with_its_directory() {
     let world = World::new(55);
     let handle = world.directory("d");
