@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use strongroom_device::Env as _;
 use strongroom_device::sim::{Fault, Rng};
 use strongroom_pool::Planted;
-use strongroom_store::{HistoryOptions, StoreOptions};
+use strongroom_store::{HistoryOptions, Retention, StoreOptions};
 use strongroom_vfs::{
     AccessMask, CaseMode, CreateOptions, Disposition, DosAttributes, OpenRequest, QuotaOf,
     ShareAccess, VfsError,
@@ -150,7 +150,7 @@ fn options_of(plan: &Plan, canary: Option<Canary>) -> StoreOptions {
         log_files_max: 8,
         inline_max: plan.inline_max,
         history: plan.history.then_some(HistoryOptions {
-            window: Duration::from_secs(20),
+            retention: Retention::window(Duration::from_secs(20)),
         }),
         ..StoreOptions::default()
     };

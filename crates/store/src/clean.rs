@@ -13,9 +13,10 @@ use crate::Result;
 use crate::compact::Next;
 use crate::engine::Engine;
 use crate::feed::{self, DeadPage, DeadStripe, Listed};
+use crate::keep::Rules;
 use crate::orphans;
 use crate::rows;
-use crate::thin::{self, Budget, Schedule};
+use crate::thin::{self, Budget, Terms};
 
 /// Dead stripes given back in one go.
 const PUNCH_MAX: usize = 16_384;
@@ -97,17 +98,27 @@ impl Engine {
     }
 
     fn thin(&self, pressure: bool) -> Result<()> {
-        let window = self.options.history.map(|history| history.window);
-        let schedule = Schedule::window(window.unwrap_or_default());
         let budget = Budget {
             rows: THIN_ROWS,
             pressure,
         };
         loop {
             let _feeding = self.feeding.lock();
-            let now = self.env.now();
-            let spared = self.holds.begin_thinning(thin::edge(&schedule, now));
-            let freed = thin::thin(self.index.as_ref(), &schedule, now, budget, &spared)?;
+            let rules = Rules::indexed(&self.default_retention(), &*self.index.snapshot())?;
+            let realms = self.realms.get().map(|realms| &**realms);
+            if realms.is_none() && !rules.are_uniform() {
+                // Who knows which rules count for what is not there yet.
+                return Ok(());
+            }
+            let now = self.group_time().seconds();
+            let spared = self.holds.begin_thinning(rules.edge(now));
+            let terms = Terms {
+                rules: &rules,
+                spared: &spared,
+                realms,
+                now,
+            };
+            let freed = thin::thin(self.index.as_ref(), &terms, budget)?;
             if freed.rows > 0 {
                 self.died.store(true, Ordering::Release);
             }

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::feed::{Change, DeadObject};
 use crate::history::{self, Past};
 use crate::index::{Index, Snapshot};
 use crate::inodes::Inodes;
+use crate::keep::Realms;
 use crate::log::Log;
 use crate::orphans::Orphans;
 use crate::overlay::{Found, Overlay};
@@ -78,6 +79,10 @@ pub(crate) struct Engine {
     /// Stripes given back since opening.
     pub(crate) punched: AtomicU64,
     pub(crate) holds: Arc<Holds>,
+    /// Which part of the file system a row belongs to; set by those above.
+    pub(crate) realms: OnceLock<Arc<dyn Realms>>,
+    /// Held while a retention changes.
+    pub(crate) keeping: Mutex<()>,
     pub(crate) last_thinning: Mutex<Option<Duration>>,
     last_time: AtomicU64,
     pub(crate) log_repairs: u64,
@@ -217,6 +222,8 @@ impl Engine {
             fed_rows: AtomicU64::new(0),
             punched: AtomicU64::new(0),
             holds: Arc::default(),
+            realms: OnceLock::new(),
+            keeping: Mutex::default(),
             last_thinning: Mutex::default(),
             last_time: AtomicU64::new(parts.last_time.0),
             log_repairs: parts.log_repairs,

@@ -8,8 +8,10 @@
 //! years, the rows of history stand in the order of their keys.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
+use strongroom_device::Timestamp;
 use strongroom_pool::Txg;
 
 use crate::engine::Engine;
@@ -17,12 +19,12 @@ use crate::index::Snapshot;
 use crate::rows::{
     self, HEADS, HISTORY, Header, HistoryKey, HistoryRow, INSTANTS, InstantRow, Stored,
 };
-use crate::{Instant, Result, StoreError, Table};
+use crate::{Instant, Realm, Result, StoreError, Table};
 
 /// Rows that one look at the index brings in.
 const BATCH: usize = 256;
-/// Seconds looked at before a search through all instants.
-const RECENT: u64 = 60;
+/// How many seconds back an instant is searched, step by step.
+const SEARCHES: [u64; 4] = [60, 3600, 86_400, u64::MAX];
 /// Rows passed over one by one before the scan jumps to where it wants to go, which costs as much as these.
 const PATIENCE: u32 = 16;
 
@@ -271,7 +273,7 @@ impl Range<'_> {
 /// Instants that the index keeps whose seconds lie in a range, in order, until `visit` returns false.
 pub(crate) fn instants(
     snapshot: &dyn Snapshot,
-    seconds: std::ops::RangeInclusive<u64>,
+    seconds: RangeInclusive<u64>,
     visit: &mut dyn FnMut(Instant) -> Result<bool>,
 ) -> Result<()> {
     let start = rows::number_key(*seconds.start());
@@ -290,6 +292,7 @@ fn instant_of(row: &InstantRow) -> Instant {
 }
 
 /// The newest instant that the index has in or before a second.
+#[cfg(test)]
 pub(crate) fn instant_at(snapshot: &dyn Snapshot, second: u64) -> Result<Option<Instant>> {
     let after = rows::number_key(second.saturating_add(1));
     let found = snapshot.last_row(INSTANTS, Some(&after))?;
@@ -310,23 +313,42 @@ pub(crate) fn horizon(snapshot: &dyn Snapshot) -> Result<Option<Instant>> {
 }
 
 impl Engine {
-    /// Kept instants whose seconds lie in a range, oldest first, at most `limit`. What a later group of the same second
-    /// may yet take the place of is none.
+    /// Instants that are kept for a realm and whose seconds lie in a range, oldest first, the newest `limit` of them. What
+    /// a later group of the same second may yet take the place of is none.
     pub(crate) fn kept_instants(
         &self,
-        seconds: std::ops::RangeInclusive<u64>,
+        realm: Realm,
+        seconds: RangeInclusive<u64>,
         limit: usize,
     ) -> Result<Vec<Instant>> {
-        let groups = self.recent.lock().clone();
+        let rules = self.rules()?;
+        let all = self.instants_from(*seconds.start(), *seconds.end())?;
+        let (now, durable) = (self.group_time().seconds(), self.durable_txg());
+        let scheduled = rules.kept(Some(realm), now, &all).into_iter();
+        let mut found: Vec<_> = scheduled
+            .map(|(instant, _)| instant)
+            .filter(|instant| instant.time.seconds() < now)
+            .collect();
+        found.extend(rules.pins.of(Some(realm)).map(|pin| pin.instant));
+        found.retain(|instant| seconds.contains(&instant.time.seconds()) && instant.txg <= durable);
+        found.sort_unstable_by_key(|instant| instant.txg);
+        found.dedup_by_key(|instant| instant.txg);
+        found.drain(..found.len().saturating_sub(limit));
+        Ok(found)
+    }
+
+    /// The last groups of all seconds from one to another, and of the one that follows.
+    fn instants_from(&self, start: u64, end: u64) -> Result<Vec<Instant>> {
+        // Asked before the index, which may take them in between.
+        let recent = self.recent.lock().clone();
         let mut found = Vec::new();
-        let snapshot = self.index.snapshot();
-        instants(&*snapshot, seconds.clone(), &mut |instant| {
+        instants(&*self.index.snapshot(), start..=u64::MAX, &mut |instant| {
             found.push(instant);
-            Ok(found.len() < limit)
+            Ok(instant.time.seconds() <= end)
         })?;
-        for group in groups {
+        for group in recent {
             let second = group.time.seconds();
-            if !seconds.contains(&second) {
+            if second < start {
                 continue;
             }
             match found.last_mut() {
@@ -335,26 +357,33 @@ impl Engine {
                 _ => found.push(group),
             }
         }
-        let (now, durable) = (self.group_time().seconds(), self.durable_txg());
-        found.retain(|instant| instant.time.seconds() < now && instant.txg <= durable);
-        found.truncate(limit);
         Ok(found)
     }
 
-    /// The newest kept instant in or before a second; None before the first.
-    pub(crate) fn kept_instant_at(&self, second: u64) -> Result<Option<Instant>> {
-        let second = second.min(self.group_time().seconds());
-        let waiting = self
-            .recent
-            .lock()
-            .front()
-            .map_or(second, |first| first.time.seconds());
-        let start = second.saturating_sub(RECENT).min(waiting);
-        let recent = self.kept_instants(start..=second, usize::MAX)?;
-        if let Some(last) = recent.last() {
-            return Ok(Some(*last));
+    /// When the second of a group ended that is in the window or waits for the index.
+    pub(crate) fn time_about(&self, txg: Txg) -> Result<Timestamp> {
+        let rules = self.rules()?;
+        let now = self.group_time();
+        let start = rules.edge(now.seconds()).map_or(0, |edge| edge + 1);
+        let all = self.instants_from(start, u64::MAX)?;
+        let place = all.partition_point(|instant| instant.txg < txg);
+        match all.get(place) {
+            // The first one may be the end of a second that began before the window.
+            Some(_) if place == 0 && start > 0 => Err(StoreError::Forgotten),
+            Some(instant) => Ok(instant.time),
+            None => Ok(now),
         }
-        let before = instant_at(&*self.index.snapshot(), second)?;
-        Ok(before.filter(|instant| instant.time.seconds() < start))
+    }
+
+    /// The newest instant in or before a second that is kept for a realm; None before the first.
+    pub(crate) fn kept_instant_at(&self, realm: Realm, second: u64) -> Result<Option<Instant>> {
+        let second = second.min(self.group_time().seconds());
+        for back in SEARCHES {
+            let seconds = second.saturating_sub(back)..=second;
+            if let Some(last) = self.kept_instants(realm, seconds, 1)?.pop() {
+                return Ok(Some(last));
+            }
+        }
+        Ok(None)
     }
 }

@@ -14,6 +14,8 @@ mod history;
 mod index;
 mod inodes;
 mod jobs;
+mod keep;
+mod lists;
 mod log;
 mod members;
 mod open;
@@ -31,12 +33,14 @@ mod thin;
 mod txn;
 mod types;
 mod upkeep;
+mod values;
 mod view;
 
 #[doc(hidden)]
 pub use audit::Audit;
 pub use error::{ErrorKind, Result, StoreError};
 pub use jobs::{JobId, JobKind, JobState, JobStatus, Jobs, Step};
+pub use keep::{LastKnown, Pin, Realms, Whose};
 pub use reading::Reading;
 pub use scrub::{LostRange, ScrubStatus};
 pub use store::Store;
@@ -44,8 +48,9 @@ pub use strongroom_pool::Txg;
 pub use txn::Txn;
 pub use types::{
     Aspect, CloneRange, DataHead, HistoryOptions, IndexStatus, Inode, Key, ObjectId, Planted,
-    SessionId, StoreOptions, StoreSpace, StoreStatus, Table,
+    Realm, Retention, SessionId, StoreOptions, StoreSpace, StoreStatus, Table,
 };
+pub use values::{LoggedChange, PastValue};
 pub use view::{Instant, Past, View};
 
 #[cfg(test)]

@@ -156,6 +156,25 @@ impl Overlay {
         (found, pin())
     }
 
+    /// Every version of the keys of a range. `pin` runs before the shard is released.
+    pub(crate) fn chains<T>(
+        &self,
+        table: Table,
+        (start, end): (&[u8], &[u8]),
+        pin: impl FnOnce() -> T,
+    ) -> (Vec<(Key, Vec<Version>)>, T) {
+        let shard = self.shard(inode_of(start)).read();
+        let mut found = Vec::new();
+        if let Some(map) = shard.table(table)
+            && start < end
+        {
+            let bounds = (Bound::Included(start), Bound::Excluded(end));
+            let chains = map.range::<[u8], _>(bounds);
+            found.extend(chains.map(|(key, chain)| (key.clone(), chain.to_vec())));
+        }
+        (found, pin())
+    }
+
     /// Takes what the shards gathered for the group that closes; the caller holds the gate.
     pub(crate) fn take_open(&self) -> Vec<OpenPart> {
         let take = |shard: &RwLock<Shard>| std::mem::take(&mut shard.write().open);

@@ -10,7 +10,7 @@ use strongroom_pool::{Address, SegmentId, Txg};
 
 use crate::blocks::Blocks;
 use crate::feed::{Change, DeadObject, DeadStripe};
-use crate::{Aspect, DataHead, Inode, ObjectId, Result, SessionId, StoreError, Table};
+use crate::{Aspect, DataHead, Inode, ObjectId, Realm, Result, SessionId, StoreError, Table};
 
 /// The format of everything in the index; kept in [`META`]. A newer one is refused.
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -25,6 +25,10 @@ pub(crate) const INLINE: Table = Table(202);
 pub(crate) const JOBS: Table = Table(203);
 /// The store's own numbers, such as the high-water mark of inode ids; header, no history.
 pub(crate) const SETTINGS: Table = Table(204);
+/// Pin → [`PinRow`]; header, no history.
+pub(crate) const PINS: Table = Table(205);
+/// Realm → [`Schedule`]; header, no history.
+pub(crate) const RETENTIONS: Table = Table(206);
 /// Address → count of rows naming the extent, only above one.
 pub(crate) const REFERENCES: Table = Table(210);
 /// (Segment, stripe) → [`StripeRow`], until the stripe is given back.
@@ -49,6 +53,9 @@ pub(crate) const MOVED: Table = Table(220);
 pub(crate) const MOVED_NAMES: Table = Table(221);
 /// Client session → bytes of history that it made.
 pub(crate) const MAKERS: Table = Table(218);
+
+/// (Pin, chunk) → keys of [`HISTORY`] and [`GRAVES`] that the pin alone keeps.
+pub(crate) const PINNED: Table = Table(222);
 
 /// Rows of this table move to history when they are replaced or removed.
 pub(crate) fn keeps_history(table: Table) -> bool {
@@ -475,13 +482,6 @@ pub(crate) fn encode_change(out: &mut Vec<u8>, change: &Change) {
     }
 }
 
-#[cfg_attr(
-    not(test),
-    allow(
-        dead_code,
-        reason = "for browsing the past and for status; tests use it"
-    )
-)]
 fn decode_change(r: &mut Reader<'_>) -> Parse<Change> {
     let aspect = r.u8()?;
     let (inode, session) = (Inode(r.varint()?), SessionId(r.varint()?));
@@ -504,13 +504,6 @@ fn decode_change(r: &mut Reader<'_>) -> Parse<Change> {
     })
 }
 
-#[cfg_attr(
-    not(test),
-    allow(
-        dead_code,
-        reason = "for browsing the past and for status; tests use it"
-    )
-)]
 pub(crate) fn decode_changes(bytes: &[u8]) -> Result<Vec<Change>> {
     let mut reader = Reader::new(bytes);
     let mut changes = Vec::new();
@@ -671,7 +664,69 @@ pub(crate) fn decode_expiry_key(key: &[u8]) -> Result<(u64, Txg, u32)> {
     })
 }
 
-/// Appends one key of [`HISTORY`] to a list of [`EXPIRY`].
+/// Key of [`PINS`] and [`RETENTIONS`]: eight zero bytes, as if inode 0 owned it, then the number.
+pub(crate) fn list_key(number: u64) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[8..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+pub(crate) fn decode_list_key(key: &[u8]) -> Result<u64> {
+    whole("list", key, |r| {
+        be_u64(r)?;
+        be_u64(r)
+    })
+}
+
+/// Before the first and behind the last key that [`list_key`] makes.
+pub(crate) fn list_bounds() -> ([u8; 16], [u8; 17]) {
+    let mut end = [0xFF; 17];
+    end[..8].fill(0);
+    (list_key(0), end)
+}
+
+/// Key of [`PINNED`]: pin, chunk, big-endian.
+pub(crate) fn pinned_key(pin: u64, chunk: u32) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&pin.to_be_bytes());
+    key[8..].copy_from_slice(&chunk.to_be_bytes());
+    key
+}
+
+pub(crate) fn decode_pinned_key(key: &[u8]) -> Result<(u64, u32)> {
+    whole("pinned", key, |r| Ok((be_u64(r)?, be_u32(r)?)))
+}
+
+/// A group that thinning leaves as it was, for one realm or, with realm 0, for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PinRow {
+    pub(crate) realm: Realm,
+    pub(crate) txg: Txg,
+    pub(crate) time: Timestamp,
+}
+
+impl PinRow {
+    /// Realm, group, time, as varints.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(24);
+        put_varint(&mut out, u64::from(self.realm.0));
+        put_varint(&mut out, self.txg.0);
+        put_varint(&mut out, self.time.0);
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        whole("pin", bytes, |r| {
+            Ok(Self {
+                realm: Realm(u32_of(r)?),
+                txg: Txg(r.varint()?),
+                time: Timestamp(r.varint()?),
+            })
+        })
+    }
+}
+
+/// Appends one key of [`HISTORY`], or the number of [`GRAVES`] and a key of it, to a list of [`EXPIRY`] or [`PINNED`].
 pub(crate) fn encode_expiry(out: &mut Vec<u8>, history_key: &[u8]) {
     put_varint(out, history_key.len() as u64);
     out.extend_from_slice(history_key);

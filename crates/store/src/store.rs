@@ -13,8 +13,9 @@ use crate::engine::Engine;
 use crate::open;
 use crate::scrub::Scrubs;
 use crate::{
-    CloneRange, DataHead, Inode, Instant, JobId, Jobs, ObjectId, Reading, Result, ScrubStatus,
-    SessionId, StoreError, StoreOptions, StoreSpace, StoreStatus, Table, Txg, Txn, View,
+    CloneRange, DataHead, Inode, Instant, JobId, Jobs, LoggedChange, ObjectId, PastValue, Pin,
+    Reading, Realm, Realms, Result, Retention, ScrubStatus, SessionId, StoreError, StoreOptions,
+    StoreSpace, StoreStatus, Table, Txg, Txn, View,
 };
 
 /// Rows and file data over one pool. See ARCHITECTURE.md for the meaning.
@@ -112,23 +113,91 @@ impl Store {
         Reading::new(&self.engine, view)
     }
 
-    /// The view at a kept instant, which stays whole as long as it, or a clone of it, lives.
+    /// The view of a realm at a kept instant, which stays whole as long as it, or a clone of it, lives.
     ///
     /// # Errors
     /// `Forgotten` when the instant is kept no longer.
-    pub fn view_at(&self, instant: Instant) -> Result<View> {
-        self.engine.past(instant).map(View::At)
+    pub fn view_at(&self, realm: Realm, instant: Instant) -> Result<View> {
+        self.engine.past(realm, instant).map(View::At)
     }
 
-    /// Kept instants from one time to another, oldest first, at most `limit`; none that may yet change.
-    pub fn instants(&self, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<Instant>> {
+    /// The view just before a group inside the window in which every second is kept: for undoing what a session changed
+    /// from that group on. Rows that no other session wrote before may be missing in it.
+    ///
+    /// # Errors
+    /// `Forgotten` when the group is older than that.
+    pub fn view_before(&self, txg: Txg) -> Result<View> {
+        self.engine.before(txg).map(View::At)
+    }
+
+    /// Instants kept for a realm from one time to another, oldest first, the newest `limit` of them; none that may yet
+    /// change.
+    pub fn instants(
+        &self,
+        realm: Realm,
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Instant>> {
         self.engine
-            .kept_instants(from.seconds()..=to.seconds(), limit)
+            .kept_instants(realm, from.seconds()..=to.seconds(), limit)
     }
 
-    /// The newest kept instant in or before the second of a time; None before the first.
-    pub fn instant_at(&self, time: Timestamp) -> Result<Option<Instant>> {
-        self.engine.kept_instant_at(time.seconds())
+    /// The newest instant kept for a realm in or before the second of a time; None before the first.
+    pub fn instant_at(&self, realm: Realm, time: Timestamp) -> Result<Option<Instant>> {
+        self.engine.kept_instant_at(realm, time.seconds())
+    }
+
+    /// Every known value of the keys of a range, which share their first 8 bytes: by key, and of each oldest first. Stops
+    /// when `limit` of them that have ended were found.
+    pub fn values(
+        &self,
+        table: Table,
+        start: &[u8],
+        end: &[u8],
+        limit: usize,
+    ) -> Result<Vec<PastValue>> {
+        self.engine.values(table, start, end, limit)
+    }
+
+    /// Changes of some groups before one, newest first and of whole groups; none at the beginning of the log, which
+    /// reaches as far back as every second is kept.
+    pub fn changes_before(&self, before: Txg) -> Result<Vec<LoggedChange>> {
+        self.engine.changes_before(before)
+    }
+
+    /// Every known value of a row, newest first, at most `limit`.
+    pub fn values_of(&self, table: Table, key: &[u8], limit: usize) -> Result<Vec<PastValue>> {
+        self.engine.values_of(table, key, limit)
+    }
+
+    /// When an object's data was other than it is: as [`Store::values_of`] of its head, whose content is the store's own.
+    pub fn versions_of(&self, object: ObjectId, limit: usize) -> Result<Vec<PastValue>> {
+        let key = crate::rows::object_key(object);
+        self.engine.values_of(crate::rows::HEADS, &key, limit)
+    }
+
+    /// How the past of a realm is kept.
+    pub fn retention(&self, realm: Realm) -> Result<Retention> {
+        Ok(self.engine.rules()?.of(realm).retention())
+    }
+
+    /// Keeps the past of a realm by a schedule of its own from now on. What was given up before does not come back.
+    pub fn set_retention(&self, realm: Realm, retention: &Retention) -> Result<()> {
+        self.engine.set_retention(realm, retention)
+    }
+
+    /// Tells which rows belong to which realm. Set once, before any retention or pin is made for a realm; until then
+    /// nothing is thinned where there is one.
+    pub fn set_realms(&self, realms: Arc<dyn Realms>) {
+        let first = self.engine.realms.set(realms).is_ok();
+        assert!(first, "which realm a row belongs to is told once");
+        self.engine.wake.cleaner.notify_one();
+    }
+
+    /// All pins, in the order of their instants.
+    pub fn pins(&self) -> Result<Vec<Pin>> {
+        Ok(self.engine.rules()?.pins.iter().copied().collect())
     }
 
     /// Rows with `start <= key < end` in order, at most `limit`; both share their first 8 bytes.

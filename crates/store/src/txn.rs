@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use crate::engine::Engine;
 use crate::feed::{Change, DeadObject};
-use crate::{Aspect, Inode, Key, ObjectId, Result, SessionId, Table, Txg};
+use crate::rows::{self, PinRow};
+use crate::{Aspect, Inode, Key, ObjectId, Realm, Result, SessionId, Table, Txg};
 
 /// All of it in one transaction group, or nothing; dropped means nothing.
 #[derive(Debug)]
@@ -14,6 +15,7 @@ pub struct Txn<'a> {
     rows: Vec<(Table, Key, Option<Bytes>)>,
     changes: Vec<Change>,
     dead: Vec<ObjectId>,
+    pins: Vec<(u64, Realm)>,
     /// Bytes that rows grow by at most.
     needs: u64,
     on_reserve: bool,
@@ -28,6 +30,7 @@ impl<'a> Txn<'a> {
             rows,
             changes,
             dead,
+            pins: Vec::new(),
             needs: 0,
             on_reserve: false,
         }
@@ -68,6 +71,17 @@ impl<'a> Txn<'a> {
         self.dead.push(object);
     }
 
+    /// Keeps what is there once the group of this transaction is done, for one realm or, with realm 0, for all, until
+    /// [`Txn::unpin`]. Whoever numbers pins never uses a number twice, and takes higher ones later.
+    pub fn pin(&mut self, id: u64, realm: Realm) {
+        self.pins.push((id, realm));
+    }
+
+    /// Lets go what a pin kept.
+    pub fn unpin(&mut self, id: u64) {
+        self.delete(rows::PINS, rows::list_key(id));
+    }
+
     /// Makes the transaction visible to all readers; durable with its group.
     ///
     /// # Errors
@@ -93,6 +107,15 @@ impl<'a> Txn<'a> {
                 .overlay
                 .lock(key.inode())
                 .put(txg, self.session, table, key, value);
+        }
+        for (id, realm) in self.pins {
+            let time = engine.group_time();
+            let pin = PinRow { realm, txg, time };
+            let (key, value) = (Key::from(rows::list_key(id)), Bytes::from(pin.encode()));
+            engine
+                .overlay
+                .lock(key.inode())
+                .put(txg, self.session, rows::PINS, key, Some(value));
         }
         for change in self.changes {
             engine.overlay.lock(change.inode).change(change);

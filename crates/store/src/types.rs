@@ -158,19 +158,67 @@ pub struct CloneRange {
     pub len: u64,
 }
 
-/// How much past is kept.
+/// A part of the file system whose past is kept by rules of its own, as those above number them; they say which rows
+/// belong to it. 0 is the whole pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Realm(pub u32);
+
+/// How dense the instants are that are kept, by their age. Each span counts from now; a level is off when its span does
+/// not reach beyond the finer one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HistoryOptions {
-    /// Every second of this long a past can be gone back to.
-    pub window: Duration,
+pub struct Retention {
+    /// Every second of this long a past.
+    pub every_second: Duration,
+    /// One instant a minute, hour, day, month (30 days) this far back.
+    pub every_minute: Duration,
+    pub every_hour: Duration,
+    pub every_day: Duration,
+    pub every_month: Duration,
 }
 
-impl Default for HistoryOptions {
+/// A day.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Default for Retention {
     fn default() -> Self {
         Self {
-            window: Duration::from_secs(24 * 60 * 60),
+            every_second: DAY,
+            every_minute: DAY * 7,
+            every_hour: DAY * 30,
+            every_day: DAY * 365,
+            every_month: DAY * 365 * 5,
         }
     }
+}
+
+impl Retention {
+    /// Every second of `window`, and nothing older.
+    pub fn window(window: Duration) -> Self {
+        Self {
+            every_second: window,
+            every_minute: Duration::ZERO,
+            every_hour: Duration::ZERO,
+            every_day: Duration::ZERO,
+            every_month: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn spans(&self) -> [Duration; 5] {
+        [
+            self.every_second,
+            self.every_minute,
+            self.every_hour,
+            self.every_day,
+            self.every_month,
+        ]
+    }
+}
+
+/// How much past is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HistoryOptions {
+    /// Where no part of the file system says otherwise.
+    pub retention: Retention,
 }
 
 /// How a store runs. The default is what production uses.

@@ -9,7 +9,7 @@ use strongroom_device::Timestamp;
 use strongroom_pool::Txg;
 
 use crate::engine::Engine;
-use crate::{Result, StoreError};
+use crate::{Realm, Result, StoreError};
 
 /// A moment of the past: what was there once a transaction group was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,19 +114,36 @@ impl Holds {
 }
 
 impl Engine {
-    /// Holds an instant for looking at it.
+    /// Holds an instant for looking at a realm as it was.
     ///
     /// # Errors
     /// `Forgotten` when it is kept no longer.
-    pub(crate) fn past(&self, instant: Instant) -> Result<Past> {
+    pub(crate) fn past(&self, realm: Realm, instant: Instant) -> Result<Past> {
         let past = self.holds.hold(instant);
         if self.holds.may_be_thinned(instant) {
             let _no_thinning = self.feeding.lock();
             let second = instant.time.seconds();
-            let kept = self.kept_instants(second..=second, 1)?;
-            if kept != [instant] {
+            let kept = self.kept_instants(realm, second..=second, usize::MAX)?;
+            if !kept.contains(&instant) {
                 return Err(StoreError::Forgotten);
             }
+        }
+        Ok(past)
+    }
+
+    /// Holds what was there just before a group of the window in which every second is kept. Of rows that one session alone
+    /// changed about then it may show less than there was; what another session changed then, it shows.
+    ///
+    /// # Errors
+    /// `Forgotten` when the group is older than the window.
+    pub(crate) fn before(&self, txg: Txg) -> Result<Past> {
+        let time = self.time_about(txg)?;
+        let past = self.holds.hold(Instant {
+            txg: Txg(txg.0.saturating_sub(1)),
+            time,
+        });
+        if self.holds.may_be_thinned(past.instant()) {
+            return Err(StoreError::Forgotten);
         }
         Ok(past)
     }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use strongroom_pool::Layout;
 
+use crate::past::{HistoryCommand, RewindOptions, SnapshotCommand, UndoOptions};
+
 /// Where a server started without arguments keeps everything.
 pub(crate) const DEFAULT_DATA: &str = "strongroom-data";
 
@@ -79,6 +81,20 @@ pub(crate) enum Command {
     },
     /// Check a pool that no server uses, from the labels to every byte, and say what is wrong; changes nothing
     Fsck(FsckOptions),
+    /// Shares kept as they are, under a name
+    Snapshot {
+        #[command(subcommand)]
+        command: SnapshotCommand,
+    },
+    /// What shares were at any second of the past that is kept
+    History {
+        #[command(subcommand)]
+        command: HistoryCommand,
+    },
+    /// Make a share, a folder or a file what it was
+    Rewind(RewindOptions),
+    /// Put back what one session, user or client changed, and nothing else
+    Undo(UndoOptions),
     /// What the running server is doing
     Status {
         /// As JSON

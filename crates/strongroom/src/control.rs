@@ -39,6 +39,22 @@ impl Control {
         self.send(Method::POST, path, body.into()).map(drop)
     }
 
+    /// Posts a question and reads the answer.
+    pub(crate) fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        document: &impl Serialize,
+    ) -> Result<T> {
+        let body = self.bytes(path, document)?;
+        serde_json::from_slice(&body).map_err(|error| unexpected(&error))
+    }
+
+    /// Posts a question whose answer is no document.
+    pub(crate) fn bytes(&self, path: &str, document: &impl Serialize) -> Result<Bytes> {
+        let body = serde_json::to_vec(document).map_err(|error| unexpected(&error))?;
+        self.send(Method::POST, path, body.into())
+    }
+
     pub(crate) fn delete(&self, path: &str) -> Result<()> {
         self.send(Method::DELETE, path, Bytes::new()).map(drop)
     }

@@ -12,7 +12,9 @@ mod disks;
 mod failure;
 mod fsck;
 mod logging;
+mod past;
 mod serve;
+mod when;
 mod words;
 
 use std::process::ExitCode;
@@ -46,6 +48,10 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::Share { command } => commands::share(&data, command),
         Command::Pool { command } => commands::pool(&data, command),
         Command::Fsck(options) => fsck::run(&data, &options),
+        Command::Snapshot { command } => past::snapshot(&data, command),
+        Command::History { command } => past::history(&data, command),
+        Command::Rewind(options) => past::rewind(&data, &options),
+        Command::Undo(options) => past::undo(&data, &options),
         Command::Status { json } => commands::status(&data, json),
     }
 }

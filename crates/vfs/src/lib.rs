@@ -9,61 +9,75 @@ mod close;
 mod contend;
 mod copy;
 mod data;
+mod differences;
 mod directory;
 mod eas;
 mod error;
 mod export;
 pub mod grants;
 mod handle;
+mod history;
 mod list;
 mod locks;
+mod log;
 mod lost;
 pub mod names;
 mod node;
 mod open;
+mod past;
 mod posix;
 mod quota;
 mod reclaims;
 mod rename;
 mod reparse;
 mod request;
+mod rewind;
 mod rows;
 mod secrets;
 mod security;
 mod sessions;
 mod shares;
 mod short;
+mod snapshots;
 mod stat;
 mod streams;
 #[cfg(test)]
 mod tests;
 mod time;
 mod types;
+mod undo;
 pub mod unix;
+mod versions;
 mod vfs;
 pub mod watch;
 
 pub use access::{AccessMask, Credentials, DosAttributes, ShareAccess};
 pub use copy::COPY_MAX;
 pub use data::APPEND;
+pub use differences::{Difference, DifferenceKind};
 pub use error::{Result, SymlinkStop, VfsError};
 pub use export::{Export, Squash};
 pub use handle::{Handle, HandleId};
+pub use history::{instant_name, time_of_name};
 pub use locks::{InTheWay, LockOwner, LockRange, LockWait};
+pub use log::{EventKind, HistoryEvent, LogFilter};
 pub use lost::LostFile;
 pub use posix::{Posix, PosixChange};
 pub use quota::{QuotaInfo, QuotaOf};
 pub use request::{
     CaseMode, CreateAction, CreateOptions, Disposition, MadeWith, OpenRequest, Opened, PosixOpen,
 };
+pub use rewind::Rewound;
 pub use secrets::Secret;
+pub use snapshots::Snapshot;
 pub use strongroom_identity::{Sid, SidError};
-pub use strongroom_store::{Inode, Instant, SessionId, View};
-pub use time::FileTime;
+pub use strongroom_store::{Inode, Instant, Retention, SessionId, View};
+pub use time::{CivilTime, FileTime};
 pub use types::{
     DirCursor, DirEntry, EA_TOTAL_MAX, ExtendedAttribute, FILE_MAX, FileKind, LINKS_MAX, LinkInfo,
     NAME_MAX, NewShare, PATH_MAX, REPARSE_TAG_SYMLINK, ReparseData, SessionInfo, SessionRecord,
     SetTimes, Share, ShareId, Stat, StreamInfo, TimeFlags, VolumeInfo,
 };
+pub use undo::{UndoWanted, Undone};
 pub use vfs::Vfs;
 pub use watch::{Watch, WatchAction, WatchEvent, WatchFilter, WatchOutcome};

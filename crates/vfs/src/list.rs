@@ -35,6 +35,9 @@ impl Vfs {
         }
         handle.require(AccessMask::LIST_DIRECTORY)?;
         let pattern = Pattern::new(pattern, CaseMode::Insensitive)?;
+        if handle.node.is_history() {
+            return self.list_history(handle, cursor, &pattern, max);
+        }
         let mut entries = Vec::new();
         self.list_dots(handle, cursor, &pattern, max, &mut entries)?;
         let (view, inode) = (handle.view(), handle.node.inode);
@@ -58,6 +61,24 @@ impl Vfs {
             self.add_stats(view, names, &mut entries)?;
         }
         cursor.matched |= !entries.is_empty();
+        Ok(entries)
+    }
+
+    /// Every entry of a directory in a view, without the dots.
+    pub(crate) fn all_entries(&self, view: &View, directory: Inode) -> Result<Vec<DirEntry>> {
+        let pattern = Pattern::new("*", CaseMode::Insensitive)?;
+        let mut cursor = DirCursor {
+            position: CursorPosition::After {
+                folded: String::new(),
+                name: String::new(),
+            },
+            matched: false,
+        };
+        let mut entries = Vec::new();
+        while cursor.position != CursorPosition::End {
+            let names = self.next_names(view, directory, &mut cursor, &pattern, BATCH)?;
+            self.add_stats(view, names, &mut entries)?;
+        }
         Ok(entries)
     }
 

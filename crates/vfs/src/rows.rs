@@ -45,6 +45,8 @@ pub(crate) const COUNTERS: Table = Table(13);
 
 /// 0, name of a client → nothing; clients that may claim back what they had open
 pub(crate) const CLIENTS: Table = Table(14);
+/// 0, share id u32, folded name → snapshot
+pub(crate) const SNAPSHOTS: Table = Table(15);
 
 /// A key being built.
 pub(crate) type Key = SmallVec<[u8; 40]>;

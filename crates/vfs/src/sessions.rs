@@ -36,6 +36,13 @@ impl Sessions {
     }
 }
 
+impl Sessions {
+    /// The id that the next session gets.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.lock().next
+    }
+}
+
 impl Vfs {
     /// Records that a client session begins. Its id marks everything that it changes.
     pub fn begin_session(&self, info: &SessionInfo) -> Result<SessionId> {

@@ -7,6 +7,7 @@ use parking_lot::{Mutex, RwLock};
 use strongroom_store::{Inode, SessionId, Store};
 
 use crate::names::{fold, utf16_len};
+use crate::past::Roots;
 use crate::quota::{QuotaOf, next_key};
 use crate::rows::{self, Reader, Writer};
 use crate::stat::UNIT;
@@ -30,6 +31,7 @@ const EXPORTS_MAX: usize = 256;
 pub(crate) struct Shares {
     by_name: RwLock<HashMap<String, Arc<Share>>>,
     by_id: RwLock<HashMap<u32, Arc<Share>>>,
+    pub(crate) roots: Roots,
     /// Held while one is added or removed.
     changing: Mutex<()>,
 }
@@ -37,6 +39,7 @@ pub(crate) struct Shares {
 impl Shares {
     pub(crate) fn load(store: &Store) -> Result<Self> {
         let (mut by_name, mut by_id) = (HashMap::new(), HashMap::new());
+        let mut roots = HashMap::new();
         let mut start = rows::inode_key(Inode(0));
         loop {
             let page = store.scan(rows::SHARES, &start, &rows::end_of(Inode(0)), SHARES_BATCH)?;
@@ -44,6 +47,7 @@ impl Shares {
             start = next_key(last);
             for (_, row) in &page {
                 let share = Arc::new(decode(row)?);
+                roots.insert(share.root, share.id);
                 by_id.insert(share.id.0, Arc::clone(&share));
                 by_name.insert(fold(&share.name), share);
             }
@@ -51,6 +55,7 @@ impl Shares {
         Ok(Self {
             by_name: RwLock::new(by_name),
             by_id: RwLock::new(by_id),
+            roots: Arc::new(RwLock::new(roots)),
             changing: Mutex::new(()),
         })
     }
@@ -120,6 +125,7 @@ impl Vfs {
         let share = Arc::new(share);
         let by_id = &self.shares.by_id;
         by_id.write().insert(share.id.0, Arc::clone(&share));
+        self.shares.roots.write().insert(root, id);
         self.shares.by_name.write().insert(key, Arc::clone(&share));
         Ok(share)
     }
@@ -141,14 +147,20 @@ impl Vfs {
     }
 
     /// Stops offering a share. Its files stay in the pool, where an administrator's later work finds them by its root.
+    ///
+    /// Errors: `NotFound`; `CannotDelete` while a snapshot of it is held or locked.
     pub fn remove_share(&self, name: &str) -> Result<()> {
         let _changing = self.shares.changing.lock();
         let share = self.share(name).ok_or(VfsError::NotFound)?;
+        if self.has_kept_snapshots(&share)? {
+            return Err(VfsError::CannotDelete);
+        }
         let mut txn = self.store.txn(SessionId::SYSTEM);
         txn.delete(rows::SHARES, rows::list_key(u64::from(share.id.0)));
         txn.commit()?;
         self.shares.by_id.write().remove(&share.id.0);
         self.shares.by_name.write().remove(&fold(name));
+        self.shares.roots.write().remove(&share.root);
         Ok(())
     }
 

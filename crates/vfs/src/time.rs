@@ -35,6 +35,71 @@ impl FileTime {
     }
 }
 
+/// A time as a calendar and a clock in UTC show it, in whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CivilTime {
+    pub year: i64,
+    /// 1 to 12, 1 to 31.
+    pub month: u32,
+    pub day: u32,
+    pub hour: u32,
+    pub minute: u32,
+    pub second: u32,
+}
+
+const SECONDS_A_DAY: i64 = 86_400;
+
+impl CivilTime {
+    /// None for a date or a time that does not exist.
+    pub fn to_file_time(self) -> Option<FileTime> {
+        let days = days_from_civil(self.year, i64::from(self.month), i64::from(self.day));
+        let seconds =
+            i64::from(self.hour) * 3600 + i64::from(self.minute) * 60 + i64::from(self.second);
+        let time = FileTime::from_unix(days.checked_mul(SECONDS_A_DAY)?.checked_add(seconds)?, 0);
+        (FileTime::civil(time) == self).then_some(time)
+    }
+}
+
+/// Days since 1970 of a date of the Gregorian calendar. Years begin in March here, so that the leap day comes last.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = year.clamp(0, 1 << 20) - i64::from(month <= 2);
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let month = (month + 9).rem_euclid(12);
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+impl FileTime {
+    /// What a calendar in UTC says, cut to seconds.
+    pub fn civil(self) -> CivilTime {
+        let (seconds, _) = self.to_unix();
+        let days = seconds.div_euclid(SECONDS_A_DAY) + 719_468;
+        let of_day = small(seconds.rem_euclid(SECONDS_A_DAY));
+        let era = days.div_euclid(146_097);
+        let day_of_era = days.rem_euclid(146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted = (5 * day_of_year + 2) / 153;
+        let month = (shifted + 2).rem_euclid(12) + 1;
+        CivilTime {
+            year: era * 400 + year_of_era + i64::from(month <= 2),
+            month: small(month),
+            day: small(day_of_year - (153 * shifted + 2) / 5 + 1),
+            hour: of_day / 3600,
+            minute: of_day / 60 % 60,
+            second: of_day % 60,
+        }
+    }
+}
+
+/// A part of a date or time, none of which is negative or large.
+fn small(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
 impl From<Timestamp> for FileTime {
     fn from(time: Timestamp) -> Self {
         Self(time.0 / 100 + UNIX_EPOCH)
@@ -53,6 +118,39 @@ mod tests {
                 FileTime::from_unix(seconds, nanoseconds).to_unix(),
                 (seconds, nanoseconds)
             );
+        }
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        let civil = |year, month, day, hour, minute, second| CivilTime {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+        };
+        for (unix, date) in [
+            (0, civil(1970, 1, 1, 0, 0, 0)),
+            (951_825_599, civil(2000, 2, 29, 11, 59, 59)),
+            (951_868_800, civil(2000, 3, 1, 0, 0, 0)),
+            (1_795_529_007, civil(2026, 11, 24, 14, 3, 27)),
+            (4_107_542_399, civil(2100, 2, 28, 23, 59, 59)),
+            (4_107_542_400, civil(2100, 3, 1, 0, 0, 0)),
+        ] {
+            let time = FileTime::from_unix(unix, 0);
+            assert_eq!(time.civil(), date);
+            assert_eq!(date.to_file_time(), Some(time));
+        }
+        for wrong in [
+            civil(2026, 2, 29, 0, 0, 0),
+            civil(2026, 13, 1, 0, 0, 0),
+            civil(2026, 0, 1, 0, 0, 0),
+            civil(2026, 1, 1, 24, 0, 0),
+            civil(2026, 1, 1, 0, 60, 0),
+        ] {
+            assert_eq!(wrong.to_file_time(), None, "{wrong:?}");
         }
     }
 

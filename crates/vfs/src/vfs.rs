@@ -10,12 +10,14 @@ use strongroom_store::{Inode, Store, Txn, View};
 use crate::acl::{Ace, AceFlags, Acl, AclSlot, Control, SecurityDescriptor};
 use crate::grants::Keys;
 use crate::node::{Node, Nodes};
+use crate::past::ShareRealms;
 use crate::quota::Quotas;
 use crate::rows::{self, Attr, AttrFlags, SdRef};
 use crate::security::DescriptorCache;
 use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::short::ShortNames;
+use crate::snapshots::Snapshots;
 use crate::unix::Listings;
 use crate::watch::Watches;
 use crate::{AccessMask, DosAttributes, FileKind, FileTime, HandleId, Result, Sid, VfsError};
@@ -36,6 +38,7 @@ pub struct Vfs {
     pub(crate) quotas: Quotas,
     pub(crate) shares: Shares,
     pub(crate) sessions: Sessions,
+    pub(crate) snapshots: Snapshots,
     pub(crate) descriptors: DescriptorCache,
     /// Held while a directory moves to another, so that no two moves make a cycle.
     pub(crate) rename_lock: Mutex<()>,
@@ -83,7 +86,9 @@ impl Vfs {
         let shares = Shares::load(&store)?;
         let quotas = Quotas::load(&store)?;
         let sessions = Sessions::load(&store)?;
-        Ok(Arc::new_cyclic(|me| Self {
+        let snapshots = Snapshots::load(&store, &*env)?;
+        store.set_realms(Arc::new(ShareRealms(Arc::clone(&shares.roots))));
+        let vfs = Arc::new_cyclic(|me| Self {
             store,
             env,
             nodes: Nodes::new(IDLE_NODES_MAX),
@@ -91,6 +96,7 @@ impl Vfs {
             quotas,
             shares,
             sessions,
+            snapshots,
             descriptors: DescriptorCache::default(),
             rename_lock: Mutex::new(()),
             grant_keys: Keys::default(),
@@ -99,7 +105,9 @@ impl Vfs {
             listings: Listings::default(),
             next_handle: AtomicU64::new(1),
             me: me.clone(),
-        }))
+        });
+        vfs.resume_locks();
+        Ok(vfs)
     }
 
     pub fn store(&self) -> &Arc<Store> {

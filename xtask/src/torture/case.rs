@@ -59,6 +59,16 @@ impl Outcome {
 
 /// Runs one case, or a suite as one.
 pub fn run(server: &Server, case: &str, limit: Duration) -> Result<Outcome> {
+    run_with(server, case, &[], limit)
+}
+
+/// The same with options for the case, as `torture:name=value`.
+pub fn run_with(
+    server: &Server,
+    case: &str,
+    options: &[String],
+    limit: Duration,
+) -> Result<Outcome> {
     let address = server.address();
     let output = tempfile::NamedTempFile::new()?;
     // It leaves directories where it runs.
@@ -71,6 +81,7 @@ pub fn run(server: &Server, case: &str, limit: Duration) -> Result<Outcome> {
         .args(["--configfile", "/dev/null", "--option=torture:progress=no"])
         .arg(format!("--option=torture:user2name={SECOND_USER}"))
         .arg(format!("--option=torture:user2password={PASSWORD}"))
+        .args(options.iter().map(|option| format!("--option={option}")))
         .arg(case)
         .stdin(Stdio::null())
         .stdout(output.reopen()?)

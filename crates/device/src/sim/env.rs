@@ -41,6 +41,8 @@ struct World {
     rng: Rng,
     trace: u64,
     now: Duration,
+    /// How far the clock on the wall is ahead of the time that passed.
+    ahead: Duration,
     next_task: u64,
     next_timer: u64,
     tasks: BTreeMap<u64, BoxFuture<()>>,
@@ -88,6 +90,7 @@ impl SimEnv {
                 rng: Rng::new(seed),
                 trace: seed,
                 now: Duration::ZERO,
+                ahead: Duration::ZERO,
                 next_task: MAIN + 1,
                 next_timer: 0,
                 tasks: BTreeMap::new(),
@@ -142,6 +145,11 @@ impl SimEnv {
         // A slow disk may have taken more than that.
         let mut world = self.world.lock();
         world.now = world.now.max(until);
+    }
+
+    /// Sets the clock on the wall forward; no time passes.
+    pub fn move_clock(&self, ahead: Duration) {
+        self.world.lock().ahead += ahead;
     }
 
     /// Drops all tasks and timers where they stand, as the death of the process does.
@@ -323,7 +331,11 @@ pub(super) enum SyncFate {
 
 impl Env for SimEnv {
     fn now(&self) -> Timestamp {
-        let since = u64::try_from(self.world.lock().now.as_nanos()).unwrap_or(u64::MAX);
+        let clock = {
+            let world = self.world.lock();
+            world.now + world.ahead
+        };
+        let since = u64::try_from(clock.as_nanos()).unwrap_or(u64::MAX);
         Timestamp(BEGINNING_NS.saturating_add(since))
     }
 

@@ -18,6 +18,7 @@ mod negotiated;
 mod open;
 mod operations;
 mod outbox;
+mod past;
 mod pipe;
 mod posix;
 mod reply;

@@ -220,13 +220,19 @@ fn reap(world: &World, engine: &Engine) {
         .block_on(engine.request(crate::commit::Wanted::Watermark))
         .unwrap();
     engine.feed(engine.feedable()).unwrap();
-    let schedule = crate::thin::Schedule::window(Duration::ZERO);
+    let rules = crate::keep::Rules::only(&crate::Retention::window(Duration::ZERO));
     let budget = crate::thin::Budget {
         rows: 1000,
         pressure: true,
     };
     let later = strongroom_device::Timestamp(world.env().now().0 + 5_000_000_000);
-    crate::thin::thin(engine.index.as_ref(), &schedule, later, budget, &[]).unwrap();
+    let terms = crate::thin::Terms {
+        rules: &rules,
+        spared: &[],
+        realms: None,
+        now: later.seconds(),
+    };
+    crate::thin::thin(engine.index.as_ref(), &terms, budget).unwrap();
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::kept::Kept;
 use super::tally::Tally;
 use super::{DeadObject, FeedOptions, RowChain, Version};
 use crate::index::WriteTxn;
+use crate::lists::{Due, Lists};
 use crate::rows::{self, EXTENTS, GraveRow, HEADS, HISTORY, HeadRow, Header};
 use crate::{ObjectId, Result, SessionId, Table};
 
@@ -26,6 +27,8 @@ pub(super) struct Chains<'a> {
     kept: &'a Kept,
     tally: &'a mut Tally,
     history: Arena,
+    /// The number of their table, and the key, of graves that were made.
+    graves: Vec<Vec<u8>>,
     /// Objects whose head appeared in this run: when, and by whom if it was one session only.
     born: HashMap<ObjectId, (Txg, Option<SessionId>)>,
     value: Vec<u8>,
@@ -54,6 +57,7 @@ impl<'a> Chains<'a> {
             kept,
             tally,
             history: Arena::default(),
+            graves: Vec::new(),
             born: HashMap::new(),
             value: Vec::new(),
             old: Vec::new(),
@@ -198,6 +202,7 @@ impl<'a> Chains<'a> {
             let key = rows::grave_key(dead.txg, dead.object);
             self.write
                 .insert(rows::GRAVES, &key, &grave.encode(), &mut self.old)?;
+            self.graves.push([&[rows::GRAVES.0], &key[..]].concat());
             self.tally.grave_gains(dead.session, allocated);
         }
         Ok(())
@@ -207,7 +212,8 @@ impl<'a> Chains<'a> {
     pub(super) fn finish(self) -> Result<u64> {
         let Arena { bytes, rows: ends } = &self.history;
         let mut old = self.old;
-        let mut list = Expiry::new(self.kept.last_second(), self.kept.last_txg());
+        let mut lists = Lists::default();
+        let due = Due::Second(self.kept.last_second(), self.kept.last_txg());
         let mut start = 0;
         for (key_end, end) in ends {
             let key = &bytes[start..*key_end];
@@ -215,57 +221,14 @@ impl<'a> Chains<'a> {
                 .write
                 .insert(HISTORY, key, &bytes[*key_end..*end], &mut old)?;
             assert!(!replaced, "a value ended twice in one group");
-            list.add(self.write, key)?;
+            lists.add(self.write, due, key)?;
             start = *end;
         }
-        list.finish(self.write)?;
+        for grave in &self.graves {
+            lists.add(self.write, due, grave)?;
+        }
+        lists.finish(self.write)?;
         Ok(ends.len() as u64)
-    }
-}
-
-/// Bytes of keys in one row of the list.
-const EXPIRY_MAX: usize = 16 * 1024;
-
-/// Writes history keys to [`rows::EXPIRY`], to be looked at again after a second.
-pub(crate) struct Expiry {
-    second: u64,
-    txg: Txg,
-    chunk: u32,
-    row: Vec<u8>,
-}
-
-impl Expiry {
-    pub(crate) fn new(second: u64, txg: Txg) -> Self {
-        Self {
-            second,
-            txg,
-            chunk: 0,
-            row: Vec::new(),
-        }
-    }
-
-    pub(crate) fn add(&mut self, write: &mut dyn WriteTxn, key: &[u8]) -> Result<()> {
-        rows::encode_expiry(&mut self.row, key);
-        if self.row.len() < EXPIRY_MAX {
-            Ok(())
-        } else {
-            self.finish(write)
-        }
-    }
-
-    pub(crate) fn finish(&mut self, write: &mut dyn WriteTxn) -> Result<()> {
-        if self.row.is_empty() {
-            return Ok(());
-        }
-        loop {
-            let key = rows::expiry_key(self.second, self.txg, self.chunk);
-            self.chunk += 1;
-            if write.get(rows::EXPIRY, &key)?.is_none() {
-                write.insert(rows::EXPIRY, &key, &self.row, &mut Vec::new())?;
-                self.row.clear();
-                return Ok(());
-            }
-        }
     }
 }
 

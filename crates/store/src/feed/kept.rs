@@ -6,7 +6,7 @@ use strongroom_pool::Txg;
 use super::TxgInfo;
 use crate::Result;
 use crate::index::WriteTxn;
-use crate::rows::{INSTANTS, InstantRow, number_key};
+use crate::rows::{INSTANTS, InstantRow, PINS, PinRow, Stored, number_key};
 
 /// Kept instants up to the end of a run. What is the run's last second may yet get a later group, so its last group
 /// counts as kept only for values that end after the run.
@@ -22,13 +22,19 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Writes the instants of a run and tells which groups are kept.
-    pub(super) fn record(write: &mut dyn WriteTxn, txgs: &[TxgInfo<'_>]) -> Result<Self> {
+    /// Pins made in the run are kept as well.
+    pub(super) fn record(
+        write: &mut dyn WriteTxn,
+        txgs: &[TxgInfo<'_>],
+        pins: &[Txg],
+    ) -> Result<Self> {
         let [older, newest] = last_two(write)?;
         let nothing = InstantRow {
             txg: Txg(0),
             time: Timestamp(0),
         };
-        let before = older.map_or(Txg(0), |row| row.txg);
+        let pinned = newest_pin(write)?;
+        let before = older.map_or(Txg(0), |row| row.txg).max(pinned);
         let mut kept = Self {
             before,
             inside: Vec::new(),
@@ -57,6 +63,8 @@ impl Kept {
             )?;
         }
         kept.last = last.unwrap_or(nothing);
+        kept.inside.extend_from_slice(pins);
+        kept.inside.sort_unstable();
         Ok(kept)
     }
 
@@ -80,6 +88,15 @@ impl Kept {
     pub(super) fn saw(&self, began: Txg, ended: Txg) -> bool {
         self.newest_before(ended) >= began
     }
+}
+
+/// The newest group that a pin of an earlier run keeps; 0 without any.
+fn newest_pin(write: &mut dyn WriteTxn) -> Result<Txg> {
+    // Their numbers rise with the groups.
+    let Some((_, value)) = write.last_row(PINS, None)? else {
+        return Ok(Txg(0));
+    };
+    Ok(PinRow::decode(&Stored::decode(value)?.payload)?.txg)
 }
 
 /// The last instant of all and the one before it, oldest first.

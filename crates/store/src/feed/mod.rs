@@ -147,7 +147,7 @@ fn feed_once(
     run: &Run<'_>,
     fed: &mut Fed,
 ) -> Result<()> {
-    let kept = Kept::record(write, run.txgs)?;
+    let kept = Kept::record(write, run.txgs, &pins_of(run)?)?;
     let mut tally = Tally::default();
     let mut chains = Chains::new(write, options, &kept, &mut tally);
     for chain in run.rows {
@@ -161,6 +161,16 @@ fn feed_once(
     let settled = tally.settle(write, fed.last)?;
     (fed.freed, fed.dead_stripes) = (settled.freed, settled.dead_stripes);
     write.set_last_txg(fed.last)
+}
+
+/// Groups that pins of this run keep.
+fn pins_of(run: &Run<'_>) -> Result<Vec<Txg>> {
+    let chains = run.rows.iter().filter(|chain| chain.table == rows::PINS);
+    let values = chains.flat_map(|chain| chain.versions);
+    let values = values.filter_map(|version| version.value.as_ref());
+    values
+        .map(|value| Ok(rows::PinRow::decode(value)?.txg))
+        .collect()
 }
 
 fn write_changes(write: &mut dyn WriteTxn, txgs: &[TxgInfo<'_>]) -> Result<()> {

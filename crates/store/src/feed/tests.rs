@@ -15,12 +15,13 @@ use strongroom_pool::{Address, SegmentId, Txg};
 use super::{Change, DeadObject, Fed, FeedOptions, RowChain, Run, TxgInfo, Version, feed};
 use crate::history::{Past, get_at, scan_at};
 use crate::index::{Index, MemoryIndex};
+use crate::keep::{Realms, Rules};
 use crate::rows::{
     EXTENTS, ExtentRow, HEADS, HISTORY, HeadRow, HistoryRow, REFERENCES, STRIPES, Stored,
     address_key, extent_key, object_key,
 };
-use crate::thin::{Budget, Freed, Schedule, thin, usage};
-use crate::{Aspect, DataHead, Inode, ObjectId, SessionId, Table};
+use crate::thin::{Budget, Freed, Terms, thin, usage};
+use crate::{Aspect, DataHead, Inode, ObjectId, Retention, SessionId, Table};
 
 pub(crate) const NAMES: Table = Table(1);
 const SECOND: u64 = 1_000_000_000;
@@ -44,6 +45,7 @@ pub(crate) struct Writer {
     pub(crate) history: bool,
     /// Instants that thinning must spare.
     pub(crate) spared: Vec<Txg>,
+    pub(crate) realms: Option<Box<dyn Realms>>,
 }
 
 impl Writer {
@@ -191,15 +193,15 @@ impl Writer {
         fed
     }
 
-    pub(crate) fn thin(&mut self, schedule: &Schedule, pressure: bool) -> Freed {
-        let freed = thin(
-            &*self.index,
-            schedule,
-            self.now(),
-            Budget { rows: 50, pressure },
-            &self.spared,
-        )
-        .unwrap();
+    pub(crate) fn thin(&mut self, retention: &Retention, pressure: bool) -> Freed {
+        let rules = Rules::indexed(retention, &*self.index.snapshot()).unwrap();
+        let terms = Terms {
+            rules: &rules,
+            spared: &self.spared,
+            realms: self.realms.as_deref(),
+            now: self.now().seconds(),
+        };
+        let freed = thin(&*self.index, &terms, Budget { rows: 50, pressure }).unwrap();
         self.freed.extend(&freed.extents);
         freed
     }
@@ -368,7 +370,7 @@ fn thinning_keeps_the_window_exact_and_frees_the_rest() {
     for seed in 0..30 {
         let mut rng = Rng::new(seed);
         let mut writer = Writer::new(true);
-        let schedule = Schedule::window(std::time::Duration::from_secs(6));
+        let schedule = Retention::window(std::time::Duration::from_secs(6));
         for _ in 0..20 {
             live(&mut rng, &mut writer);
             while writer.thin(&schedule, false).more {}
@@ -472,7 +474,7 @@ fn a_dead_file_is_reaped_when_the_window_has_passed() {
     writer.kill(1, 5);
     assert!(writer.feed().freed.is_empty());
     assert_eq!(usage(&*writer.index.snapshot()).unwrap().history, 16384);
-    let schedule = Schedule::window(std::time::Duration::from_secs(60));
+    let schedule = Retention::window(std::time::Duration::from_secs(60));
     for later in [30, 20, 40, 80] {
         writer.group(later * SECOND);
         writer.set(1, NAMES, &[1; 8], Some(b"a"));

@@ -61,26 +61,12 @@ pub(crate) trait Index: Send + Sync + Debug {
 
 /// A state of the index that does not change while it is held.
 pub(crate) trait Snapshot: Send + Sync + Debug {
-    #[cfg_attr(
-        not(test),
-        allow(
-            dead_code,
-            reason = "for browsing the past and for status; tests use it"
-        )
-    )]
     fn last_txg(&self) -> Txg;
     /// The stored value with its header.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>>;
     /// Shows rows with `start <= key` and, if given, `key < end`, in order, until `visit` returns false.
     fn scan(&self, table: Table, start: &[u8], end: Option<&[u8]>, visit: Visit<'_>) -> Result<()>;
     /// The last row of a table, or the last before a key.
-    #[cfg_attr(
-        not(test),
-        allow(
-            dead_code,
-            reason = "for browsing the past and for status; tests use it"
-        )
-    )]
     fn last_row(&self, table: Table, before: Option<&[u8]>) -> Result<Option<Row>>;
 }
 

@@ -14,7 +14,7 @@ use crate::rows::{
     EXTENTS, ExtentRow, HISTORY, HistoryRow, REFERENCES, STRIPES, Stored, StripeRow, address_key,
     decode_number, decode_stripe_key,
 };
-use crate::{CloneRange, HistoryOptions, Result, SessionId, Store};
+use crate::{CloneRange, HistoryOptions, Result, Retention, SessionId, Store};
 
 fn range(source: u64, from: u64, to: u64, len: u64) -> CloneRange {
     CloneRange {
@@ -187,7 +187,7 @@ fn owners_change_and_die_without_each_other() {
 fn an_extent_stays_while_the_past_of_an_owner_names_it() {
     let mut world = World::new(84, 1);
     world.options.history = Some(HistoryOptions {
-        window: Duration::from_secs(600),
+        retention: Retention::window(Duration::from_secs(600)),
     });
     let store = world.create();
     world.write(&store, 5000, 0, &pattern(1, 1 << 20));

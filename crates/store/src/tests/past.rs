@@ -7,7 +7,7 @@ use strongroom_device::sim::Rng;
 use strongroom_pool::Txg;
 
 use super::{SESSION, World, object, pattern};
-use crate::{ObjectId, Store};
+use crate::{ObjectId, Realm, Store};
 
 /// An object's content after a group, or None if it was not there.
 fn content_at(store: &Store, id: ObjectId, at: Txg) -> Option<Vec<u8>> {
@@ -22,7 +22,7 @@ fn content_at(store: &Store, id: ObjectId, at: Txg) -> Option<Vec<u8>> {
 
 /// The groups of all kept instants.
 fn instants(store: &Store) -> Vec<Txg> {
-    let all = store.instants(Timestamp(0), Timestamp(u64::MAX), usize::MAX);
+    let all = store.instants(Realm(0), Timestamp(0), Timestamp(u64::MAX), usize::MAX);
     all.unwrap()
         .into_iter()
         .map(|instant| instant.txg)

@@ -1,64 +1,21 @@
 //! Thinning of the past and reaping of the dead, in bounded steps, for the store's cleaning job.
 
 mod expire;
+mod keepers;
 mod pressure;
+mod squeeze;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use expire::edge;
-
-use std::time::Duration;
-
-use strongroom_device::Timestamp;
 use strongroom_pool::{Address, Txg};
 
 use crate::feed::DeadStripe;
 use crate::feed::tally::{META_GRAVES, META_LIVE, META_PRESENT, Tally};
 use crate::index::{Index, Snapshot, WriteTxn};
+use crate::keep::{Realms, Rules};
+use crate::lists::Lists;
 use crate::rows::{self, EXTENTS, GRAVES, GraveRow, HISTORY, HistoryKey, HistoryRow, MAKERS, META};
 use crate::{Result, SessionId, Table};
-
-/// How dense the kept instants are, by their age. Each span counts from now; a level is off when its span does not
-/// reach beyond the finer one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Schedule {
-    /// Every second of this long a past.
-    pub(crate) every_second: Duration,
-    /// One instant a minute, hour, day, month (30 days) this far back.
-    pub(crate) every_minute: Duration,
-    pub(crate) every_hour: Duration,
-    pub(crate) every_day: Duration,
-    pub(crate) every_month: Duration,
-}
-
-impl Schedule {
-    /// Every second of `window`, and nothing older.
-    pub(crate) fn window(window: Duration) -> Self {
-        Self {
-            every_second: window,
-            every_minute: Duration::ZERO,
-            every_hour: Duration::ZERO,
-            every_day: Duration::ZERO,
-            every_month: Duration::ZERO,
-        }
-    }
-
-    /// Spans in seconds, and how far apart the instants of that span are, finest first.
-    fn levels(&self) -> [(u64, u64); 5] {
-        [
-            (self.every_second.as_secs(), 1),
-            (self.every_minute.as_secs(), 60),
-            (self.every_hour.as_secs(), 3600),
-            (self.every_day.as_secs(), 86_400),
-            (self.every_month.as_secs(), 30 * 86_400),
-        ]
-    }
-
-    /// The level that an instant of this age belongs to; None when it is past all of them.
-    fn level(&self, age: u64) -> Option<(u64, u64)> {
-        self.levels().into_iter().find(|(span, _)| age <= *span)
-    }
-}
 
 /// What one call may do at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,18 +38,27 @@ pub(crate) struct Freed {
     pub(crate) exhausted: bool,
 }
 
-/// Removes what is past the schedule, reaps graves, and under pressure thins inside the window: one index write, or none
-/// when nothing is due. What the instants in `spared` (ascending) show stays. Call it again while it says `more`.
-pub(crate) fn thin(
-    index: &dyn Index,
-    schedule: &Schedule,
-    now: Timestamp,
-    budget: Budget,
-    spared: &[Txg],
-) -> Result<Freed> {
-    if !budget.pressure && !expire::is_due(&*index.snapshot(), schedule, now)? {
+/// What thinning goes by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    pub(crate) rules: &'a Rules,
+    /// Instants that somebody looks at, ascending: what they show stays.
+    pub(crate) spared: &'a [Txg],
+    /// Which rules count for a row. None if all rules count for all of them.
+    pub(crate) realms: Option<&'a dyn Realms>,
+    /// The second that it is now.
+    pub(crate) now: u64,
+}
+
+/// Removes what nobody keeps, reaps graves, and under pressure thins inside the window: one index write, or none when
+/// nothing is due. Call it again while it says `more`.
+pub(crate) fn thin(index: &dyn Index, terms: &Terms<'_>, budget: Budget) -> Result<Freed> {
+    if !budget.pressure && !expire::is_due(&*index.snapshot(), terms)? {
         return Ok(Freed::default());
     }
+    let pinned = terms.rules.pins.iter().map(|pin| pin.instant.txg);
+    let mut protected: Vec<Txg> = pinned.chain(terms.spared.iter().copied()).collect();
+    protected.sort_unstable();
     let mut freed = Freed::default();
     index.write(&mut |write| {
         freed = Freed::default();
@@ -100,14 +66,17 @@ pub(crate) fn thin(
         let mut pass = Pass {
             write,
             tally: Tally::default(),
+            lists: Lists::default(),
             left: budget.rows,
-            spared,
+            terms: *terms,
+            protected: &protected,
             freed: &mut freed,
         };
-        expire::expire(&mut pass, schedule, now)?;
+        expire::expire(&mut pass)?;
         if budget.pressure {
             pressure::relieve(&mut pass)?;
         }
+        pass.lists.finish(pass.write)?;
         let tally = std::mem::take(&mut pass.tally);
         let settled = tally.settle(write, last)?;
         (freed.extents, freed.dead_stripes) = (settled.freed, settled.dead_stripes);
@@ -120,19 +89,21 @@ pub(crate) fn thin(
 struct Pass<'a> {
     write: &'a mut dyn WriteTxn,
     tally: Tally,
+    lists: Lists,
     /// Rows that may still be handled.
     left: usize,
-    /// Instants that somebody looks at, ascending: what they see stays.
-    spared: &'a [Txg],
+    terms: Terms<'a>,
+    /// Instants that even pressure spares, ascending.
+    protected: &'a [Txg],
     freed: &'a mut Freed,
 }
 
 impl Pass<'_> {
-    /// The newest spared instant before group `ended` and not before `began`.
-    fn sparing(&self, began: Txg, ended: Txg) -> Option<Txg> {
-        let before = self.spared.partition_point(|txg| *txg < ended);
-        let newest = before.checked_sub(1).map(|place| self.spared[place]);
-        newest.filter(|txg| *txg >= began)
+    /// Whether anything from `began` up to, not including, `ended` is spared.
+    fn spares(&self, began: Txg, ended: Txg) -> bool {
+        let before = self.protected.partition_point(|txg| *txg < ended);
+        let newest = before.checked_sub(1).map(|place| self.protected[place]);
+        newest.is_some_and(|txg| txg >= began)
     }
 
     /// Takes one row off the budget; false when it is used up.

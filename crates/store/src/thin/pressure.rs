@@ -3,8 +3,9 @@
 
 use strongroom_pool::Txg;
 
-use super::Pass;
+use super::{Pass, squeeze};
 use crate::feed::chains::payload_of;
+use crate::lists::Due;
 use crate::rows::{
     self, EXPIRY, EXTENTS, GRAVES, GraveRow, HEADS, HISTORY, Header, HistoryKey, HistoryRow,
     INLINE, INSTANTS, InstantRow, MAKERS, META,
@@ -14,6 +15,9 @@ use crate::{Result, SessionId};
 const META_PRESSURE: &[u8] = b"pressure";
 /// Values that stood less than this many seconds go, one step after the other.
 const LIVES: [u64; 4] = [2, 60, 600, 3600];
+/// The steps that look for what only an old instant kept. Dead objects go in the second one if earlier content of theirs
+/// went in the first.
+const SWEEPS: [u8; 2] = [9, 10];
 /// Content in a row of fewer bytes gives nothing back. Names and attributes are never given up: they take little room, and
 /// whoever looks back needs them to see what is missing.
 const WORTH: usize = 64;
@@ -21,7 +25,7 @@ const WORTH: usize = 64;
 /// Where a sweep stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sweep {
-    /// Steps 0 to 3 take from one session, 4 to 7 from everybody.
+    /// Steps 0 to 3 take from one session, 4 to 7 from everybody; then what is older than every window goes.
     step: u8,
     session: SessionId,
     /// False while graves are looked at, true for history.
@@ -141,18 +145,45 @@ pub(super) fn relieve(pass: &mut Pass<'_>) -> Result<()> {
             sweep_graves(pass, &mut sweep, &times, life)?
         };
         if !done {
-            pass.freed.more = true;
-            let state = sweep.encode();
-            return pass
-                .write
-                .insert(META, META_PRESSURE, &state, &mut Vec::new())
-                .map(drop);
+            return go_on_later(pass, &sweep);
         }
         sweep.after.clear();
         sweep.step += u8::from(sweep.in_history);
         sweep.in_history = !sweep.in_history;
     }
-    pass.freed.exhausted = true;
+    squeeze_old(pass, sweep)
+}
+
+/// Gives up what is older than every window, oldest first.
+fn squeeze_old(pass: &mut Pass<'_>, mut sweep: Sweep) -> Result<()> {
+    if sweep.step < SWEEPS[0] {
+        if !squeeze::raise_floor(pass)? {
+            pass.freed.exhausted = true;
+            return forget_state(pass);
+        }
+        // The next call goes by the new floor.
+        sweep.step = SWEEPS[0];
+        return go_on_later(pass, &sweep);
+    }
+    while sweep.step <= SWEEPS[1] {
+        if !squeeze::sweep(pass, &mut sweep.after)? {
+            return go_on_later(pass, &sweep);
+        }
+        sweep.after.clear();
+        sweep.step += 1;
+    }
+    forget_state(pass)
+}
+
+fn go_on_later(pass: &mut Pass<'_>, sweep: &Sweep) -> Result<()> {
+    pass.freed.more = true;
+    let state = sweep.encode();
+    pass.write
+        .insert(META, META_PRESSURE, &state, &mut Vec::new())
+        .map(drop)
+}
+
+fn forget_state(pass: &mut Pass<'_>) -> Result<()> {
     pass.write
         .remove(META, META_PRESSURE, &mut Vec::new())
         .map(drop)
@@ -171,7 +202,7 @@ fn sweep_graves(pass: &mut Pass<'_>, sweep: &mut Sweep, times: &Times, life: u64
             Header::decode(&head).map(|header| header.txg)
         })?;
         // Earlier content of the object may be seen as well, so whatever is spared before its death spares it.
-        let spared = pass.sparing(Txg(0), grave.dead.txg).is_some();
+        let spared = pass.spares(Txg(0), grave.dead.txg);
         if !spared
             && sweep.takes_from(grave.dead.session)
             && times.stood_less(life, began, grave.dead.txg)
@@ -219,9 +250,8 @@ fn mark_dead(pass: &mut Pass<'_>, grave: &GraveRow) -> Result<()> {
         .history_gains(row.ended_by, HEADS, None, (key.len() + mark.len()) as u64)?;
     pass.write.insert(HISTORY, &key, &mark, &mut Vec::new())?;
     let second = times_up(pass)?;
-    let mut list = crate::feed::chains::Expiry::new(second, grave.dead.txg);
-    list.add(pass.write, &key)?;
-    list.finish(pass.write)
+    let due = Due::Second(second, grave.dead.txg);
+    pass.lists.add(pass.write, due, &key)
 }
 
 /// The newest second: a mark made now is looked at when that leaves the window.
@@ -257,7 +287,7 @@ fn sweep_history(pass: &mut Pass<'_>, sweep: &mut Sweep, times: &Times, life: u6
             let HistoryKey { table, ended, .. } = HistoryKey::decode(key)?;
             let content = table == EXTENTS || (table == INLINE && value.len() >= WORTH);
             let worth = row.payload.is_some() && content;
-            let spared = pass.sparing(row.began, ended).is_some();
+            let spared = pass.spares(row.began, ended);
             if worth
                 && !spared
                 && sweep.takes_from(row.ended_by)

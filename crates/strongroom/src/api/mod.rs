@@ -12,9 +12,19 @@
 //! | `DELETE /v1/users/{name}` | removes |
 //! | `GET /v1/shares`, `POST /v1/shares` | lists, makes ([`types::NewShare`]) |
 //! | `DELETE /v1/shares/{name}` | removes |
+//! | `GET`, `POST /v1/shares/{name}/snapshots` | lists, makes ([`types::NewSnapshot`]) |
+//! | `DELETE`, `POST /v1/shares/{name}/snapshots/{name}` | deletes, holds or locks ([`types::KeepSnapshot`]) |
+//! | `GET`, `POST /v1/shares/{name}/retention` | how the past is kept ([`types::Retention`]) |
+//! | `POST /v1/history/list` | a folder or file as it was ([`types::Place`]) |
+//! | `POST /v1/history/content` | up to 4 MiB of a file as it was ([`types::ContentWanted`]); nothing behind its end |
+//! | `POST /v1/history/log` | who changed what ([`types::LogWanted`]) |
+//! | `POST /v1/history/diff` | what differs ([`types::DiffWanted`]) |
+//! | `POST /v1/rewind` | makes a share or a part of it what it was ([`types::RewindWanted`]) |
+//! | `POST /v1/undo` | puts back what sessions changed ([`types::UndoWanted`]) |
 //!
 //! What is refused is answered with a problem document (RFC 9457).
 
+mod history;
 pub(crate) mod pool;
 mod problem;
 mod routes;

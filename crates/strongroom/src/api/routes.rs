@@ -43,6 +43,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/v1/shares", get(list_shares).post(add_share))
         .route("/v1/shares/{name}", delete(remove_share))
         .merge(pool::routes())
+        .merge(super::history::routes())
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such route"))
         .with_state(state)
 }

@@ -278,3 +278,184 @@ pub(crate) struct ProblemDocument {
     pub(crate) status: u16,
     pub(crate) detail: String,
 }
+
+/// A snapshot to be made.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NewSnapshot {
+    pub(crate) name: String,
+}
+
+/// A snapshot; times are seconds since 1970.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Snapshot {
+    pub(crate) share: String,
+    pub(crate) name: String,
+    pub(crate) time_s: u64,
+    pub(crate) held: bool,
+    pub(crate) locked_until_s: Option<u64>,
+}
+
+/// What is to become of a snapshot; what is left out stays.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KeepSnapshot {
+    #[serde(default)]
+    pub(crate) hold: Option<bool>,
+    #[serde(default)]
+    pub(crate) lock_until_s: Option<u64>,
+}
+
+/// How far back every second, and one instant a minute, hour, day, month is kept; and the oldest that is left.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Retention {
+    pub(crate) every_second_s: u64,
+    pub(crate) every_minute_s: u64,
+    pub(crate) every_hour_s: u64,
+    pub(crate) every_day_s: u64,
+    pub(crate) every_month_s: u64,
+    #[serde(default)]
+    pub(crate) oldest_s: Option<u64>,
+}
+
+/// A path `share/directory/name`, now or at a time.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) path: String,
+    #[serde(default)]
+    pub(crate) at_s: Option<u64>,
+}
+
+/// A directory, or one file, as it was at the instant.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PastListing {
+    pub(crate) at_s: Option<u64>,
+    pub(crate) entries: Vec<PastEntry>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PastEntry {
+    pub(crate) name: String,
+    pub(crate) directory: bool,
+    pub(crate) size: u64,
+    pub(crate) modified_s: u64,
+}
+
+/// Bytes of a file from an offset on.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ContentWanted {
+    #[serde(flatten)]
+    pub(crate) place: Place,
+    #[serde(default)]
+    pub(crate) offset: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LogWanted {
+    pub(crate) path: String,
+    #[serde(default)]
+    pub(crate) since_s: Option<u64>,
+    #[serde(default)]
+    pub(crate) until_s: Option<u64>,
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    #[serde(default)]
+    pub(crate) client: Option<String>,
+    #[serde(default)]
+    pub(crate) session: Option<u64>,
+    #[serde(default)]
+    pub(crate) max: Option<usize>,
+}
+
+/// One change, and who made it from where.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LogLine {
+    pub(crate) time_s: u64,
+    pub(crate) what: String,
+    pub(crate) path: String,
+    pub(crate) session: u64,
+    pub(crate) user: String,
+    pub(crate) client: String,
+    pub(crate) protocol: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DiffWanted {
+    pub(crate) path: String,
+    pub(crate) from_s: u64,
+    /// Now without one.
+    #[serde(default)]
+    pub(crate) to_s: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Difference {
+    pub(crate) what: String,
+    pub(crate) path: String,
+    #[serde(default)]
+    pub(crate) old_path: Option<String>,
+    pub(crate) size_from: Option<u64>,
+    pub(crate) size_to: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RewindWanted {
+    pub(crate) path: String,
+    pub(crate) to_s: u64,
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+}
+
+/// What a rewind did, or would do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Rewound {
+    /// The instant that it went to.
+    pub(crate) to_s: u64,
+    pub(crate) restored: u64,
+    pub(crate) removed: u64,
+    pub(crate) changed: u64,
+    pub(crate) renamed: u64,
+    pub(crate) bytes: u64,
+    pub(crate) failed: Vec<Failed>,
+    pub(crate) session: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Failed {
+    pub(crate) path: String,
+    pub(crate) reason: String,
+}
+
+/// What is to be undone: these sessions, and those of the user and from the addresses.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct UndoWanted {
+    pub(crate) share: String,
+    #[serde(default)]
+    pub(crate) sessions: Vec<u64>,
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    #[serde(default)]
+    pub(crate) clients: Vec<String>,
+    #[serde(default)]
+    pub(crate) since_s: Option<u64>,
+    /// Older content stands beside what somebody else wrote later; else that is left out.
+    #[serde(default)]
+    pub(crate) keep_both: bool,
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+}
+
+/// What an undo did, or would do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Undone {
+    pub(crate) sessions: Vec<u64>,
+    pub(crate) restored: u64,
+    pub(crate) removed: u64,
+    pub(crate) changed: u64,
+    pub(crate) renamed: u64,
+    pub(crate) bytes: u64,
+    pub(crate) failed: Vec<Failed>,
+    /// Left as somebody else made them later.
+    pub(crate) kept: Vec<String>,
+    /// Older content beside what somebody else made.
+    pub(crate) beside: Vec<String>,
+    pub(crate) session: Option<u64>,
+}

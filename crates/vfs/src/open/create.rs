@@ -28,7 +28,7 @@ impl Vfs {
         name: &str,
     ) -> Result<Attempt> {
         check_creation(opening)?;
-        if !directory.view.is_now() {
+        if !directory.view.is_now() || directory.is_history() {
             return Err(VfsError::ReadOnly);
         }
         self.check_allocation(opening)?;

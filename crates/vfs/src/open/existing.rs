@@ -106,7 +106,7 @@ impl Vfs {
         stream: u32,
         access: AccessMask,
     ) -> Result<Blockers> {
-        if !node.view.is_now() {
+        if !node.view.is_now() || node.is_history() {
             // Nobody's open can disturb another where nothing changes.
             return Ok(Blockers::new());
         }
@@ -367,7 +367,7 @@ impl Opening<'_, '_> {
     /// Nothing in the past is made, replaced or deleted.
     fn check_past(&self, node: &Node) -> Result<()> {
         let changes = self.replaces() || self.request.options.delete_on_close;
-        if changes && !node.view.is_now() {
+        if changes && (!node.view.is_now() || node.is_history()) {
             return Err(VfsError::ReadOnly);
         }
         Ok(())

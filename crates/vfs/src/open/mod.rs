@@ -117,14 +117,28 @@ impl Vfs {
                 root.ok_or(VfsError::NotFound)?
             }
         };
-        let Some((last, before)) = path.split() else {
+        if let Some(target) = self.resolve_history(request, path, &start)? {
+            return Ok(target);
+        }
+        self.resolve_from(start, &path.components, path, request.case)
+    }
+
+    /// Walks from a directory along components, the last of which may be missing.
+    pub(crate) fn resolve_from(
+        &self,
+        start: Arc<Node>,
+        components: &[std::borrow::Cow<'_, str>],
+        path: &ParsedPath<'_>,
+        case: CaseMode,
+    ) -> Result<Target> {
+        let Some((last, before)) = components.split_last() else {
             let link = self.own_link(&start)?;
             return Ok(Target::Found { node: start, link });
         };
-        let directory = self.walk(start, before, path, request.case)?;
-        match self.lookup_to_open(&directory.view, directory.inode, last, request.case)? {
+        let directory = self.walk(start, before, path, case)?;
+        match self.lookup_to_open(&directory.view, directory.inode, last, case)? {
             None => {
-                let name = self.name_to_make(directory.inode, last, request.case);
+                let name = self.name_to_make(directory.inode, last, case);
                 Ok(Target::Missing { directory, name })
             }
             Some(entry) => self.found(directory, entry),
@@ -242,7 +256,7 @@ impl Vfs {
         let id = self.new_handle_id();
         let request = opening.request;
         // What never changes needs no promise that it does not.
-        let grant = if node.view.is_now() {
+        let grant = if node.view.is_now() && !node.is_history() {
             self.give_grant(&request.grant, node, state, stream, id)
         } else {
             None
@@ -267,7 +281,7 @@ impl Vfs {
             session: AtomicU64::new(opening.credentials.session.0),
             share: request.share.id,
             root: request.share.root,
-            read_only: request.share.read_only || !node.view.is_now(),
+            read_only: request.share.read_only || !node.view.is_now() || node.is_history(),
             hides_unreadable: request.share.hide_unreadable,
             posix: request.posix.is_some(),
             delete_on_close: AtomicBool::new(request.options.delete_on_close),

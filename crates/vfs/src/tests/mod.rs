@@ -13,9 +13,12 @@ mod past;
 mod posix;
 mod quotas;
 mod renames;
+mod rewinds;
 mod secured;
 mod shares;
+mod snapshots;
 mod threads;
+mod undone;
 mod watches;
 
 use std::sync::Arc;

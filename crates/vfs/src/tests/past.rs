@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use strongroom_device::Timestamp;
 use strongroom_device::sim::Rng;
-use strongroom_store::{HistoryOptions, StoreError, StoreOptions};
+use strongroom_store::{HistoryOptions, StoreOptions};
 
 use super::*;
 use crate::acl::SecurityParts;
-use crate::{DosAttributes, ExtendedAttribute, Instant, LinkInfo, Stat, View};
+use crate::{DosAttributes, ExtendedAttribute, FileTime, Instant, LinkInfo, Retention, Stat, View};
 
 /// All that can be known of one name.
 #[derive(Debug, Clone, PartialEq)]
-struct Known {
+pub(super) struct Known {
     stat: Stat,
     content: Vec<u8>,
     streams: Vec<(String, Vec<u8>)>,
@@ -23,6 +22,25 @@ struct Known {
     allocated: Vec<(u64, u64)>,
     posix: (u32, Sid),
     path: String,
+}
+
+impl Known {
+    /// All but what belongs to the present: ids, counts of changes, and what follows from other names.
+    pub(super) fn shape(&self) -> String {
+        let Stat {
+            kind,
+            size,
+            created,
+            modified,
+            attributes,
+            links,
+            ea_size,
+            ..
+        } = self.stat;
+        let content = (&self.content, &self.streams, &self.eas, &self.security);
+        let stat = (kind, size, created, modified, attributes, links, ea_size);
+        format!("{stat:?} {content:?} {:?} {}", self.posix, self.path)
+    }
 }
 
 type Tree = BTreeMap<String, Known>;
@@ -105,7 +123,7 @@ fn add_below(world: &World, view: &View, directory: &str, tree: &mut Tree) {
     }
 }
 
-fn tree(world: &World, view: &View) -> Tree {
+pub(super) fn tree(world: &World, view: &View) -> Tree {
     let mut tree = Tree::new();
     tree.insert(String::new(), known(world, view, ""));
     add_below(world, view, "", &mut tree);
@@ -185,7 +203,7 @@ fn change(world: &World, rng: &mut Rng, handle: &Handle, what: usize) {
 }
 
 /// Directories come, go and move.
-fn move_directory(world: &World, rng: &mut Rng) {
+pub(super) fn move_directory(world: &World, rng: &mut Rng) {
     let (from, to) = [
         ("d1", "d3"),
         ("d3", "d1"),
@@ -206,15 +224,13 @@ fn move_directory(world: &World, rng: &mut Rng) {
     }
 }
 
-fn at(world: &World, instant: Instant) -> View {
-    world.vfs.store().view_at(instant).unwrap()
+pub(super) fn at(world: &World, instant: Instant) -> View {
+    world.vfs.view_of(&world.share, instant).unwrap()
 }
 
-fn instants(world: &World) -> Vec<Instant> {
-    let all = world
-        .vfs
-        .store()
-        .instants(Timestamp(0), Timestamp(u64::MAX), usize::MAX);
+pub(super) fn instants(world: &World) -> Vec<Instant> {
+    let (from, to) = (FileTime(0), FileTime(u64::MAX));
+    let all = world.vfs.instants(&world.share, from, to, usize::MAX);
     all.unwrap()
 }
 
@@ -241,7 +257,7 @@ fn check(world: &World, states: &BTreeMap<u64, Tree>, seed: u64) -> usize {
 }
 
 /// Changes, syncs and notes what the tree is then. Only sometimes a second passes, so that not all of it is kept.
-fn live(world: &World, rng: &mut Rng, states: &mut BTreeMap<u64, Tree>, rounds: usize) {
+pub(super) fn live(world: &World, rng: &mut Rng, states: &mut BTreeMap<u64, Tree>, rounds: usize) {
     for _ in 0..rounds {
         for _ in 0..rng.below(12) {
             step(world, rng);
@@ -284,7 +300,7 @@ fn every_kept_instant_shows_what_was_there_then() {
 fn what_retention_gives_up_is_told_and_never_shown_wrong() {
     let options = StoreOptions {
         history: Some(HistoryOptions {
-            window: Duration::from_secs(30),
+            retention: Retention::window(Duration::from_secs(30)),
         }),
         ..options()
     };
@@ -307,11 +323,12 @@ fn what_retention_gives_up_is_told_and_never_shown_wrong() {
     let kept = instants(&world);
     assert!(!kept.contains(&gone) && !kept.contains(&held), "thinned");
     let store = world.vfs.store();
-    assert!(matches!(store.view_at(gone), Err(StoreError::Forgotten)));
+    let view_of = |instant| outcome(world.vfs.view_of(&world.share, instant));
+    assert_eq!(view_of(gone), "Forgotten");
     // Who looked at it meanwhile goes on seeing it, until it is let go.
     assert!(tree(&world, &view) == states[&held.txg.0]);
     drop(view);
-    assert!(matches!(store.view_at(held), Err(StoreError::Forgotten)));
+    assert_eq!(view_of(held), "Forgotten");
     let before = store.space().unwrap().used_history;
     for _ in 0..4 {
         world.put("d1\\f", b"wakes the cleaner");

@@ -14,6 +14,7 @@ use super::create_durable::{self, Course};
 use super::quota;
 use crate::server::answer::{Answer, Body, Created, Step};
 use crate::server::open::{FileOpen, Target};
+use crate::server::past;
 use crate::server::pipe::PipeOpen;
 use crate::server::posix;
 use crate::server::request::Request;
@@ -98,10 +99,11 @@ async fn create_file(request: &Request, share: &Arc<Share>, wanted: &CreateReque
     } else {
         resolve_path(&name)?
     };
+    let vfs = &request.conn.server.vfs;
+    let (name, view) = past::place(vfs, share, name, contexts.timewarp)?;
     create_durable::supersede(request, share, &contexts).await?;
     let wish = wish(request, wanted, &contexts);
-    let open = open_request(share, wanted, &contexts, &wish, &name)?;
-    let vfs = &request.conn.server.vfs;
+    let open = open_request(share, wanted, &contexts, &wish, (&name, view))?;
     let who = request.who()?;
     let (handle, action) = vfs.open(&who.credentials, open).await?;
     match describe(request, share, &handle, &contexts) {
@@ -126,7 +128,7 @@ fn open_request<'a>(
     wanted: &CreateRequest<'_>,
     contexts: &Wanted,
     wish: &Wish,
-    name: &'a str,
+    (name, view): (&'a str, View),
 ) -> Result<OpenRequest<'a>, Failure> {
     let by_file_id = wanted.options.contains(WireOptions::OPEN_BY_FILE_ID);
     let file_id = if by_file_id {
@@ -136,7 +138,7 @@ fn open_request<'a>(
     };
     Ok(OpenRequest {
         share,
-        view: View::Now,
+        view,
         base: None,
         at: None,
         path: name,

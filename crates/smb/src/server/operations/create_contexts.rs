@@ -27,6 +27,8 @@ pub(crate) struct Wanted {
     pub(crate) reconnect: Option<Reconnect>,
     pub(crate) app_instance: Option<Guid>,
     app_version: Option<(u64, u64)>,
+    /// The state of the past that is meant.
+    pub(crate) timewarp: Option<FileTime>,
     /// POSIX semantics, with the mode of what is made.
     pub(crate) posix: Option<PosixOpen>,
     maximal_access: Option<Option<FileTime>>,
@@ -97,8 +99,7 @@ impl Wanted {
             RequestContext::AppInstanceVersion { high, low } => {
                 self.app_version = Some((*high, *low));
             }
-            // No past state can be opened.
-            RequestContext::Timewarp(_) => return Err(NtStatus::OBJECT_NAME_NOT_FOUND.into()),
+            RequestContext::Timewarp(time) => self.timewarp = Some(*time),
             RequestContext::AaplQuery { .. } | RequestContext::Unknown { .. } => {}
         }
         Ok(())

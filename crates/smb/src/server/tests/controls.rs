@@ -318,7 +318,7 @@ fn the_valid_region_of_a_file_ends_with_it() {
 }
 
 #[test]
-fn there_are_no_snapshots_to_list() {
+fn a_new_file_has_no_versions_to_list() {
     let world = World::new();
     let mut client = world.connected();
     let file = client.create("f");

@@ -231,7 +231,7 @@ fn create_contexts_are_answered_or_left_out() {
 }
 
 #[test]
-fn the_past_is_not_there_yet() {
+fn what_is_older_than_the_past_is_not_there() {
     let world = World::new();
     let mut client = world.connected();
     let mut request = Client::create_request("f");

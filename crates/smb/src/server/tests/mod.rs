@@ -15,6 +15,7 @@ mod files;
 mod held;
 mod limits;
 mod negotiation;
+mod past;
 mod posix;
 mod sessions;
 mod waits;

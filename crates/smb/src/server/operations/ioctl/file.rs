@@ -4,8 +4,10 @@ use strongroom_vfs::AccessMask;
 
 use super::{OFFSET_MAX, Output, room};
 use crate::server::open::FileOpen;
+use crate::server::past;
 use crate::server::request::{Request, file_of};
 use crate::server::status::Failure;
+use crate::server::tree::Root;
 use crate::wire::fscc::fsctl::{
     CompressionState, FileRegion, Range, SnapshotArray, ZeroData, decode_set_sparse, decode_trim,
     encode_file_regions, encode_ranges,
@@ -194,14 +196,18 @@ pub(super) fn query_file_regions(request: &Request, wanted: &IoctlRequest<'_>) -
     }
 }
 
-/// FSCTL_SRV_ENUMERATE_SNAPSHOTS (MS-SMB2 3.3.5.15.1): none can be opened.
+/// FSCTL_SRV_ENUMERATE_SNAPSHOTS (MS-SMB2 3.3.5.15.1): the instants at which what is open was another.
 pub(super) fn enumerate_snapshots(request: &Request, wanted: &IoctlRequest<'_>) -> Output {
     let open = request.open(wanted.file_id)?;
-    file_of(&open)?;
+    let file = file_of(&open)?;
     if room(wanted) < SnapshotArray::LEN_MIN {
         return Err(NtStatus::INVALID_PARAMETER.into());
     }
+    let labels = match &request.tree()?.root {
+        Root::Share(share) => past::labels(&request.conn.server.vfs, share, &file.handle)?,
+        Root::Pipes => Vec::new(),
+    };
     let mut out = Vec::new();
-    SnapshotArray::default().encode(room(wanted), &mut out);
+    SnapshotArray { labels }.encode(room(wanted), &mut out);
     Ok((NtStatus::SUCCESS, out))
 }

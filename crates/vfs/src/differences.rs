@@ -1,0 +1,250 @@
+//! What differs between two states of a share.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use strongroom_store::{Inode, View};
+
+use crate::names::ParsedPath;
+use crate::open::Target;
+use crate::{DirEntry, OpenRequest, Result, Share, Stat, Vfs, VfsError};
+
+/// Directories below each other that are gone into.
+const DEPTH_MAX: usize = 4_096;
+
+/// How something differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DifferenceKind {
+    Added,
+    Removed,
+    /// Data, attributes or rights of the same file or directory.
+    Changed,
+    /// It had another name.
+    Renamed,
+}
+
+impl fmt::Display for DifferenceKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Changed => "changed",
+            Self::Renamed => "renamed",
+        })
+    }
+}
+
+/// One name that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    pub what: DifferenceKind,
+    /// From the share's root, `\`-separated, as it is in the second state, or in the first where it is removed.
+    pub path: String,
+    /// The name that it had.
+    pub old_path: Option<String>,
+    /// In the first and in the second state.
+    pub stats: (Option<Stat>, Option<Stat>),
+}
+
+impl Difference {
+    /// Bytes in the first and in the second state.
+    pub fn sizes(&self) -> (Option<u64>, Option<u64>) {
+        let size = |stat: &Option<Stat>| stat.as_ref().map(|stat| stat.size);
+        (size(&self.stats.0), size(&self.stats.1))
+    }
+}
+
+/// A walk through two trees side by side.
+struct Walk<'a> {
+    vfs: &'a Vfs,
+    views: (&'a View, &'a View),
+    max: usize,
+    found: Vec<Difference>,
+}
+
+impl Vfs {
+    /// What differs at and below a path from one state of a share to another, in the order of names; at most `max`.
+    ///
+    /// Errors: `NotFound` where the path is in neither.
+    pub fn differences(
+        &self,
+        share: &Share,
+        path: &str,
+        from: &View,
+        to: &View,
+        max: usize,
+    ) -> Result<Vec<Difference>> {
+        let (old, new) = (
+            self.stat_at(share, from, path)?,
+            self.stat_at(share, to, path)?,
+        );
+        if old.is_none() && new.is_none() {
+            return Err(VfsError::NotFound);
+        }
+        let mut walk = Walk {
+            vfs: self,
+            views: (from, to),
+            max,
+            found: Vec::new(),
+        };
+        walk.pair(path, old, new, 0)?;
+        Ok(joined(walk.found))
+    }
+
+    /// What a path leads to in a state; None if it leads nowhere.
+    pub(crate) fn stat_at(&self, share: &Share, view: &View, path: &str) -> Result<Option<Stat>> {
+        let request = OpenRequest {
+            view: view.clone(),
+            ..OpenRequest::new(share, path)
+        };
+        let node = match self.resolve(&request, &ParsedPath::parse(path)?) {
+            Ok(Target::Found { node, .. }) => node,
+            Ok(Target::Missing { .. }) | Err(VfsError::NotFound | VfsError::PathNotFound) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let state = node.lock();
+        let head = self.head_of(&node.view, node.inode, &state.attr)?;
+        Ok(Some(crate::stat::stat_of(node.inode, &state.attr, head)))
+    }
+}
+
+impl Walk<'_> {
+    fn pair(
+        &mut self,
+        path: &str,
+        old: Option<Stat>,
+        new: Option<Stat>,
+        depth: usize,
+    ) -> Result<()> {
+        if self.found.len() >= self.max || depth > DEPTH_MAX {
+            return Ok(());
+        }
+        // What was put back is another file, and as good as the one that it was.
+        let replaced = matches!((&old, &new), (Some(old), Some(new))
+            if old.inode != new.inode && (differs(old, new) || old.created != new.created));
+        if replaced && !(is_directory(&old) && is_directory(&new)) {
+            self.pair(path, old, None, depth)?;
+            return self.pair(path, None, new, depth);
+        }
+        let what = match (&old, &new) {
+            (None, Some(_)) => Some(DifferenceKind::Added),
+            (Some(_), None) => Some(DifferenceKind::Removed),
+            (Some(old), Some(new)) => differs(old, new).then_some(DifferenceKind::Changed),
+            (None, None) => None,
+        };
+        if let Some(what) = what {
+            self.found.push(Difference {
+                what,
+                path: path.to_owned(),
+                old_path: None,
+                stats: (old, new),
+            });
+        }
+        if is_directory(&old) || is_directory(&new) {
+            self.below(path, (&old, &new), depth)?;
+        }
+        Ok(())
+    }
+
+    fn below(
+        &mut self,
+        path: &str,
+        (old, new): (&Option<Stat>, &Option<Stat>),
+        depth: usize,
+    ) -> Result<()> {
+        let list = |view: &View, stat: &Option<Stat>| match stat {
+            Some(stat) if stat.is_directory => self.vfs.all_entries(view, stat.inode),
+            Some(_) | None => Ok(Vec::new()),
+        };
+        let olds = list(self.views.0, old)?;
+        let mut news: HashMap<String, Stat> = by_name(list(self.views.1, new)?);
+        for entry in olds {
+            let new = news.remove(&entry.name);
+            self.pair(
+                &joined_path(path, &entry.name),
+                Some(entry.stat),
+                new,
+                depth + 1,
+            )?;
+        }
+        let mut rest: Vec<_> = news.into_iter().collect();
+        rest.sort_by(|a, b| a.0.cmp(&b.0));
+        for (name, stat) in rest {
+            self.pair(&joined_path(path, &name), None, Some(stat), depth + 1)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_directory(stat: &Option<Stat>) -> bool {
+    stat.as_ref().is_some_and(|stat| stat.is_directory)
+}
+
+fn by_name(entries: Vec<DirEntry>) -> HashMap<String, Stat> {
+    let pairs = entries.into_iter().map(|entry| (entry.name, entry.stat));
+    pairs.collect()
+}
+
+pub(crate) fn joined_path(directory: &str, name: &str) -> String {
+    if directory.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{directory}\\{name}")
+    }
+}
+
+/// Of a directory only what is its own counts: its times and links follow from its names.
+fn differs(old: &Stat, new: &Stat) -> bool {
+    if old.is_directory && new.is_directory {
+        return old.attributes != new.attributes || old.ea_size != new.ea_size;
+    }
+    (
+        old.size,
+        old.modified,
+        old.attributes,
+        old.ea_size,
+        old.changed,
+    ) != (
+        new.size,
+        new.modified,
+        new.attributes,
+        new.ea_size,
+        new.changed,
+    )
+}
+
+/// What was removed in one place and added in another was renamed.
+fn joined(found: Vec<Difference>) -> Vec<Difference> {
+    let mut removed: HashMap<Inode, usize> = HashMap::new();
+    for (place, difference) in found.iter().enumerate() {
+        if let (DifferenceKind::Removed, Some(stat)) = (difference.what, &difference.stats.0) {
+            removed.insert(stat.inode, place);
+        }
+    }
+    let mut gone = vec![false; found.len()];
+    let mut renamed = Vec::new();
+    for difference in &found {
+        let from = match (difference.what, &difference.stats.1) {
+            (DifferenceKind::Added, Some(stat)) => removed.remove(&stat.inode),
+            _ => None,
+        };
+        if let Some(from) = from {
+            gone[from] = true;
+        }
+        renamed.push(from);
+    }
+    let old = |place: usize| &found[place];
+    let all = found.iter().enumerate().filter(|(place, _)| !gone[*place]);
+    all.map(|(place, difference)| match renamed[place] {
+        Some(from) => Difference {
+            what: DifferenceKind::Renamed,
+            path: difference.path.clone(),
+            old_path: Some(old(from).path.clone()),
+            stats: (old(from).stats.0, difference.stats.1),
+        },
+        None => difference.clone(),
+    })
+    .collect()
+}

@@ -1,0 +1,501 @@
+//! Rewinding: a file, a folder or a share becomes again what it was at an instant.
+//!
+//! It is done by the operations that clients use, in one session of its own: it stands in the log of changes, is shown by
+//! the past like any other change, and breaks what clients cache. What cannot be changed as somebody has it open is told
+//! and left; done again, it goes on with what is left, for it begins by looking at what differs. Contents are written
+//! before times, so what was cut off in the middle differs still.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use strongroom_store::{Inode, ObjectId, SessionId, View};
+
+use crate::acl::{Control, SecurityParts};
+use crate::{
+    AccessMask, Credentials, Difference, DifferenceKind, Disposition, DosAttributes,
+    ExtendedAttribute, Handle, OpenRequest, Result, SessionInfo, SetTimes, Share, ShareAccess, Sid,
+    Stat, Vfs, VfsError,
+};
+
+/// Differences that one rewind takes on.
+const DIFFERENCES_MAX: usize = 10_000_000;
+/// Bytes copied between two looks at who else wants to run.
+const COPY_STEP: u64 = 16 << 20;
+/// All that a descriptor has.
+const ALL_PARTS: SecurityParts = SecurityParts(
+    SecurityParts::OWNER.0 | SecurityParts::GROUP.0 | SecurityParts::DACL.0 | SecurityParts::SACL.0,
+);
+
+/// What a rewind did, or would do.
+#[derive(Debug, Clone, Default)]
+pub struct Rewound {
+    /// Files and folders that came back, went, got their content or attributes back, and their names.
+    pub restored: u64,
+    pub removed: u64,
+    pub changed: u64,
+    pub renamed: u64,
+    /// Bytes of the files that came back or got their content back.
+    pub bytes: u64,
+    /// What could not be done, and why.
+    pub failed: Vec<(String, VfsError)>,
+    /// The session that it is in the log of changes; none of a dry run.
+    pub session: Option<SessionId>,
+}
+
+/// One rewind, or undo, on its way.
+pub(crate) struct Work<'a> {
+    pub(crate) vfs: &'a Vfs,
+    pub(crate) share: &'a Share,
+    /// What it goes back to.
+    pub(crate) past: View,
+    who: Credentials,
+    report: Rewound,
+    /// Directories whose names changed.
+    touched: BTreeSet<String>,
+}
+
+impl<'a> Work<'a> {
+    pub(crate) fn new(vfs: &'a Vfs, share: &'a Share, past: View, session: SessionId) -> Self {
+        Self {
+            vfs,
+            share,
+            past,
+            who: system(session),
+            report: Rewound {
+                session: Some(session),
+                ..Rewound::default()
+            },
+            touched: BTreeSet::new(),
+        }
+    }
+}
+
+impl Vfs {
+    /// Makes what is at and below a path what it was in a view of the past.
+    ///
+    /// Errors: `NotFound` where it is neither now nor then, `ReadOnly` for a share that nobody changes. What goes wrong
+    /// with single files is in the report.
+    pub async fn rewind(
+        &self,
+        share: &Share,
+        path: &str,
+        past: &View,
+        dry_run: bool,
+    ) -> Result<Rewound> {
+        let found = self.differences(share, path, &View::Now, past, DIFFERENCES_MAX)?;
+        if dry_run {
+            return Ok(planned(&found));
+        }
+        if share.read_only {
+            return Err(VfsError::ReadOnly);
+        }
+        let session = self.begin_session(&SessionInfo {
+            user: Sid::LOCAL_SYSTEM,
+            user_name: "rewind".to_owned(),
+            address: String::new(),
+            protocol: "Strongroom rewind".to_owned(),
+        })?;
+        let mut work = Work::new(self, share, past.clone(), session);
+        work.run(&found).await;
+        self.end_session(session)?;
+        self.store.sync_all().await?;
+        Ok(work.report)
+    }
+}
+
+/// The system itself, which may do everything.
+pub(crate) fn system(session: SessionId) -> Credentials {
+    Credentials {
+        user: Sid::LOCAL_SYSTEM,
+        primary_group: Sid::LOCAL_SYSTEM,
+        groups: vec![Sid::ADMINISTRATORS, Sid::EVERYONE],
+        admin: true,
+        session,
+    }
+}
+
+fn planned(found: &[Difference]) -> Rewound {
+    let mut report = Rewound::default();
+    for difference in found {
+        report.count(difference);
+    }
+    report
+}
+
+impl Rewound {
+    fn count(&mut self, difference: &Difference) {
+        let (now, then) = &difference.stats;
+        let bytes = then.as_ref().map_or(0, |then| then.size);
+        match difference.what {
+            DifferenceKind::Added => {
+                self.restored += 1;
+                self.bytes += bytes;
+            }
+            DifferenceKind::Removed => self.removed += 1,
+            DifferenceKind::Renamed => self.renamed += 1,
+            DifferenceKind::Changed => {
+                self.changed += 1;
+                if data_differs(now.as_ref(), then.as_ref()) {
+                    self.bytes += bytes;
+                }
+            }
+        }
+    }
+}
+
+/// Whether two states of one file have other data, as far as size and time tell.
+fn data_differs(now: Option<&Stat>, then: Option<&Stat>) -> bool {
+    match (now, then) {
+        (Some(now), Some(then)) => {
+            !then.is_directory && (now.size, now.modified) != (then.size, then.modified)
+        }
+        _ => true,
+    }
+}
+
+impl Work<'_> {
+    async fn run(&mut self, found: &[Difference]) {
+        let removed = |difference: &&Difference| difference.what == DifferenceKind::Removed;
+        let folder = |difference: &&Difference| {
+            difference
+                .stats
+                .0
+                .as_ref()
+                .is_some_and(|now| now.is_directory)
+        };
+        let gone: Vec<_> = found.iter().rev().filter(removed).collect();
+        for difference in gone.iter().filter(|difference| !folder(difference)) {
+            let done = self
+                .remove(&difference.path, difference.stats.0.as_ref())
+                .await;
+            self.note(difference, done);
+        }
+        for difference in found.iter().filter(|difference| !removed(difference)) {
+            let done = self.put_back(difference).await;
+            self.note(difference, done);
+        }
+        // Folders go when what is to be elsewhere has left them, inner ones first; they may have moved meanwhile.
+        for difference in gone.iter().filter(|difference| folder(difference)) {
+            let done = self.remove_folder(difference.stats.0.as_ref()).await;
+            self.note(difference, done);
+        }
+        for directory in std::mem::take(&mut self.touched).iter().rev() {
+            if let Err(error) = self.restore_times(directory).await {
+                self.report.failed.push((directory.clone(), error));
+            }
+        }
+    }
+
+    fn note(&mut self, difference: &Difference, done: Result<()>) {
+        for path in [Some(&difference.path), difference.old_path.as_ref()] {
+            let directory = path.map(|path| path.rsplit_once('\\').map_or("", |(above, _)| above));
+            self.touched.extend(directory.map(str::to_owned));
+        }
+        match done {
+            Ok(()) => self.report.count(difference),
+            Err(error) => self.report.failed.push((difference.path.clone(), error)),
+        }
+    }
+
+    async fn put_back(&mut self, difference: &Difference) -> Result<()> {
+        let (now, then) = &difference.stats;
+        let Some(then) = then else { return Ok(()) };
+        match difference.what {
+            DifferenceKind::Removed => Ok(()),
+            DifferenceKind::Added => self.add(&difference.path, then).await,
+            DifferenceKind::Renamed => {
+                let old = difference.old_path.as_deref().unwrap_or_default();
+                self.rename(then, old, &difference.path).await?;
+                self.restore(&difference.path, now.as_ref(), then).await
+            }
+            DifferenceKind::Changed => self.restore(&difference.path, now.as_ref(), then).await,
+        }
+    }
+
+    /// A request for all rights, sharing everything; links are opened themselves.
+    pub(crate) fn request<'r>(&'r self, path: &'r str) -> OpenRequest<'r> {
+        let mut request = OpenRequest {
+            access: AccessMask::FILE_ALL | AccessMask::ACCESS_SYSTEM_SECURITY,
+            share_access: ShareAccess::ALL,
+            ..OpenRequest::new(self.share, path)
+        };
+        request.options.backup_intent = true;
+        request.options.open_reparse_point = true;
+        request
+    }
+
+    pub(crate) async fn open(&self, request: OpenRequest<'_>) -> Result<Arc<Handle>> {
+        Ok(self.vfs.open(&self.who, request).await?.0)
+    }
+
+    async fn open_past(&self, path: &str) -> Result<Arc<Handle>> {
+        self.open(OpenRequest {
+            view: self.past.clone(),
+            access: AccessMask::FILE_READ | AccessMask::ACCESS_SYSTEM_SECURITY,
+            ..self.request(path)
+        })
+        .await
+    }
+
+    /// Opens what is there now for changing it, whatever its attributes say.
+    pub(crate) async fn open_now(&self, path: &str, now: Option<&Stat>) -> Result<Arc<Handle>> {
+        if now.is_some_and(|now| now.attributes.contains(DosAttributes::READ_ONLY)) {
+            let handle = self
+                .open(OpenRequest {
+                    access: AccessMask::WRITE_ATTRIBUTES,
+                    ..self.request(path)
+                })
+                .await?;
+            let done = self
+                .vfs
+                .set_attributes(&handle, DosAttributes::NORMAL)
+                .await;
+            self.vfs.close(&handle).await?;
+            done?;
+        }
+        self.open(self.request(path)).await
+    }
+
+    pub(crate) async fn remove(&self, path: &str, now: Option<&Stat>) -> Result<()> {
+        let handle = self.open_now(path, now).await?;
+        let done = self.vfs.set_delete(&handle, true).await;
+        self.vfs.close(&handle).await?;
+        done
+    }
+
+    async fn remove_folder(&self, now: Option<&Stat>) -> Result<()> {
+        let Some(now) = now else { return Ok(()) };
+        let handle = self.open_inode(now.inode).await?;
+        let path = self.vfs.path(&handle)?;
+        self.vfs.close(&handle).await?;
+        self.remove(&path, Some(now)).await
+    }
+
+    /// Something that has no name now: it is made anew, or named again if other names of it are left.
+    async fn add(&self, path: &str, then: &Stat) -> Result<()> {
+        let left = self.vfs.node_in(&View::Now, then.inode)?;
+        let named = left.is_some_and(|node| {
+            let state = node.lock();
+            !state.gone && state.attr.links > 0
+        });
+        if named && !then.is_directory {
+            return self.link(then.inode, path).await;
+        }
+        let mut request = self.request(path);
+        request.disposition = Disposition::Create;
+        request.options.directory = then.is_directory;
+        let handle = self.open(request).await?;
+        self.vfs.close(&handle).await?;
+        self.restore(path, None, then).await
+    }
+
+    pub(crate) async fn open_inode(&self, inode: Inode) -> Result<Arc<Handle>> {
+        let mut request = self.request("");
+        request.file_id = Some(inode);
+        request.options.by_file_id = true;
+        request.access = AccessMask::FILE_READ | AccessMask::DELETE;
+        self.open(request).await
+    }
+
+    async fn link(&self, inode: Inode, path: &str) -> Result<()> {
+        let handle = self.open_inode(inode).await?;
+        let done = self.vfs.link(&handle, path, false).await;
+        self.vfs.close(&handle).await?;
+        done
+    }
+
+    /// Gives a file its name back. It may have it again since the folder above has; whoever has the name makes way, and
+    /// gets its own back later.
+    async fn rename(&self, then: &Stat, old: &str, path: &str) -> Result<()> {
+        let at_old = self.vfs.stat_at(self.share, &View::Now, old)?;
+        let handle = match at_old {
+            Some(found) if found.inode == then.inode => {
+                let request = OpenRequest {
+                    access: AccessMask::FILE_READ | AccessMask::DELETE,
+                    ..self.request(old)
+                };
+                self.open(request).await?
+            }
+            // The folder above has moved. Of several names nobody knows which one this was; one too many goes next time.
+            Some(_) | None if then.links > 1 => return self.link(then.inode, path).await,
+            Some(_) | None => self.open_inode(then.inode).await?,
+        };
+        let done = self.rename_open(&handle, path).await;
+        self.vfs.close(&handle).await?;
+        done
+    }
+
+    pub(crate) async fn rename_open(&self, handle: &Handle, path: &str) -> Result<()> {
+        if self.vfs.path(handle)? == path {
+            return Ok(());
+        }
+        match self.vfs.rename(handle, path, false).await {
+            Err(VfsError::Exists) => {}
+            done => return done,
+        }
+        let other = self.open(self.request(path)).await?;
+        let aside = format!("{path}.rewound-{}", other.inode().0);
+        let moved = self.vfs.rename(&other, &aside, false).await;
+        self.vfs.close(&other).await?;
+        moved?;
+        self.vfs.rename(handle, path, false).await
+    }
+
+    /// Everything about a file but its name.
+    async fn restore(&self, path: &str, now: Option<&Stat>, then: &Stat) -> Result<()> {
+        let past = self.open_past(path).await?;
+        let handle = self.open_now(path, now).await?;
+        let done = self.restore_open(&handle, &past, now, then).await;
+        self.vfs.close(&handle).await?;
+        self.vfs.close(&past).await?;
+        done
+    }
+
+    pub(crate) async fn restore_open(
+        &self,
+        handle: &Handle,
+        past: &Handle,
+        now: Option<&Stat>,
+        then: &Stat,
+    ) -> Result<()> {
+        let vfs = self.vfs;
+        if data_differs(now, Some(then)) && !then.is_directory {
+            self.copy(past, handle, then.size).await?;
+        }
+        self.restore_streams(handle, past).await?;
+        self.restore_eas(handle, past).await?;
+        if then.reparse_tag != 0 && now.is_none_or(|now| now.reparse_tag == 0) {
+            vfs.set_reparse(handle, &vfs.reparse(past)?).await?;
+        }
+        let mut descriptor = vfs.security(past, ALL_PARTS)?;
+        // Setting a list says by other bits than keeping it that it was inherited.
+        for (inherited, requested) in [
+            (Control::DACL_AUTO_INHERITED, Control::DACL_AUTO_INHERIT_REQ),
+            (Control::SACL_AUTO_INHERITED, Control::SACL_AUTO_INHERIT_REQ),
+        ] {
+            if descriptor.control.contains(inherited) {
+                descriptor.control = descriptor.control.union(requested);
+            }
+        }
+        if vfs.security(handle, ALL_PARTS)? != vfs.security(past, ALL_PARTS)? {
+            vfs.set_security(handle, ALL_PARTS, &descriptor).await?;
+        }
+        self.restore_attributes(handle, then).await
+    }
+
+    async fn restore_attributes(&self, handle: &Handle, then: &Stat) -> Result<()> {
+        let vfs = self.vfs;
+        let sparse = then.attributes.contains(DosAttributes::SPARSE_FILE);
+        if sparse && !then.is_directory {
+            vfs.set_sparse(handle, true)?;
+        }
+        let settable = DosAttributes(then.attributes.0 & DosAttributes::SETTABLE.0);
+        let attributes = if settable.0 == 0 {
+            DosAttributes::NORMAL
+        } else {
+            settable
+        };
+        vfs.set_attributes(handle, attributes).await?;
+        vfs.set_times(handle, times_of(then)).await
+    }
+
+    pub(crate) async fn copy(&self, past: &Handle, handle: &Handle, size: u64) -> Result<()> {
+        self.vfs.set_size(handle, 0).await?;
+        let mut done = 0;
+        while done < size {
+            let step = COPY_STEP.min(size - done);
+            self.vfs.copy_range(past, done, handle, done, step).await?;
+            done += step;
+        }
+        Ok(())
+    }
+
+    async fn restore_streams(&self, handle: &Handle, past: &Handle) -> Result<()> {
+        let vfs = self.vfs;
+        let (then, now) = (vfs.streams(past)?, vfs.streams(handle)?);
+        let path = vfs.path(handle)?;
+        for stream in now.iter().filter(|stream| !stream.name.is_empty()) {
+            if !then.iter().any(|kept| kept.name == stream.name) {
+                self.remove(&format!("{path}:{}", stream.name), None)
+                    .await?;
+            }
+        }
+        for stream in then.iter().filter(|stream| !stream.name.is_empty()) {
+            let of_past = vfs.path(past)?;
+            let source = self
+                .open_past(&format!("{of_past}:{}", stream.name))
+                .await?;
+            let name = format!("{path}:{}", stream.name);
+            let mut request = self.request(&name);
+            request.disposition = Disposition::OpenIf;
+            let target = self.open(request).await?;
+            let head = |handle: &Handle| self.vfs.store.at(handle.view()).head(object_of(handle));
+            let same = head(&source)? == head(&target)?;
+            let done = if same {
+                Ok(())
+            } else {
+                self.copy(&source, &target, stream.size).await
+            };
+            vfs.close(&target).await?;
+            vfs.close(&source).await?;
+            done?;
+        }
+        Ok(())
+    }
+
+    async fn restore_eas(&self, handle: &Handle, past: &Handle) -> Result<()> {
+        let (then, now) = (self.vfs.eas(past)?, self.vfs.eas(handle)?);
+        if then == now {
+            return Ok(());
+        }
+        let gone = now
+            .iter()
+            .filter(|ea| !then.iter().any(|kept| kept.name == ea.name));
+        let gone = gone.map(|ea| ExtendedAttribute {
+            value: Vec::new(),
+            ..ea.clone()
+        });
+        let changes: Vec<_> = gone.chain(then.iter().cloned()).collect();
+        self.vfs.set_eas(handle, &changes).await
+    }
+
+    /// A folder whose names changed gets the times back that it had then.
+    async fn restore_times(&self, directory: &str) -> Result<()> {
+        let then = self.vfs.stat_at(self.share, &self.past, directory)?;
+        let now = self.vfs.stat_at(self.share, &View::Now, directory)?;
+        let (Some(then), Some(now)) = (then, now) else {
+            return Ok(());
+        };
+        if !now.is_directory || !then.is_directory {
+            return Ok(());
+        }
+        let request = OpenRequest {
+            access: AccessMask::WRITE_ATTRIBUTES,
+            ..self.request(directory)
+        };
+        let handle = self.open(request).await?;
+        let done = self.vfs.set_times(&handle, times_of(&then)).await;
+        self.vfs.close(&handle).await?;
+        done
+    }
+}
+
+fn object_of(handle: &Handle) -> ObjectId {
+    handle.object()
+}
+
+fn times_of(then: &Stat) -> SetTimes {
+    SetTimes {
+        created: Some(then.created),
+        accessed: Some(then.accessed),
+        modified: Some(then.modified),
+        changed: Some(then.changed),
+        // The handle's end must not change them again.
+        freeze: crate::TimeFlags {
+            accessed: true,
+            modified: true,
+            changed: true,
+        },
+        ..SetTimes::default()
+    }
+}
