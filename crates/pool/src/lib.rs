@@ -21,6 +21,7 @@ mod open;
 mod parity;
 mod placement;
 mod pool;
+mod probe;
 mod progress;
 mod read;
 mod rebuild;

@@ -222,7 +222,7 @@ impl Pool {
     }
 
     /// A disk that is owed anyway may go again, and one that holds nothing yet.
-    fn can_lose(&self, disk: &Disk) -> bool {
+    pub(crate) fn can_lose(&self, disk: &Disk) -> bool {
         let owed = self.owed.lock();
         let counted = disk.is_fresh() || disk.id.is_some_and(|id| owed.contains(&id));
         self.live_count() > 1 && (counted || owed.len() < usize::from(self.layout.parity))

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::disk::Disk;
 use crate::placement::choose;
 use crate::pool::Pool;
+use crate::probe::Probed;
 use crate::rebuild::Wanted;
 use crate::returned::Adopted;
 use crate::segment::{ReturnedShard, Segment};
@@ -29,6 +30,7 @@ pub(crate) struct Upkeep {
     returned: BTreeMap<SegmentId, Vec<ReturnedShard>>,
     /// Segments that lack shards, the least protected first.
     queue: VecDeque<SegmentId>,
+    pub(crate) probed: Probed,
     /// Nothing in the queue could be done; not before this time in this epoch.
     rests: Option<(crate::EpochId, Duration)>,
     /// Load is being spread.
@@ -74,6 +76,7 @@ impl Pool {
         }
         self.refuse_if_stopped()?;
         let mut upkeep = self.upkeep.lock();
+        self.probe(&mut upkeep.probed)?;
         if self.bring_back(&mut upkeep)? {
             return Ok(UpkeepStep::Changed);
         }

@@ -36,10 +36,11 @@ pub(crate) fn space(stack: &Stack, budget: Budget, silent: bool) -> Result<(), S
     Ok(())
 }
 
-/// Whether no disk of the pool is away or was set aside.
+/// Whether no disk of the pool is away or set aside, and everything has its full redundancy.
 pub(crate) fn is_whole(stack: &Stack) -> bool {
     let disks = stack.pool.status().disks;
-    disks.iter().all(|disk| disk.state == DiskState::Member)
+    let members = disks.iter().all(|disk| disk.state == DiskState::Member);
+    members && stack.pool.upkeep_status().lost_disks.is_empty()
 }
 
 /// With as many of its disks away as the layout survives, everything is still there: each disk with its next ones. The

@@ -218,15 +218,17 @@ impl Run {
         self.tell("the last look".into());
         let last = Life::quiet();
         if let Some(stack) = self.start(&last)? {
-            self.machine.env.advance(Duration::from_secs(10));
+            // Long enough for what is lost or came back to be made good.
+            self.machine.env.advance(Duration::from_secs(30));
             self.look(&stack)?;
             audit::space(&stack, self.budget, self.silent)?;
-            let whole = audit::is_whole(&stack) && !self.silent;
+            let sound = self.budget == Budget::Whole && !self.silent;
+            let whole = sound && audit::is_whole(&stack);
             let closed = self.machine.env.block_on(stack.store.close());
             closed.map_err(|error| format!("cannot close: {error}"))?;
             drop(stack);
             self.machine.restart();
-            if whole && self.budget == Budget::Whole {
+            if whole {
                 audit::redundancy(&self.machine, &mut self.model)?;
             }
         }

@@ -7,6 +7,7 @@
 
 mod basics;
 mod clones;
+mod disks;
 mod limits;
 mod members;
 mod model;
@@ -72,7 +73,7 @@ impl World {
         Arc::clone(&self.env) as Arc<dyn Env>
     }
 
-    fn devices(&self) -> Vec<Arc<dyn Device>> {
+    pub(crate) fn devices(&self) -> Vec<Arc<dyn Device>> {
         self.disks
             .iter()
             .map(|disk| Arc::clone(disk) as Arc<dyn Device>)
