@@ -99,7 +99,11 @@ impl SegmentScrub {
             report.repaired += part.repaired;
             part.lost.into_iter().for_each(|part| report.lose(part));
             match part.next {
-                Some(block) => report.block = block,
+                Some(block) => {
+                    // Damaged bytes are not counted, so there may seem to be time left: the segment comes first.
+                    report.block = block;
+                    return Ok(true);
+                }
                 None => {
                     report.segment = SegmentId(segment.0 + 1);
                     report.block = 0;
