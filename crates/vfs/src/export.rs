@@ -174,8 +174,8 @@ impl fmt::Display for Export {
             IpAddr::V4(address) => write!(out, "{address}")?,
             IpAddr::V6(address) => write!(out, "[{address}]")?,
         }
-        if !whole && !(self.prefix == 0 && self.address.is_unspecified() && self.address.is_ipv6())
-        {
+        let every = self.prefix == 0 && self.address == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        if !whole && !every {
             write!(out, "/{}", self.prefix)?;
         }
         let access = if self.read_only { "ro" } else { "rw" };

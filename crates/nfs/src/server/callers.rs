@@ -100,6 +100,23 @@ impl Callers {
         Arc::clone(&self.identity)
     }
 
+    /// Whether a SID is that of a group.
+    pub(crate) fn is_group(&self, sid: &Sid) -> bool {
+        use strongroom_identity::AccountKind;
+        match self.identity.sid_name(sid).map(|name| name.kind) {
+            Some(AccountKind::User) => false,
+            Some(
+                AccountKind::Group
+                | AccountKind::Domain
+                | AccountKind::Alias
+                | AccountKind::WellKnownGroup,
+            ) => true,
+            None => sid
+                .rid()
+                .is_some_and(|number| *sid == Sid::unix_group(number)),
+        }
+    }
+
     /// A user or group by its name.
     pub(crate) fn sid_of(&self, name: &str) -> Option<Sid> {
         self.identity.sid_of(name)

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use strongroom_device::BoxFuture;
@@ -89,7 +89,7 @@ impl Connection {
             drop(under_way);
         });
         let mut context = Context::from_waker(Waker::noop());
-        if let Poll::Pending = work.as_mut().poll(&mut context) {
+        if work.as_mut().poll(&mut context).is_pending() {
             self.peer.server.env.spawn("nfs request", work);
         }
         Ok(())

@@ -18,7 +18,11 @@ fn check_file(request: &Request<'_>, target: &Target) -> Result<(), Status> {
     match request.server.vfs.look(target.inode)?.what {
         NodeType::File => Ok(()),
         NodeType::Directory => Err(Status::ISDIR),
-        _ => Err(Status::INVAL),
+        NodeType::Symlink
+        | NodeType::Fifo
+        | NodeType::Socket
+        | NodeType::Character { .. }
+        | NodeType::Block { .. } => Err(Status::INVAL),
     }
 }
 

@@ -1,8 +1,12 @@
 //! fattr4 (RFC 8881, 5): which attributes there are, and their values.
 
+use std::sync::Arc;
+
+use strongroom_vfs::acl::SecurityDescriptor;
 use strongroom_vfs::unix::{Look, NodeType, SetTime, UnixChange};
 use strongroom_vfs::{FILE_MAX, FileTime, Inode, LINKS_MAX, Sid, VolumeInfo};
 
+use super::acl::{SetEntry, list_for};
 use super::compound::Compound;
 use super::types::{Bitmap, DATA_MAX, RawAttributes, Time};
 use super::{LEASE_SECONDS, Place4, Status};
@@ -22,6 +26,8 @@ pub(crate) mod number {
     pub(crate) const UNIQUE_HANDLES: u32 = 9;
     pub(crate) const LEASE_TIME: u32 = 10;
     pub(crate) const RDATTR_ERROR: u32 = 11;
+    pub(crate) const ACL: u32 = 12;
+    pub(crate) const ACLSUPPORT: u32 = 13;
     pub(crate) const CANSETTIME: u32 = 15;
     pub(crate) const CASE_INSENSITIVE: u32 = 16;
     pub(crate) const CASE_PRESERVING: u32 = 17;
@@ -78,6 +84,8 @@ pub(crate) const ALL: Bitmap = Bitmap::of(&[
     UNIQUE_HANDLES,
     LEASE_TIME,
     RDATTR_ERROR,
+    ACL,
+    ACLSUPPORT,
     CANSETTIME,
     CASE_INSENSITIVE,
     CASE_PRESERVING,
@@ -123,9 +131,10 @@ const SINCE_2: Bitmap = Bitmap::of(&[CLONE_BLKSIZE, CHANGE_ATTR_TYPE, MODE_UMASK
 const SINCE_1: Bitmap = Bitmap::of(&[SUPPATTR_EXCLCREAT]);
 pub(crate) const WRITE_ONLY: Bitmap = Bitmap::of(&[TIME_ACCESS_SET, TIME_MODIFY_SET, MODE_UMASK]);
 /// What an exclusive creation may set: not what keeps its verifier.
-const EXCLUSIVE: Bitmap = Bitmap::of(&[SIZE, MODE, OWNER, OWNER_GROUP, MODE_UMASK]);
+const EXCLUSIVE: Bitmap = Bitmap::of(&[SIZE, ACL, MODE, OWNER, OWNER_GROUP, MODE_UMASK]);
 const SETTABLE: Bitmap = Bitmap::of(&[
     SIZE,
+    ACL,
     MODE,
     OWNER,
     OWNER_GROUP,
@@ -158,6 +167,7 @@ struct Subject<'a> {
     place: Place,
     target: Option<&'a Target>,
     volume: Option<VolumeInfo>,
+    descriptor: Option<Arc<SecurityDescriptor>>,
 }
 
 const OF_VOLUME: Bitmap = Bitmap::of(&[SPACE_AVAIL, SPACE_FREE, SPACE_TOTAL]);
@@ -190,6 +200,7 @@ impl Compound<'_, '_> {
                 place: Place::Pseudo,
                 target: None,
                 volume: None,
+                descriptor: None,
             }),
             Place4::File(target) => Ok(Subject {
                 look: vfs.look(target.inode)?,
@@ -202,6 +213,11 @@ impl Compound<'_, '_> {
                     None
                 } else {
                     Some(vfs.volume(&target.share, &target.who)?)
+                },
+                descriptor: if asked.has(ACL) {
+                    Some(vfs.descriptor(target.inode)?)
+                } else {
+                    None
                 },
             }),
         }
@@ -218,13 +234,13 @@ impl Compound<'_, '_> {
         look
     }
 
-    #[expect(clippy::too_many_lines, reason = "one line an attribute")]
     fn encode_one(&self, bit: u32, subject: &Subject<'_>, to: &mut Encoder) {
         let Subject {
             look,
             place,
             target,
             volume,
+            descriptor,
         } = subject;
         let space = |of: fn(&VolumeInfo) -> u64| volume.as_ref().map_or(0, of);
         match bit {
@@ -240,6 +256,11 @@ impl Compound<'_, '_> {
                 let id = target.map_or(0, |target| target.share.root.0);
                 to.u64(id).u64(0);
             }
+            ACLSUPPORT => drop(to.u32(super::acl::SUPPORT)),
+            ACL => match descriptor {
+                Some(descriptor) => self.encode_acl(descriptor, to),
+                None => drop(to.u32(0)),
+            },
             LEASE_TIME => drop(to.u32(LEASE_SECONDS)),
             FILEHANDLE => drop(to.opaque(&self.request.server.handles.make(*place))),
             FILEID | MOUNTED_ON_FILEID => drop(to.u64(look.stat.inode.0)),
@@ -301,10 +322,15 @@ impl Compound<'_, '_> {
         let mut setting = Setting {
             mask: raw.mask,
             change: UnixChange::default(),
+            list: None,
         };
         let from = &mut Decoder::new(raw.values.0);
         for bit in raw.mask.bits() {
-            self.decode_one(bit, from, &mut setting.change)?;
+            if bit == ACL {
+                setting.list = Some(self.decode_acl(from)?);
+            } else {
+                self.decode_one(bit, from, &mut setting.change)?;
+            }
         }
         if from.is_empty() {
             Ok(setting)
@@ -345,6 +371,26 @@ impl Compound<'_, '_> {
 pub(crate) struct Setting {
     pub(crate) mask: Bitmap,
     pub(crate) change: UnixChange,
+    pub(crate) list: Option<Vec<SetEntry>>,
+}
+
+impl Compound<'_, '_> {
+    /// Sets the access control list, where one is to be set.
+    pub(crate) async fn set_list(
+        &self,
+        target: &Target,
+        inode: Inode,
+        setting: &Setting,
+    ) -> Result<(), Status> {
+        let Some(entries) = &setting.list else {
+            return Ok(());
+        };
+        let vfs = &self.request.server.vfs;
+        let unix = target.unix(vfs);
+        unix.change_list(inode, |owner, group| list_for(entries, owner, group))
+            .await
+            .map_err(Status::from)
+    }
 }
 
 fn mode(mode: u32) -> Result<u32, Status> {

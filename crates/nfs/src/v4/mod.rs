@@ -1,5 +1,6 @@
 //! NFS version 4.1 and 4.2 (RFC 8881, RFC 7862, RFC 8276).
 
+mod acl;
 mod attributes;
 mod compound;
 mod ops;

@@ -64,10 +64,10 @@ pub(super) async fn start(
     let server = Server::new(config, vfs, identity, Arc::clone(env)).await?;
     let mut accepting = vec![tokio::spawn(accept(socket, Arc::clone(&server)))];
     let why = "the portmapper is left to others";
-    if options.nfs.is_none() || options.portmap.is_some() {
-        if let Some(socket) = bind(options.portmap, PORTMAP_PORT, why).await? {
-            accepting.push(tokio::spawn(accept(socket, Arc::clone(&server))));
-        }
+    if (options.nfs.is_none() || options.portmap.is_some())
+        && let Some(socket) = bind(options.portmap, PORTMAP_PORT, why).await?
+    {
+        accepting.push(tokio::spawn(accept(socket, Arc::clone(&server))));
     }
     tracing::info!(%address, "serving NFS");
     Ok(Some(Running {

@@ -316,14 +316,14 @@ impl Vfs {
             path: &path,
             waited: AtomicBool::new(false),
         };
-        let link = self.own_link(node).or_else(|error| match error {
+        let link = match self.own_link(node) {
             // Every name is gone.
-            VfsError::NotFound => Ok(Arc::new(LinkRef {
+            Err(VfsError::NotFound) => Arc::new(LinkRef {
                 directory: node.lock().attr.parent,
                 name: String::new(),
-            })),
-            other => Err(other),
-        })?;
+            }),
+            link => link?,
+        };
         let mut state = node.lock();
         if state.gone && state.opens.is_empty() {
             return Err(VfsError::Closed);

@@ -190,6 +190,34 @@ impl Unix<'_> {
         (change.mode.is_some() || mode != before.mode).then_some(mode)
     }
 
+    /// Replaces the access control list by one for the file's owner and group.
+    ///
+    /// Errors: `PrivilegeNotHeld` without the right to change it.
+    pub async fn change_list(
+        &self,
+        inode: Inode,
+        list: impl FnOnce(Sid, Sid) -> acl::Acl,
+    ) -> Result<()> {
+        let node = self.node(inode)?;
+        let standing = self.standing(&node)?;
+        let by_list = standing.rights.contains(AccessMask::WRITE_DAC);
+        if !standing.owns && !by_list {
+            return Err(VfsError::PrivilegeNotHeld);
+        }
+        if self.share.read_only {
+            return Err(VfsError::ReadOnly);
+        }
+        self.vfs.store.throttle().await;
+        let handle = self.hold(&node)?;
+        self.vfs.replace_security(&handle, None, |current| {
+            let owner = current.owner.unwrap_or(Sid::NULL);
+            let group = current.group.unwrap_or(Sid::NULL);
+            let mut next = current.clone();
+            next.dacl = acl::AclSlot::Present(list(owner, group));
+            next
+        })
+    }
+
     async fn change_times(&self, node: &Arc<Node>, change: &UnixChange) -> Result<()> {
         let now = self.vfs.now();
         let time = |set: Option<SetTime>| {

@@ -1,5 +1,7 @@
 //! What `stat` tells.
 
+use std::sync::Arc;
+
 use strongroom_store::{Inode, SessionId};
 
 use super::special::{special_of, target_of};
@@ -57,9 +59,10 @@ impl Vfs {
             stat.links = self.directory_links(inode, &mut state)?;
         }
         let security = self.security_of(&node, &mut state)?;
-        let mode = match what {
-            NodeType::Symlink => 0o777,
-            _ => acl::mode_of(&security) | u32::from(state.attr.mode_bits),
+        let mode = if what == NodeType::Symlink {
+            0o777
+        } else {
+            acl::mode_of(&security) | u32::from(state.attr.mode_bits)
         };
         Ok(Look {
             stat,
@@ -69,6 +72,13 @@ impl Vfs {
             group: security.group.unwrap_or(Sid::NULL),
             change: change_of(&stat),
         })
+    }
+
+    /// A file's owner, group and access control list. Needs no right, as [`Vfs::look`].
+    pub fn descriptor(&self, inode: Inode) -> Result<Arc<acl::SecurityDescriptor>> {
+        let node = self.nodes.get(&self.store, inode)?;
+        let node = node.ok_or(VfsError::Closed)?;
+        self.security_of(&node, &mut node.lock())
     }
 
     /// Writing is written down when somebody asks for it: each answer after it shows another change time and count.

@@ -35,7 +35,9 @@ async fn file(
         NodeType::File => {}
         NodeType::Directory => return Err(Status::ISDIR),
         NodeType::Symlink => return Err(Status::SYMLINK),
-        _ => return Err(Status::WRONG_TYPE),
+        NodeType::Fifo | NodeType::Socket | NodeType::Character { .. } | NodeType::Block { .. } => {
+            return Err(Status::WRONG_TYPE);
+        }
     }
     if let Some(found) = c.found(id, target.inode)? {
         return Ok(File {
@@ -50,9 +52,12 @@ async fn file(
     };
     let unix = target.unix(vfs);
     let handle = unix.open(target.inode, UnixOpen::once(rights)).await;
-    let handle = handle.map_err(|error| match error {
-        VfsError::SharingViolation => Status::LOCKED,
-        error => error.into(),
+    let handle = handle.map_err(|error| {
+        if matches!(error, VfsError::SharingViolation) {
+            Status::LOCKED
+        } else {
+            error.into()
+        }
     })?;
     Ok(File { target, handle })
 }
@@ -120,7 +125,11 @@ pub(crate) async fn commit(
     match vfs.look(target.inode)?.what {
         NodeType::File => {}
         NodeType::Directory => return Err(Status::ISDIR.into()),
-        _ => return Err(Status::WRONG_TYPE.into()),
+        NodeType::Symlink
+        | NodeType::Fifo
+        | NodeType::Socket
+        | NodeType::Character { .. }
+        | NodeType::Block { .. } => return Err(Status::WRONG_TYPE.into()),
     }
     vfs.sync_files(&[target.inode]).await?;
     to.fixed(&c.request.server.write_verifier);

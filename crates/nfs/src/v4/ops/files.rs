@@ -207,6 +207,7 @@ async fn set(c: &Compound<'_, '_>, id: Stateid, raw: &RawAttributes<'_>) -> Resu
         Some(found) if resizes => Some(found.open().handle(crate::v4::ops::open::WRITE)?),
         _ => None,
     };
+    c.set_list(&target, target.inode, &setting).await?;
     let unix = target.unix(vfs);
     unix.change(target.inode, &setting.change, through.as_ref())
         .await?;

@@ -51,7 +51,7 @@ pub(crate) async fn create(
     let before = c.change_before(directory.inode)?;
     let mode = match what {
         New::Symlink(_) => 0o777,
-        _ => setting.change.mode.unwrap_or(0),
+        New::File | New::Directory | New::Special(_) => setting.change.mode.unwrap_or(0),
     };
     let unix = directory.unix(&c.request.server.vfs);
     let (handle, _) = unix
@@ -92,6 +92,7 @@ pub(crate) async fn set_made(
         }
         done => done?,
     }
+    c.set_list(directory, inode, setting).await?;
     Ok(setting.mask)
 }
 
@@ -137,9 +138,10 @@ pub(crate) async fn rename(
 
 /// RFC 8881, 18.26.3: a directory and something else do not replace each other.
 fn renamed(error: VfsError) -> Status {
-    match error {
-        VfsError::IsDirectory | VfsError::NotEmpty => Status::EXIST,
-        error => error.into(),
+    if matches!(error, VfsError::IsDirectory | VfsError::NotEmpty) {
+        Status::EXIST
+    } else {
+        error.into()
     }
 }
 

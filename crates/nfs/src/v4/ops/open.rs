@@ -138,7 +138,7 @@ pub(crate) async fn open(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &
     match args.claim {
         Claim::Previous if c.state().may_reclaim(client, c.now()) => {}
         Claim::Previous => return Err(Status::NO_GRACE.into()),
-        _ => c.state().may_open(client, c.now())?,
+        Claim::Null(_) | Claim::Handle | Claim::Delegated => c.state().may_open(client, c.now())?,
     }
     let opened = match &args.claim {
         Claim::Null(name) => by_name(c, &args, name.0).await?,
@@ -207,6 +207,7 @@ async fn by_name(c: &Compound<'_, '_>, args: &Args<'_>, name: &[u8]) -> Result<O
         None => Setting {
             mask: Bitmap::default(),
             change: UnixChange::default(),
+            list: None,
         },
     };
     if !guarded && let Ok(inode) = find(c, &directory, name) {
@@ -280,7 +281,9 @@ pub(crate) fn must_be_file(c: &Compound<'_, '_>, inode: Inode) -> Result<(), Sta
         NodeType::File => Ok(()),
         NodeType::Directory => Err(Status::ISDIR),
         NodeType::Symlink => Err(Status::SYMLINK),
-        _ => Err(Status::WRONG_TYPE),
+        NodeType::Fifo | NodeType::Socket | NodeType::Character { .. } | NodeType::Block { .. } => {
+            Err(Status::WRONG_TYPE)
+        }
     }
 }
 

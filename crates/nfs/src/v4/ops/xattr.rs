@@ -1,7 +1,7 @@
 //! Extended attributes (RFC 8276, 8.4). They are the file's, seen by every protocol.
 
 use strongroom_vfs::unix::UnixOpen;
-use strongroom_vfs::{AccessMask, ExtendedAttribute, Handle, VfsError};
+use strongroom_vfs::{AccessMask, ExtendedAttribute, Handle};
 
 use crate::server::Target;
 use crate::v4::compound::{Compound, DONE};
@@ -102,12 +102,7 @@ async fn change(
         value: value.to_vec(),
     };
     let vfs = &c.request.server.vfs;
-    vfs.set_eas(handle, &[ea])
-        .await
-        .map_err(|error| match error {
-            VfsError::InvalidEaName => Status::INVAL,
-            error => error.into(),
-        })?;
+    vfs.set_eas(handle, &[ea]).await.map_err(Status::from)?;
     c.sync_names().await?;
     c.change_info(target.inode, before)?.encode(to);
     DONE
