@@ -57,11 +57,6 @@ fn finds_extents_named_before_their_segments_were_synced() {
 }
 
 #[test]
-fn finds_acknowledged_changes_cut_off_the_log() {
-    assert!(found(Canary::CutBelowWatermark).is_some());
-}
-
-#[test]
 fn finds_half_a_group() {
     assert!(found(Canary::HalfGroup).is_some());
 }

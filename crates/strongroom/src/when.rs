@@ -77,7 +77,7 @@ impl Here {
             second,
             ..day
         };
-        let found = self.to_unix(civil, utc)?;
+        let found = self.seconds_of(civil, utc)?;
         if date.is_none() && found > self.now {
             return found.checked_sub(86_400);
         }
@@ -90,7 +90,7 @@ impl Here {
         FileTime::from_unix(local, 0).civil()
     }
 
-    fn to_unix(&self, civil: CivilTime, utc: bool) -> Option<i64> {
+    fn seconds_of(&self, civil: CivilTime, utc: bool) -> Option<i64> {
         let (seconds, _) = civil.to_file_time()?.to_unix();
         if utc {
             return Some(seconds);

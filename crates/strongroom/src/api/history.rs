@@ -132,6 +132,10 @@ async fn keep_snapshot(
     Ok(StatusCode::NO_CONTENT)
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the rest is told as everywhere"
+)]
 fn snapshot_problem(name: &str, error: VfsError) -> Problem {
     match error {
         VfsError::Exists => Problem::new(
@@ -248,6 +252,10 @@ async fn open(
     Ok(handle)
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the rest is told as everywhere"
+)]
 fn not_there(path: &str, error: VfsError) -> Problem {
     match error {
         VfsError::NotFound | VfsError::PathNotFound => {
