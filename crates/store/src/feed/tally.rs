@@ -36,7 +36,7 @@ pub(crate) struct Tally {
     extents: BTreeMap<Address, ExtentDelta>,
     present: i64,
     graves: i64,
-    makers: HashMap<SessionId, i64>,
+    makers: BTreeMap<SessionId, i64>,
 }
 
 #[derive(Debug, Default)]
