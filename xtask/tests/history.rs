@@ -151,11 +151,7 @@ fn sambas_cases_of_previous_versions_pass() {
         "torture:twrp_stream=stream".to_owned(),
         "torture:twrp_stream_size=11".to_owned(),
     ];
-    for case in [
-        "smb2.twrp.write",
-        "smb2.twrp.stream",
-        "smb2.twrp.openroot",
-    ] {
+    for case in ["smb2.twrp.write", "smb2.twrp.stream", "smb2.twrp.openroot"] {
         let limit = Duration::from_secs(60);
         let outcome = xtask::torture::case::run_with(&server, case, &options, limit).unwrap();
         let passed = outcome.ending == xtask::torture::case::Ending::Success;
