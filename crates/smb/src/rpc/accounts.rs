@@ -56,6 +56,18 @@ impl Account {
     }
 }
 
+/// What a look-up that found these says.
+pub(super) fn outcome(found: &[Option<Account>]) -> u32 {
+    let mapped = found.iter().flatten().count();
+    if mapped == found.len() {
+        status::SUCCESS
+    } else if mapped == 0 {
+        status::NONE_MAPPED
+    } else {
+        status::SOME_NOT_MAPPED
+    }
+}
+
 /// The domain of the accounts made here.
 pub(super) fn machine(context: &dyn PipeContext) -> Domain {
     Domain {

@@ -1,7 +1,7 @@
 //! From SIDs to names and back (MS-LSAT 3.1.4.5 to 3.1.4.11).
 
 use super::policy::check;
-use crate::rpc::accounts::{self, Account, Domain, KIND_UNKNOWN, status};
+use crate::rpc::accounts::{self, Account, Domain, KIND_UNKNOWN};
 use crate::rpc::handles::Handles;
 use crate::rpc::ndr::{NdrReader, NdrWriter};
 use crate::rpc::{CallError, PipeContext};
@@ -177,11 +177,5 @@ fn end(mut w: NdrWriter, found: &[Option<Account>]) -> Vec<u8> {
     w.flush();
     let mapped = found.iter().flatten().count();
     w.count(mapped);
-    w.finish(if mapped == found.len() {
-        status::SUCCESS
-    } else if mapped == 0 {
-        status::NONE_MAPPED
-    } else {
-        status::SOME_NOT_MAPPED
-    })
+    w.finish(accounts::outcome(found))
 }

@@ -190,14 +190,7 @@ fn kinds(mut w: NdrWriter, found: &[Option<Account>]) -> Vec<u8> {
     let kind =
         |found: &Option<Account>| found.as_ref().map_or(KIND_UNKNOWN, |account| account.kind);
     w.numbers(found.iter().map(|found| kind(found).into()).collect());
-    let mapped = found.iter().flatten().count();
-    w.finish(if mapped == found.len() {
-        status::SUCCESS
-    } else if mapped == 0 {
-        status::NONE_MAPPED
-    } else {
-        status::SOME_NOT_MAPPED
-    })
+    w.finish(accounts::outcome(found))
 }
 
 /// SamrGetAliasMembership (3.1.5.9.2): the domain's groups that have any of the SIDs as a member.
