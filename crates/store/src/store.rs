@@ -254,6 +254,14 @@ impl Store {
         self.engine.is_published(object)
     }
 
+    /// Whether two objects, each in a view, hold the same bytes.
+    ///
+    /// # Errors
+    /// `Corrupt` when bytes that must be compared cannot be had.
+    pub fn same_data(&self, one: (&View, ObjectId), other: (&View, ObjectId)) -> Result<bool> {
+        self.engine.same_data(one, other)
+    }
+
     /// Heads of many objects, in their order; zeroes when absent.
     pub fn heads(&self, objects: &[ObjectId]) -> Result<Vec<DataHead>> {
         self.at(&View::Now).heads(objects)

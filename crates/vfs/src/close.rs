@@ -122,14 +122,13 @@ impl Vfs {
         if !handle.frozen.lock().changed {
             attr.changed = self.now();
         }
-        if attr != state.attr {
-            let mut txn = self.store.txn(handle.session());
-            // What was written has its place; a close must not fail for want of more.
-            txn.draw_on_reserve();
-            put_attr(&mut txn, node.inode, &mut attr);
-            txn.commit()?;
-            state.attr = attr;
-        }
+        // Always, as the count of changes rises even where the client keeps all times still.
+        let mut txn = self.store.txn(handle.session());
+        // What was written has its place; a close must not fail for want of more.
+        txn.draw_on_reserve();
+        put_attr(&mut txn, node.inode, &mut attr);
+        txn.commit()?;
+        state.attr = attr;
         state.dirty = false;
         if state.opens.is_empty() || self.quotas.is_counting() {
             self.settle_charge(node, state)?;

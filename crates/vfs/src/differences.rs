@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use strongroom_store::{Inode, View};
+use strongroom_store::{Inode, ObjectId, View};
 
 use crate::names::ParsedPath;
 use crate::open::Target;
@@ -91,6 +91,39 @@ impl Vfs {
         Ok(joined(walk.found))
     }
 
+    /// Whether two states of files hold the same: data, streams and rights.
+    pub(crate) fn same_file(&self, one: (&View, Inode), other: (&View, Inode)) -> Result<bool> {
+        let object = |(view, inode), stream| (view, ObjectId { inode, stream });
+        if !self.store.same_data(object(one, 0), object(other, 0))? {
+            return Ok(false);
+        }
+        let (Some(left), Some(right)) =
+            (self.node_in(one.0, one.1)?, self.node_in(other.0, other.1)?)
+        else {
+            return Ok(false);
+        };
+        // One after the other, as two locks would need an order.
+        let left = self.security_of(&left, &mut left.lock())?;
+        let right = self.security_of(&right, &mut right.lock())?;
+        if left != right {
+            return Ok(false);
+        }
+        let (left, right) = (
+            self.stream_rows(one.0, one.1)?,
+            self.stream_rows(other.0, other.1)?,
+        );
+        if left.len() != right.len() {
+            return Ok(false);
+        }
+        for ((stream, name), (other_stream, other_name)) in left.into_iter().zip(right) {
+            let pair = (object(one, stream), object(other, other_stream));
+            if name != other_name || !self.store.same_data(pair.0, pair.1)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// What a path leads to in a state; None if it leads nowhere.
     pub(crate) fn stat_at(&self, share: &Share, view: &View, path: &str) -> Result<Option<Stat>> {
         let request = OpenRequest {
@@ -131,7 +164,7 @@ impl Walk<'_> {
         let what = match (&old, &new) {
             (None, Some(_)) => Some(DifferenceKind::Added),
             (Some(_), None) => Some(DifferenceKind::Removed),
-            (Some(old), Some(new)) => differs(old, new).then_some(DifferenceKind::Changed),
+            (Some(old), Some(new)) => self.changed(old, new)?.then_some(DifferenceKind::Changed),
             (None, None) => None,
         };
         if let Some(what) = what {
@@ -146,6 +179,19 @@ impl Walk<'_> {
             self.below(path, (&old, &new), depth)?;
         }
         Ok(())
+    }
+
+    /// Whether one of two states is not as good as the other. Size and times are the clients' to set, so where they are the
+    /// same but something was changed between, the content tells: a rewind writes what was there, an attacker does not.
+    fn changed(&self, old: &Stat, new: &Stat) -> Result<bool> {
+        if differs(old, new) {
+            return Ok(true);
+        }
+        if (old.inode, old.version) == (new.inode, new.version) {
+            return Ok(false);
+        }
+        let (old, new) = ((self.views.0, old.inode), (self.views.1, new.inode));
+        Ok(!self.vfs.same_file(old, new)?)
     }
 
     fn below(
@@ -195,10 +241,11 @@ pub(crate) fn joined_path(directory: &str, name: &str) -> String {
     }
 }
 
-/// Of a directory only what is its own counts: its times and links follow from its names.
-fn differs(old: &Stat, new: &Stat) -> bool {
+/// Of a directory only what is its own counts: its other times and links follow from its names.
+pub(crate) fn differs(old: &Stat, new: &Stat) -> bool {
     if old.is_directory && new.is_directory {
-        return old.attributes != new.attributes || old.ea_size != new.ea_size;
+        let own = |stat: &Stat| (stat.created, stat.attributes, stat.ea_size);
+        return own(old) != own(new);
     }
     (
         old.size,

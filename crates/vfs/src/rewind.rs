@@ -5,7 +5,7 @@
 //! and left; done again, it goes on with what is left, for it begins by looking at what differs. Contents are written
 //! before times, so what was cut off in the middle differs still.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use strongroom_store::{Inode, ObjectId, SessionId, View};
@@ -52,6 +52,10 @@ pub(crate) struct Work<'a> {
     report: Rewound,
     /// Directories whose names changed.
     touched: BTreeSet<String>,
+    /// Paths from which something had to make way, and where it is until it gets its own name back.
+    aside: HashMap<String, String>,
+    /// What files that are gone are now, so that their other names name the same again.
+    made: HashMap<Inode, Inode>,
 }
 
 impl<'a> Work<'a> {
@@ -66,6 +70,8 @@ impl<'a> Work<'a> {
                 ..Rewound::default()
             },
             touched: BTreeSet::new(),
+            aside: HashMap::new(),
+            made: HashMap::new(),
         }
     }
 }
@@ -135,7 +141,7 @@ impl Rewound {
             DifferenceKind::Renamed => self.renamed += 1,
             DifferenceKind::Changed => {
                 self.changed += 1;
-                if data_differs(now.as_ref(), then.as_ref()) {
+                if data_may_differ(now.as_ref(), then.as_ref()) {
                     self.bytes += bytes;
                 }
             }
@@ -143,11 +149,12 @@ impl Rewound {
     }
 }
 
-/// Whether two states of one file have other data, as far as size and time tell.
-fn data_differs(now: Option<&Stat>, then: Option<&Stat>) -> bool {
+/// Whether two states of one file may have other data: whether it was written between.
+fn data_may_differ(now: Option<&Stat>, then: Option<&Stat>) -> bool {
     match (now, then) {
         (Some(now), Some(then)) => {
-            !then.is_directory && (now.size, now.modified) != (then.size, then.modified)
+            let state = |stat: &Stat| (stat.inode, stat.size, stat.version);
+            !then.is_directory && state(now) != state(then)
         }
         _ => true,
     }
@@ -272,19 +279,22 @@ impl Work<'_> {
     }
 
     /// Something that has no name now: it is made anew, or named again if other names of it are left.
-    async fn add(&self, path: &str, then: &Stat) -> Result<()> {
-        let left = self.vfs.node_in(&View::Now, then.inode)?;
+    async fn add(&mut self, path: &str, then: &Stat) -> Result<()> {
+        self.make_way(path).await?;
+        let known = self.made.get(&then.inode).copied().unwrap_or(then.inode);
+        let left = self.vfs.node_in(&View::Now, known)?;
         let named = left.is_some_and(|node| {
             let state = node.lock();
             !state.gone && state.attr.links > 0
         });
         if named && !then.is_directory {
-            return self.link(then.inode, path).await;
+            return self.link(known, path).await;
         }
         let mut request = self.request(path);
         request.disposition = Disposition::Create;
         request.options.directory = then.is_directory;
         let handle = self.open(request).await?;
+        self.made.insert(then.inode, handle.inode());
         self.vfs.close(&handle).await?;
         self.restore(path, None, then).await
     }
@@ -306,7 +316,9 @@ impl Work<'_> {
 
     /// Gives a file its name back. It may have it again since the folder above has; whoever has the name makes way, and
     /// gets its own back later.
-    async fn rename(&self, then: &Stat, old: &str, path: &str) -> Result<()> {
+    async fn rename(&mut self, then: &Stat, old: &str, path: &str) -> Result<()> {
+        let aside = self.aside.remove(old);
+        let old = aside.as_deref().unwrap_or(old);
         let at_old = self.vfs.stat_at(self.share, &View::Now, old)?;
         let handle = match at_old {
             Some(found) if found.inode == then.inode => {
@@ -317,7 +329,10 @@ impl Work<'_> {
                 self.open(request).await?
             }
             // The folder above has moved. Of several names nobody knows which one this was; one too many goes next time.
-            Some(_) | None if then.links > 1 => return self.link(then.inode, path).await,
+            Some(_) | None if then.links > 1 => {
+                self.make_way(path).await?;
+                return self.link(then.inode, path).await;
+            }
             Some(_) | None => self.open_inode(then.inode).await?,
         };
         let done = self.rename_open(&handle, path).await;
@@ -325,7 +340,7 @@ impl Work<'_> {
         done
     }
 
-    pub(crate) async fn rename_open(&self, handle: &Handle, path: &str) -> Result<()> {
+    pub(crate) async fn rename_open(&mut self, handle: &Handle, path: &str) -> Result<()> {
         if self.vfs.path(handle)? == path {
             return Ok(());
         }
@@ -333,38 +348,51 @@ impl Work<'_> {
             Err(VfsError::Exists) => {}
             done => return done,
         }
+        self.make_way(path).await?;
+        self.vfs.rename(handle, path, false).await
+    }
+
+    /// Whatever has a name that another is to get makes way, and gets its own back later.
+    async fn make_way(&mut self, path: &str) -> Result<()> {
+        let Some(there) = self.vfs.stat_at(self.share, &View::Now, path)? else {
+            return Ok(());
+        };
         let other = self.open(self.request(path)).await?;
-        let aside = format!("{path}.rewound-{}", other.inode().0);
+        let aside = format!("{path}.rewound-{}", there.inode.0);
         let moved = self.vfs.rename(&other, &aside, false).await;
         self.vfs.close(&other).await?;
         moved?;
-        self.vfs.rename(handle, path, false).await
+        self.aside.insert(path.to_owned(), aside);
+        Ok(())
     }
 
     /// Everything about a file but its name.
     async fn restore(&self, path: &str, now: Option<&Stat>, then: &Stat) -> Result<()> {
         let past = self.open_past(path).await?;
         let handle = self.open_now(path, now).await?;
-        let done = self.restore_open(&handle, &past, now, then).await;
+        let done = self.restore_open(&handle, &past, then, true).await;
         self.vfs.close(&handle).await?;
         self.vfs.close(&past).await?;
         done
     }
 
+    /// Everything about an open file but its name; content only if asked.
     pub(crate) async fn restore_open(
         &self,
         handle: &Handle,
         past: &Handle,
-        now: Option<&Stat>,
         then: &Stat,
+        content: bool,
     ) -> Result<()> {
         let vfs = self.vfs;
-        if data_differs(now, Some(then)) && !then.is_directory {
+        if content && !then.is_directory && !self.has_data_of(handle, past)? {
             self.copy(past, handle, then.size).await?;
         }
         self.restore_streams(handle, past).await?;
+        // What writing leaves behind at the end, as the archive attribute, would come after what is put back here.
+        vfs.settle(handle, &mut *handle.lock_open()?)?;
         self.restore_eas(handle, past).await?;
-        if then.reparse_tag != 0 && now.is_none_or(|now| now.reparse_tag == 0) {
+        if then.reparse_tag != 0 && vfs.stat(handle)?.reparse_tag == 0 {
             vfs.set_reparse(handle, &vfs.reparse(past)?).await?;
         }
         let mut descriptor = vfs.security(past, ALL_PARTS)?;
@@ -397,6 +425,19 @@ impl Work<'_> {
         };
         vfs.set_attributes(handle, attributes).await?;
         vfs.set_times(handle, times_of(then)).await
+    }
+
+    /// Whether an open file has the data that one of the past has.
+    fn has_data_of(&self, handle: &Handle, past: &Handle) -> Result<bool> {
+        let (now, then) = (self.vfs.stat(handle)?, self.vfs.stat(past)?);
+        if !data_may_differ(Some(&now), Some(&then)) {
+            return Ok(true);
+        }
+        let (now, then) = (
+            (handle.view(), handle.object()),
+            (past.view(), past.object()),
+        );
+        Ok(self.vfs.store.same_data(now, then)?)
     }
 
     pub(crate) async fn copy(&self, past: &Handle, handle: &Handle, size: u64) -> Result<()> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use strongroom_store::{Aspect, Inode, LoggedChange, ObjectId, SessionId, Txg, View};
 
-use crate::differences::joined_path;
+use crate::differences::{differs, joined_path};
 use crate::rewind::Work;
 use crate::rows::{self, Attr};
 use crate::{
@@ -114,6 +114,8 @@ struct Item {
     /// What was there before them.
     then: Option<(String, Stat)>,
     view: View,
+    /// Both are as good as the same: an earlier undo has been here.
+    is_back: bool,
 }
 
 impl Item {
@@ -263,7 +265,14 @@ impl Vfs {
         if then.is_none() && !self.was_made_after(inode, txg)? {
             return Err(VfsError::Forgotten);
         }
+        let is_back = match (&now, &then) {
+            (Some((_, now)), Some((_, then))) => {
+                !differs(now, then) && self.same_file((&View::Now, inode), (&view, inode))?
+            }
+            _ => false,
+        };
         Ok(Some(Item {
+            is_back,
             inode,
             runs,
             now,
@@ -358,13 +367,16 @@ impl Undone {
                 self.restored += 1;
                 self.bytes += then.size;
             }
-            (Some((path, now)), Some((old, then))) => {
+            (Some((path, _)), Some((old, then))) => {
                 self.renamed += u64::from(path != old && item.run(Part::Name).open().is_some());
+                if item.is_back {
+                    return;
+                }
                 if item.overtaken() && wanted.keep_both {
                     self.beside.push(path.clone());
                 } else if item.overtaken() {
                     self.kept.push(path.clone());
-                } else if item.goes_back(now, then) {
+                } else if item.goes_back() {
                     self.changed += 1;
                     self.bytes += then.size;
                 }
@@ -388,12 +400,9 @@ impl Item {
     }
 
     /// Whether content or attributes are to be put back, and are not yet as they were.
-    fn goes_back(&self, now: &Stat, then: &Stat) -> bool {
+    fn goes_back(&self) -> bool {
         let open = |part| self.run(part).open().is_some();
-        let content = open(Part::Content) && (now.size, now.modified) != (then.size, then.modified);
-        let rest =
-            open(Part::Rest) && (now.attributes, now.ea_size) != (then.attributes, then.ea_size);
-        content || rest || (open(Part::Rest) && now.changed != then.changed)
+        !self.is_back && (open(Part::Content) || open(Part::Rest))
     }
 }
 
@@ -472,7 +481,7 @@ impl Work<'_> {
         request.options.directory = then.is_directory;
         let handle = self.open(request).await?;
         let past = self.past_handle(item.inode).await?;
-        let done = self.restore_open(&handle, &past, None, then).await;
+        let done = self.restore_open(&handle, &past, then, true).await;
         self.vfs.close(&past).await?;
         self.vfs.close(&handle).await?;
         done
@@ -486,6 +495,9 @@ impl Work<'_> {
         wanted: &UndoWanted,
         report: &mut Undone,
     ) -> Result<()> {
+        if item.is_back {
+            return Ok(());
+        }
         if item.overtaken() {
             if !wanted.keep_both {
                 report.kept.push(item.path());
@@ -499,7 +511,7 @@ impl Work<'_> {
             report.beside.push(beside);
             return Ok(());
         }
-        if !item.goes_back(now, then) {
+        if !item.goes_back() {
             return Ok(());
         }
         let handle = self.open_inode(item.inode).await?;
@@ -508,11 +520,8 @@ impl Work<'_> {
         let handle = self.open_now(&path, Some(now)).await?;
         let past = self.past_handle(item.inode).await?;
         // Content that they did not write stays, whatever it is.
-        let known = match item.run(Part::Content).open() {
-            Some(_) => Some(now),
-            None => Some(then),
-        };
-        let done = self.restore_open(&handle, &past, known, then).await;
+        let content = item.run(Part::Content).open().is_some();
+        let done = self.restore_open(&handle, &past, then, content).await;
         self.vfs.close(&past).await?;
         self.vfs.close(&handle).await?;
         done?;

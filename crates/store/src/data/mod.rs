@@ -12,6 +12,7 @@ mod flush;
 mod layer;
 mod publish;
 mod read;
+mod same;
 mod write;
 
 use std::collections::HashMap;
