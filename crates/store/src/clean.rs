@@ -104,7 +104,7 @@ impl Engine {
         };
         loop {
             let _feeding = self.feeding.lock();
-            let rules = Rules::indexed(&self.default_retention(), &*self.index.snapshot())?;
+            let mut rules = Rules::indexed(&self.default_retention(), &*self.index.snapshot())?;
             let realms = self.realms.get().map(|realms| &**realms);
             if realms.is_none() && !rules.are_uniform() {
                 // Who knows which rules count for what is not there yet.
@@ -112,6 +112,8 @@ impl Engine {
             }
             let now = self.group_time().seconds();
             let spared = self.holds.begin_thinning(rules.edge(now));
+            // Whoever pinned an instant of the past looked at it until the pin was there, which the index may not know yet.
+            rules.pins = rules.pins.joined(&self.rules()?.pins);
             let terms = Terms {
                 rules: &rules,
                 spared: &spared,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::engine::Engine;
 use crate::feed::{Change, DeadObject};
 use crate::rows::{self, PinRow};
-use crate::{Aspect, Inode, Key, ObjectId, Realm, Result, SessionId, Table, Txg};
+use crate::{Aspect, Inode, Instant, Key, ObjectId, Realm, Result, SessionId, Table, Txg};
 
 /// All of it in one transaction group, or nothing; dropped means nothing.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct Txn<'a> {
     rows: Vec<(Table, Key, Option<Bytes>)>,
     changes: Vec<Change>,
     dead: Vec<ObjectId>,
-    pins: Vec<(u64, Realm)>,
+    pins: Vec<(u64, Realm, Option<Instant>)>,
     /// Bytes that rows grow by at most.
     needs: u64,
     on_reserve: bool,
@@ -74,7 +74,13 @@ impl<'a> Txn<'a> {
     /// Keeps what is there once the group of this transaction is done, for one realm or, with realm 0, for all, until
     /// [`Txn::unpin`]. Whoever numbers pins never uses a number twice, and takes higher ones later.
     pub fn pin(&mut self, id: u64, realm: Realm) {
-        self.pins.push((id, realm));
+        self.pins.push((id, realm, None));
+    }
+
+    /// As [`Txn::pin`], for an instant of the past. The caller looks at that instant, by a view, until the transaction is
+    /// committed, so that none of it is thinned meanwhile.
+    pub fn pin_at(&mut self, id: u64, realm: Realm, instant: Instant) {
+        self.pins.push((id, realm, Some(instant)));
     }
 
     /// Lets go what a pin kept.
@@ -108,9 +114,17 @@ impl<'a> Txn<'a> {
                 .lock(key.inode())
                 .put(txg, self.session, table, key, value);
         }
-        for (id, realm) in self.pins {
-            let time = engine.group_time();
-            let pin = PinRow { realm, txg, time };
+        for (id, realm, instant) in self.pins {
+            let now = Instant {
+                txg,
+                time: engine.group_time(),
+            };
+            let Instant { txg: kept, time } = instant.unwrap_or(now);
+            let pin = PinRow {
+                realm,
+                txg: kept,
+                time,
+            };
             let (key, value) = (Key::from(rows::list_key(id)), Bytes::from(pin.encode()));
             engine
                 .overlay

@@ -50,6 +50,9 @@ impl Vfs {
     fn close_marked(&self, handle: &Handle) -> Result<()> {
         let node = &handle.node;
         node.locks.release(handle.id);
+        if handle.wrote.load(Ordering::Acquire) {
+            self.guard_close(handle);
+        }
         if node.is_directory() {
             self.watches.handle_closed(node.inode, handle.id);
         }
@@ -178,10 +181,11 @@ impl Vfs {
 
     /// Removes a name that was marked, now that its last open is closed or that of a POSIX client which marked it, and
     /// the file with its last name, as far as nobody has it open.
-    /// A directory that was filled meanwhile stays.
+    /// A directory that was filled meanwhile stays, and so does what a session marked that may change nothing any more.
     fn remove_last(&self, handle: &Handle, link: &Arc<LinkRef>) -> Result<()> {
         let node = &handle.node;
         let directory = self.node(link.directory)?;
+        self.guard_removed(handle.share, handle.session(), node, &link.name);
         let mut locked = lock_all(&[&directory, node]);
         let state = locked.of(node);
         let waits =
@@ -190,7 +194,7 @@ impl Vfs {
             return Ok(());
         }
         let kept = node.is_directory() && !self.is_empty(node.inode)?;
-        if kept {
+        if kept || handle.is_fenced() {
             state.pending.retain(|pending| pending != link);
             return Ok(());
         }

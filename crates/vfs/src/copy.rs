@@ -52,6 +52,7 @@ impl Vfs {
         if end > self.store.at(source.view()).head(source.object())?.size {
             return Err(VfsError::InvalidRange);
         }
+        self.guard_cut(target)?;
         let now = source.view().is_now();
         let same = now && source.object() == target.object();
         let apart = !same || end <= to || target_end <= from;

@@ -121,6 +121,7 @@ impl Vfs {
         if data.is_empty() {
             return Ok(());
         }
+        self.guard_write(handle, offset, data)?;
         self.charge_growth(handle, offset, len)?;
         let mtime = self.write_time(handle);
         let (session, object) = (handle.session(), handle.object());
@@ -212,6 +213,7 @@ impl Vfs {
             return Ok(());
         }
         if size < before {
+            self.guard_cut(handle)?;
             self.doubt_charge(&handle.node, &mut handle.node.lock())?;
         } else {
             self.charge_growth(handle, size, 0)?;

@@ -7,6 +7,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use strongroom_store::{Inode, ObjectId, SessionId, View};
 
 use crate::grants::{Grant, GrantKey};
+use crate::guard::{Fence, Seen};
 use crate::node::{LinkRef, Node, State};
 use crate::{
     AccessMask, CaseMode, CreateOptions, Credentials, FileKind, Result, ShareId, TimeFlags, Vfs,
@@ -52,6 +53,10 @@ pub struct Handle {
     pub(crate) grant: Option<Arc<Grant>>,
     /// Changes through this handle do not disturb this grant on the directory above.
     pub(crate) parent_grant: Option<GrantKey>,
+    /// What may keep its session from changing anything; none for the system's own.
+    pub(crate) fence: RwLock<Option<Arc<Fence>>>,
+    /// What the alarm has seen of its changes.
+    pub(crate) seen: Mutex<Seen>,
 }
 
 impl Handle {
@@ -141,6 +146,9 @@ impl Handle {
     /// Its client came back in another session, which changes are recorded under from now on.
     pub fn adopt(&self, session: SessionId) {
         self.session.store(session.0, Ordering::Relaxed);
+        if let Some(vfs) = self.vfs.upgrade() {
+            *self.fence.write() = vfs.guard.fence(session);
+        }
     }
 
     pub(crate) fn grant_key(&self) -> Option<GrantKey> {
@@ -183,8 +191,14 @@ impl Handle {
         }
     }
 
+    /// An alarm keeps its session from changing anything.
+    pub(crate) fn is_fenced(&self) -> bool {
+        let fence = self.fence.read();
+        fence.as_ref().is_some_and(|fence| fence.is_shut())
+    }
+
     pub(crate) fn require_writable_share(&self) -> Result<()> {
-        if self.read_only {
+        if self.read_only || self.is_fenced() {
             Err(VfsError::ReadOnly)
         } else {
             Ok(())

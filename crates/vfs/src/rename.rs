@@ -106,7 +106,13 @@ impl Vfs {
                 self.contend_on(&present.node, None, by, Conflict::Name)
                     .await;
             }
+            let from = handle.link()?;
+            let replaced = to.present.as_ref().map(|present| &*present.node);
+            let replaced = replaced.filter(|other| replace && other.inode != node.inode);
+            let spoilt = replaced.filter(|other| self.guard_replaced(handle, other));
             if self.rename_once(handle, &to, replace)? == Step::Done {
+                let names = (from.name.as_str(), to.name.as_str());
+                self.guard_renamed(handle, names, spoilt.map(|other| other.inode));
                 return Ok(());
             }
         }
@@ -666,6 +672,8 @@ impl Vfs {
                 directory: parent.inode,
                 name: entry.name,
             };
+            self.guard_removed(directory.share, credentials.session, &node, &link.name);
+            directory.require_writable_share()?;
             match self.unlink_once(credentials, parent, &node, &link) {
                 Err(VfsError::NotFound) => {}
                 Ok(()) => {

@@ -71,11 +71,13 @@ impl Vfs {
             next: id.0 + 1,
             taken,
         };
+        self.guard.began(id, info);
         Ok(id)
     }
 
     /// Records that it ended.
     pub fn end_session(&self, session: SessionId) -> Result<()> {
+        self.guard.ended(session);
         let Some(mut record) = self.session(session)? else {
             return Ok(());
         };

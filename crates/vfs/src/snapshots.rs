@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use strongroom_device::Env;
-use strongroom_store::{Inode, Instant, Pin, SessionId, Store, Txn};
+use strongroom_store::{Inode, Instant, Pin, SessionId, Store, Txn, View};
 
 use crate::names::{fold, utf16_len};
 use crate::quota::next_key;
@@ -130,6 +130,52 @@ impl Vfs {
         }
         self.store.sync_all().await?;
         self.snapshot(share, name)
+    }
+
+    /// Keeps a share as it was in a view of the past under a name. Durable on return.
+    ///
+    /// Errors: `Exists`, `InvalidName`, `NameTooLong`; `InvalidParameter` for the present.
+    pub async fn create_snapshot_of(
+        &self,
+        share: &Share,
+        name: &str,
+        view: &View,
+    ) -> Result<Snapshot> {
+        self.keep_view(share, name, view, false)?;
+        self.store.sync_all().await?;
+        self.snapshot(share, name)
+    }
+
+    /// As [`Vfs::create_snapshot_of`], durable with the next group.
+    pub(crate) fn keep_view(
+        &self,
+        share: &Share,
+        name: &str,
+        view: &View,
+        held: bool,
+    ) -> Result<()> {
+        check_name(name)?;
+        let instant = view.instant().ok_or(VfsError::InvalidParameter)?;
+        let mut next_pin = self.snapshots.next_pin.lock();
+        if self.snapshot_row(share.id, name)?.is_some() {
+            return Err(VfsError::Exists);
+        }
+        let row = Row {
+            name: name.to_owned(),
+            pin: *next_pin,
+            created: self.now(),
+            held,
+            locked: 0,
+            date: FileTime(0),
+        };
+        let mut txn = self.small_txn();
+        txn.pin_at(row.pin, share.id.realm(), instant);
+        txn.put(rows::SNAPSHOTS, snapshot_key(share.id, name), encode(&row));
+        let next = *next_pin + 1;
+        put_counter(&mut txn, PIN_KEY, next);
+        txn.commit()?;
+        *next_pin = next;
+        Ok(())
     }
 
     /// The snapshots of a share, oldest first.
@@ -263,7 +309,7 @@ impl Vfs {
     }
 
     /// What a full pool takes as well: few and small rows.
-    fn small_txn(&self) -> Txn<'_> {
+    pub(crate) fn small_txn(&self) -> Txn<'_> {
         let mut txn = self.store.txn(SessionId::SYSTEM);
         txn.draw_on_reserve();
         txn

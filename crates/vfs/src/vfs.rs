@@ -9,6 +9,7 @@ use strongroom_store::{Inode, Store, Txn, View};
 
 use crate::acl::{Ace, AceFlags, Acl, AclSlot, Control, SecurityDescriptor};
 use crate::grants::Keys;
+use crate::guard::Guard;
 use crate::node::{Node, Nodes};
 use crate::past::ShareRealms;
 use crate::quota::Quotas;
@@ -39,6 +40,7 @@ pub struct Vfs {
     pub(crate) shares: Shares,
     pub(crate) sessions: Sessions,
     pub(crate) snapshots: Snapshots,
+    pub(crate) guard: Guard,
     pub(crate) descriptors: DescriptorCache,
     /// Held while a directory moves to another, so that no two moves make a cycle.
     pub(crate) rename_lock: Mutex<()>,
@@ -87,6 +89,7 @@ impl Vfs {
         let quotas = Quotas::load(&store)?;
         let sessions = Sessions::load(&store)?;
         let snapshots = Snapshots::load(&store, &*env)?;
+        let guard = Guard::load(&store)?;
         store.set_realms(Arc::new(ShareRealms(Arc::clone(&shares.roots))));
         let vfs = Arc::new_cyclic(|me| Self {
             store,
@@ -97,6 +100,7 @@ impl Vfs {
             shares,
             sessions,
             snapshots,
+            guard,
             descriptors: DescriptorCache::default(),
             rename_lock: Mutex::new(()),
             grant_keys: Keys::default(),

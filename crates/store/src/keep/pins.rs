@@ -43,6 +43,12 @@ impl Pins {
         Self(pins)
     }
 
+    /// These and others.
+    pub(crate) fn joined(&self, others: &Self) -> Self {
+        let news = others.iter().filter(|pin| !self.has(pin.id));
+        Self::new(self.iter().chain(news).copied().collect())
+    }
+
     pub(crate) fn of(&self, realm: Option<Realm>) -> impl Iterator<Item = &Pin> {
         self.0.iter().filter(move |pin| pin.is_for(realm))
     }

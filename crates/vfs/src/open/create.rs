@@ -28,6 +28,7 @@ impl Vfs {
         name: &str,
     ) -> Result<Attempt> {
         check_creation(opening)?;
+        self.require_unfenced(opening.credentials.session)?;
         if !directory.view.is_now() || directory.is_history() {
             return Err(VfsError::ReadOnly);
         }

@@ -28,6 +28,9 @@ impl Vfs {
         link: Arc<LinkRef>,
     ) -> Result<Attempt> {
         opening.check_past(&node)?;
+        if opening.replaces() || opening.request.options.delete_on_close {
+            self.require_unfenced(opening.credentials.session)?;
+        }
         if opening.path.stream.is_some() {
             return self.open_stream(opening, node, link).await;
         }
@@ -311,6 +314,7 @@ impl Vfs {
         let eas = crate::eas::EaRows::of(&opening.request.eas)?;
         let object = ObjectId::data(handle.node.inode);
         if self.store.head_if_exists(object)?.is_some() {
+            self.guard_cut(handle)?;
             self.cut_to_nothing(handle).await?;
         }
         let node = &handle.node;

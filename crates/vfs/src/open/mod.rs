@@ -293,6 +293,8 @@ impl Vfs {
             frozen: Mutex::new(TimeFlags::default()),
             grant,
             parent_grant: request.parent_grant,
+            fence: RwLock::new(self.guard.fence(opening.credentials.session)),
+            seen: Mutex::default(),
         })
     }
 

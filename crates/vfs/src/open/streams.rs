@@ -148,6 +148,7 @@ impl Vfs {
         if opening.request.share.read_only || read_only {
             return Err(VfsError::AccessDenied);
         }
+        self.require_unfenced(opening.credentials.session)?;
         if !node.view.is_now() {
             return Err(VfsError::ReadOnly);
         }

@@ -1,5 +1,6 @@
 //! The file system on a real store over simulated disks.
 
+mod alarms;
 mod copies;
 mod crash;
 mod creates;

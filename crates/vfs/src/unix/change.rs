@@ -70,9 +70,7 @@ impl Unix<'_> {
         if change.is_empty() {
             return Ok(());
         }
-        if self.share.read_only {
-            return Err(VfsError::ReadOnly);
-        }
+        self.require_writable()?;
         let node = self.node(inode)?;
         let standing = self.standing(&node)?;
         self.check(change, &standing)?;
@@ -204,9 +202,7 @@ impl Unix<'_> {
         if !standing.owns && !by_list {
             return Err(VfsError::PrivilegeNotHeld);
         }
-        if self.share.read_only {
-            return Err(VfsError::ReadOnly);
-        }
+        self.require_writable()?;
         self.vfs.store.throttle().await;
         let handle = self.hold(&node)?;
         self.vfs.replace_security(&handle, None, |current| {

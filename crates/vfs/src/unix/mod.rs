@@ -137,6 +137,14 @@ impl<'a> Unix<'a> {
         }
     }
 
+    /// Errors: `ReadOnly` where the share is, or an alarm keeps the session from changing anything.
+    fn require_writable(&self) -> Result<()> {
+        if self.share.read_only {
+            return Err(VfsError::ReadOnly);
+        }
+        self.vfs.require_unfenced(self.who.session)
+    }
+
     fn rights_of(&self, node: &Node, state: &mut State) -> Result<AccessMask> {
         let security = self.vfs.security_of(node, state)?;
         let mut rights = acl::maximal_access(&security, self.who);

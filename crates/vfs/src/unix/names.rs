@@ -170,9 +170,7 @@ impl Unix<'_> {
     /// Errors: `NotFound`, `IsDirectory`, `NotDirectory`, `NotEmpty`, `AccessDenied`.
     pub async fn remove(&self, directory: Inode, name: &[u8], what: Removed) -> Result<()> {
         let parent = self.searched(directory)?;
-        if self.share.read_only {
-            return Err(VfsError::ReadOnly);
-        }
+        self.require_writable()?;
         let name = kept(name)?;
         self.vfs.store.throttle().await;
         for _ in 0..ATTEMPTS_MAX {
@@ -247,9 +245,7 @@ impl Unix<'_> {
     ) -> Result<()> {
         self.searched(from)?;
         let target = self.searched(to)?;
-        if self.share.read_only {
-            return Err(VfsError::ReadOnly);
-        }
+        self.require_writable()?;
         let (from_name, to_name) = (kept(from_name)?, kept(to_name)?);
         let request = OpenRequest {
             at: Some(from),
