@@ -1,12 +1,12 @@
 //! A wire that can be cut: a relay in front of the server, whose connections end in the middle of whatever goes over
 //! them, as those of a laptop that is carried out of the room.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{broadcast, mpsc};
 
 /// A relay to one server; it ends with its connections when this is dropped.
@@ -21,11 +21,16 @@ pub struct Wire {
 
 impl Wire {
     pub async fn to(server: SocketAddr) -> Result<Wire> {
+        Wire::from(IpAddr::V4(Ipv4Addr::LOCALHOST), server).await
+    }
+
+    /// One that reaches the server from an address of this machine.
+    pub async fn from(source: IpAddr, server: SocketAddr) -> Result<Wire> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (scissors, _) = broadcast::channel(1);
         let (held, last) = mpsc::channel(1);
-        let relay = tokio::spawn(accept(listener, server, scissors.clone(), held));
+        let relay = tokio::spawn(accept(listener, (source, server), scissors.clone(), held));
         Ok(Wire {
             address,
             scissors,
@@ -65,22 +70,26 @@ impl Drop for Wire {
 
 async fn accept(
     listener: TcpListener,
-    server: SocketAddr,
+    ends: (IpAddr, SocketAddr),
     scissors: broadcast::Sender<()>,
     held: mpsc::Sender<()>,
 ) {
     while let Ok((client, _)) = listener.accept().await {
         let (cut, held) = (scissors.subscribe(), held.clone());
         tokio::spawn(async move {
-            relay(client, server, cut).await;
+            relay(client, ends, cut).await;
             drop(held);
         });
     }
 }
 
 /// The client sees the connection reset or ended, whichever way the kernel tells it; the server sees it end.
-async fn relay(mut client: TcpStream, server: SocketAddr, mut cut: broadcast::Receiver<()>) {
-    let Ok(mut upstream) = TcpStream::connect(server).await else {
+async fn relay(
+    mut client: TcpStream,
+    (source, server): (IpAddr, SocketAddr),
+    mut cut: broadcast::Receiver<()>,
+) {
+    let Ok(mut upstream) = connect(source, server).await else {
         return;
     };
     let whole = [&client, &upstream].map(|stream| stream.set_nodelay(true));
@@ -96,4 +105,13 @@ async fn relay(mut client: TcpStream, server: SocketAddr, mut cut: broadcast::Re
     upstream.shutdown().await.ok();
     let mut rest = vec![0; 1 << 16];
     while matches!(upstream.read(&mut rest).await, Ok(1..)) {}
+}
+
+async fn connect(source: IpAddr, server: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = match source {
+        IpAddr::V4(_) => TcpSocket::new_v4()?,
+        IpAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.bind(SocketAddr::new(source, 0))?;
+    socket.connect(server).await
 }

@@ -92,6 +92,7 @@ enum Soak {
     #[value(name = "idle-1000")]
     Idle,
     /// 8 clients whose connections are cut at random, 30 minutes
+    Attack,
     #[value(name = "smb-churn")]
     Churn,
 }
@@ -107,6 +108,7 @@ impl From<Soak> for soak::Soak {
             Soak::KernelSmb => soak::Soak::KernelSmb,
             Soak::KernelNfs => soak::Soak::KernelNfs,
             Soak::Idle => soak::Soak::Idle,
+            Soak::Attack => soak::Soak::Attack,
             Soak::Churn => soak::Soak::Churn,
         }
     }

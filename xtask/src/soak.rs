@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::kernel::suites::{FSX, PJDFSTEST};
 use crate::kernel::{Network, Security};
 use crate::scenario::{
-    churn, growth, idle, kernel_kill, kernel_nfs, kernel_smb, kill, real_input, rot,
+    attack, churn, growth, idle, kernel_kill, kernel_nfs, kernel_smb, kill, real_input, rot,
 };
 use crate::server::{Server, target_directory};
 
@@ -33,6 +33,8 @@ pub enum Soak {
     Idle,
     /// 8 clients whose connections are cut at random.
     Churn,
+    /// A client that encrypts an office of 20,000 files, with the alarm and without it.
+    Attack,
 }
 
 /// Runs one in a directory of its own below the build directory.
@@ -52,6 +54,7 @@ pub async fn run(what: Soak, minutes: Option<u32>) -> Result<()> {
         Soak::KernelSmb => kernel_smb(place.path())?,
         Soak::KernelNfs => kernel_nfs(place.path())?,
         Soak::Idle => idle_1000(place.path()).await?,
+        Soak::Attack => attack(place.path()).await?,
         Soak::Churn => smb_churn(place.path(), minutes.unwrap_or(30)).await?,
     }
     println!("done in {} s", start.elapsed().as_secs());
@@ -195,6 +198,25 @@ async fn idle_1000(place: &Path) -> Result<()> {
         slowdown_limit: 1.2,
     };
     println!("{:#?}", idle::run(place, plan).await?);
+    Ok(())
+}
+
+async fn attack(place: &Path) -> Result<()> {
+    let plan = attack::Plan {
+        files: 20_000,
+        workers: 3,
+        alarm: true,
+        stopped_within: 200,
+        undone_within: Duration::from_secs(60),
+        seed: seed(),
+    };
+    println!("{:?}", attack::run(&place.join("alarm"), plan).await?);
+    let plan = attack::Plan {
+        files: 10_000,
+        alarm: false,
+        ..plan
+    };
+    println!("{:?}", attack::run(&place.join("none"), plan).await?);
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use xtask::scenario::attack;
 use xtask::server::{PASSWORD, SHARE, Server};
 use xtask::smbclient::{attempt, run};
 
@@ -17,6 +18,34 @@ fn server() -> (tempfile::TempDir, Server) {
     let place = tempfile::tempdir().unwrap();
     let server = Server::create(place.path(), 1).unwrap();
     (place, server)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_encrypts_an_office_is_stopped_and_undone() {
+    let place = tempfile::tempdir().unwrap();
+    let plan = attack::Plan {
+        files: 600,
+        workers: 3,
+        alarm: true,
+        stopped_within: 60,
+        undone_within: Duration::from_secs(20),
+        seed: 1,
+    };
+    println!("{:?}", attack::run(place.path(), plan).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_stopped_is_undone_as_well() {
+    let place = tempfile::tempdir().unwrap();
+    let plan = attack::Plan {
+        files: 600,
+        workers: 2,
+        alarm: false,
+        stopped_within: 0,
+        undone_within: Duration::from_secs(20),
+        seed: 2,
+    };
+    println!("{:?}", attack::run(place.path(), plan).await.unwrap());
 }
 
 /// Lets pass what it takes until what is there can be gone back to.

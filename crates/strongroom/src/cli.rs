@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use strongroom_pool::Layout;
 
+use crate::alarms::AlarmCommand;
 use crate::past::{HistoryCommand, RewindOptions, SnapshotCommand, UndoOptions};
 
 /// Where a server started without arguments keeps everything.
@@ -95,6 +96,11 @@ pub(crate) enum Command {
     Rewind(RewindOptions),
     /// Put back what one session, user or client changed, and nothing else
     Undo(UndoOptions),
+    /// Who was noticed encrypting or destroying files, and what is done about it
+    Alarm {
+        #[command(subcommand)]
+        command: AlarmCommand,
+    },
     /// What the running server is doing
     Status {
         /// As JSON

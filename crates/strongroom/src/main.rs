@@ -3,6 +3,7 @@
 //! This binary owns what the floors below do not: the command line, the sockets, signals, logs and the administration
 //! interface. `serve` wires the floors together; every other command talks to the running server.
 
+mod alarms;
 mod api;
 mod cli;
 mod commands;
@@ -52,6 +53,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::History { command } => past::history(&data, command),
         Command::Rewind(options) => past::rewind(&data, &options),
         Command::Undo(options) => past::undo(&data, &options),
+        Command::Alarm { command } => alarms::run(&data, command),
         Command::Status { json } => commands::status(&data, json),
     }
 }

@@ -17,8 +17,14 @@ use crate::words::size;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {
-    /// Keep a share as it is now, under a name
-    Create { share: String, name: String },
+    /// Keep a share as it is now, or as it was, under a name
+    Create {
+        share: String,
+        name: String,
+        /// An instant of the past that is still kept
+        #[arg(long, value_name = "WHEN")]
+        at: Option<String>,
+    },
     /// Show the snapshots of a share
     List {
         share: String,
@@ -275,8 +281,11 @@ fn undone_text(done: &Undone, dry_run: bool) -> String {
 pub(crate) fn snapshot(data: &Path, command: SnapshotCommand) -> Result<()> {
     let (control, here) = (Control::new(data), Here::machine());
     match command {
-        SnapshotCommand::Create { share, name } => {
-            let new = NewSnapshot { name: name.clone() };
+        SnapshotCommand::Create { share, name, at } => {
+            let new = NewSnapshot {
+                name: name.clone(),
+                at_s: at.map(|at| when(&here, &at)).transpose()?,
+            };
             control.post(&snapshots(&share), &new)?;
             say(&format!("snapshot {name} of {share} made\n"))
         }

@@ -1,5 +1,6 @@
 //! Whole stories told to the real program. The tests run them small, `cargo xtask soak` at length.
 
+pub mod attack;
 pub mod churn;
 pub mod growth;
 pub mod hung_disk;

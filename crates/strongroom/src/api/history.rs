@@ -46,7 +46,7 @@ pub(super) fn routes() -> Router<Arc<State>> {
         .route("/v1/undo", post(undo))
 }
 
-fn share_named(state: &State, name: &str) -> Answer<Arc<Share>> {
+pub(super) fn share_named(state: &State, name: &str) -> Answer<Arc<Share>> {
     state.vfs.share(name).ok_or_else(|| {
         Problem::new(
             StatusCode::NOT_FOUND,
@@ -80,7 +80,7 @@ fn snapshot_document(share: &Share, snapshot: strongroom_vfs::Snapshot) -> types
 }
 
 /// Seconds since 1970.
-fn unix(time: FileTime) -> u64 {
+pub(super) fn unix(time: FileTime) -> u64 {
     u64::try_from(time.to_unix().0).unwrap_or(0)
 }
 
@@ -95,7 +95,14 @@ async fn create_snapshot(
     Json(new): Json<types::NewSnapshot>,
 ) -> Answer<(StatusCode, Json<types::Snapshot>)> {
     let share = share_named(&state, &share)?;
-    let made = state.vfs.create_snapshot(&share, &new.name).await;
+    let made = match new.at_s {
+        None => state.vfs.create_snapshot(&share, &new.name).await,
+        at => {
+            let past = view(&state, &share, at)?;
+            let vfs = &state.vfs;
+            vfs.create_snapshot_of(&share, &new.name, &past).await
+        }
+    };
     let snapshot = made.map_err(|error| snapshot_problem(&new.name, error))?;
     tracing::info!(share = share.name, snapshot = new.name, "snapshot made");
     let document = snapshot_document(&share, snapshot);
@@ -213,7 +220,7 @@ fn auditor() -> Credentials {
 }
 
 /// The share that a path begins with, and the rest of the path with `\` between its parts.
-fn split(state: &State, path: &str) -> Answer<(Arc<Share>, String)> {
+pub(super) fn split(state: &State, path: &str) -> Answer<(Arc<Share>, String)> {
     let path = path.trim_start_matches('/').replace('\\', "/");
     let (share, rest) = path.split_once('/').unwrap_or((&path, ""));
     let rest = rest.trim_end_matches('/').replace('/', "\\");

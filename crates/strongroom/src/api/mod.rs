@@ -15,6 +15,11 @@
 //! | `GET`, `POST /v1/shares/{name}/snapshots` | lists, makes ([`types::NewSnapshot`]) |
 //! | `DELETE`, `POST /v1/shares/{name}/snapshots/{name}` | deletes, holds or locks ([`types::KeepSnapshot`]) |
 //! | `GET`, `POST /v1/shares/{name}/retention` | how the past is kept ([`types::Retention`]) |
+//! | `GET /v1/alarms` | who was noticed destroying files ([`types::Alarm`]) |
+//! | `POST /v1/alarms/{id}/clear` | lets whoever it blocked change files again |
+//! | `GET`, `POST /v1/alarms/permitted` | users who may encrypt ([`types::Permission`]) |
+//! | `POST /v1/alarms/decoys` | makes a file a decoy ([`types::Decoy`]) |
+//! | `GET`, `POST /v1/shares/{name}/alarm` | what an alarm does ([`types::AlarmSetting`]) |
 //! | `POST /v1/history/list` | a folder or file as it was ([`types::Place`]) |
 //! | `POST /v1/history/content` | up to 4 MiB of a file as it was ([`types::ContentWanted`]); nothing behind its end |
 //! | `POST /v1/history/log` | who changed what ([`types::LogWanted`]) |
@@ -24,6 +29,7 @@
 //!
 //! What is refused is answered with a problem document (RFC 9457).
 
+mod alarms;
 mod history;
 pub(crate) mod pool;
 mod problem;

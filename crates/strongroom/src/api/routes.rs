@@ -44,6 +44,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/v1/shares/{name}", delete(remove_share))
         .merge(pool::routes())
         .merge(super::history::routes())
+        .merge(super::alarms::routes())
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such route"))
         .with_state(state)
 }
@@ -236,7 +237,15 @@ async fn status(Extracted(state): Extracted<Arc<State>>) -> Answer<Json<types::S
         store: store_document(&store),
         smb: smb_document(&state),
         nfs: state.nfs.as_ref().map(nfs_document),
+        alarms: open_alarms(&state)?,
     }))
+}
+
+/// Alarms that nobody has cleared.
+fn open_alarms(state: &State) -> Answer<Vec<u64>> {
+    let alarms = state.vfs.alarms()?.into_iter();
+    let open = alarms.filter(|alarm| alarm.cleared.is_none());
+    Ok(open.map(|alarm| alarm.id).collect())
 }
 
 /// Everything written is durable and in the index.

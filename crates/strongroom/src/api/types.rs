@@ -85,6 +85,9 @@ pub(crate) struct Status {
     /// None where it is not served.
     #[serde(default)]
     pub(crate) nfs: Option<Nfs>,
+    /// Numbers of alarms that nobody has cleared.
+    #[serde(default)]
+    pub(crate) alarms: Vec<u64>,
 }
 
 /// What the pool says of itself. Sizes are bytes.
@@ -279,10 +282,62 @@ pub(crate) struct ProblemDocument {
     pub(crate) detail: String,
 }
 
+/// What an alarm does: keeps the user and the address from changing anything, tells, or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AlarmAction {
+    Block,
+    Report,
+    Off,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct AlarmSetting {
+    pub(crate) action: AlarmAction,
+}
+
+/// Somebody destroyed files. Times are seconds since 1970.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Alarm {
+    pub(crate) id: u64,
+    pub(crate) time_s: u64,
+    /// When the evidence began.
+    pub(crate) since_s: u64,
+    pub(crate) share: String,
+    pub(crate) session: u64,
+    pub(crate) user: String,
+    pub(crate) address: String,
+    pub(crate) files: u64,
+    /// The first of them.
+    pub(crate) paths: Vec<String>,
+    pub(crate) decoy: bool,
+    pub(crate) action: AlarmAction,
+    /// Keeps the share as it was before.
+    pub(crate) snapshot: Option<String>,
+    pub(crate) cleared_s: Option<u64>,
+}
+
+/// Leave for a user to encrypt, given or taken back.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Permission {
+    pub(crate) user: String,
+    pub(crate) permitted: bool,
+}
+
+/// SHARE/PATH of a file that nobody should touch, or that is an ordinary one again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Decoy {
+    pub(crate) path: String,
+    pub(crate) decoy: bool,
+}
+
 /// A snapshot to be made.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct NewSnapshot {
     pub(crate) name: String,
+    /// Of this instant of the past, in seconds since 1970; now without it.
+    #[serde(default)]
+    pub(crate) at_s: Option<u64>,
 }
 
 /// A snapshot; times are seconds since 1970.

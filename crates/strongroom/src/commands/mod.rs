@@ -158,6 +158,11 @@ fn status_text(status: &Status) -> String {
         status.version,
         period(status.uptime_s)
     );
+    for alarm in &status.alarms {
+        text += &format!(
+            "ALARM     {alarm}: files were encrypted or destroyed; `strongroom alarm show {alarm}`\n"
+        );
+    }
     if let Some(reason) = &status.offline {
         text += &format!("NOTHING CAN BE WRITTEN: {reason}\n");
     }

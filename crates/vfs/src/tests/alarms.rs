@@ -168,6 +168,7 @@ fn who_encrypts_in_place_is_stopped_and_all_comes_back() {
         office.try_write(&bad, &name(n), 0, &noise)?;
         office.try_rename(&bad, &name(n), &format!("{}.locked", name(n)), false)
     });
+    println!("{stopped:?}");
     assert!(
         stopped.is_some_and(|files| files <= STOPPED_WITHIN),
         "{stopped:?}"
@@ -289,6 +290,7 @@ fn other_ways_to_do_it_are_found_as_well() {
         let mut office = Office::new(910 + seed as u64);
         let bad = office.session("mallory!", "192.0.2.66:50000");
         let stopped = office.attack(|office, n| way(office, &bad, n));
+        println!("{what}: {stopped:?}");
         assert!(
             stopped.is_some_and(|files| files <= STOPPED_WITHIN),
             "{what}: {stopped:?}"
@@ -307,6 +309,7 @@ fn many_sessions_are_one_attacker() {
         let noise = office.noise(content(n).len());
         office.try_write(&bad[n % 4], &name(n), 0, &noise)
     });
+    println!("{stopped:?}");
     assert!(
         stopped.is_some_and(|files| files <= STOPPED_WITHIN),
         "{stopped:?}"
@@ -321,6 +324,7 @@ fn many_sessions_are_one_attacker() {
         let noise = office.noise(content(n).len());
         office.try_write(&bad[n % 4], &name(n), 0, &noise)
     });
+    println!("{stopped:?}");
     assert!(
         stopped.is_some_and(|files| files <= STOPPED_WITHIN),
         "{stopped:?}"
@@ -352,6 +356,7 @@ fn parts_of_text_that_become_noise_are_found() {
         office.world.close(&handle);
         Ok(())
     });
+    println!("{stopped:?}");
     assert!(
         stopped.is_some_and(|files| files <= STOPPED_WITHIN),
         "{stopped:?}"

@@ -1,0 +1,162 @@
+//! The alarm: what was noticed, clearing it, and what it looks at.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State as Extracted};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use strongroom_vfs::{Alarm, AlarmAction, VfsError};
+
+use super::history::{share_named, split, unix};
+use super::problem::Problem;
+use super::routes::State;
+use super::types;
+
+type Answer<T> = Result<T, Problem>;
+
+pub(super) fn routes() -> Router<Arc<State>> {
+    Router::new()
+        .route("/v1/alarms", get(list))
+        .route("/v1/alarms/{id}/clear", post(clear))
+        .route("/v1/alarms/permitted", get(permitted).post(permit))
+        .route("/v1/alarms/decoys", post(decoy))
+        .route("/v1/shares/{share}/alarm", get(action).post(set_action))
+}
+
+async fn list(Extracted(state): Extracted<Arc<State>>) -> Answer<Json<Vec<types::Alarm>>> {
+    let alarms = state.vfs.alarms()?;
+    let documents = alarms.into_iter().map(|alarm| document(&state, alarm));
+    Ok(Json(documents.collect()))
+}
+
+fn document(state: &State, alarm: Alarm) -> types::Alarm {
+    let share = state.vfs.share_by_id(alarm.share);
+    types::Alarm {
+        id: alarm.id,
+        time_s: unix(alarm.time),
+        since_s: unix(alarm.since),
+        share: share.map_or_else(String::new, |share| share.name.clone()),
+        session: alarm.session.0,
+        user: alarm.user_name,
+        address: alarm.address,
+        files: alarm.files,
+        paths: alarm.paths,
+        decoy: alarm.decoy,
+        action: action_document(alarm.action),
+        snapshot: alarm.snapshot,
+        cleared_s: alarm.cleared.map(unix),
+    }
+}
+
+fn action_document(action: AlarmAction) -> types::AlarmAction {
+    match action {
+        AlarmAction::Block => types::AlarmAction::Block,
+        AlarmAction::Report => types::AlarmAction::Report,
+        AlarmAction::Off => types::AlarmAction::Off,
+    }
+}
+
+async fn clear(Extracted(state): Extracted<Arc<State>>, Path(id): Path<u64>) -> Answer<StatusCode> {
+    state
+        .vfs
+        .clear_alarm(id)
+        .await
+        .map_err(|error| match error {
+            VfsError::NotFound => Problem::new(
+                StatusCode::NOT_FOUND,
+                format!("there is no alarm {id}; `alarm list` shows all"),
+            ),
+            error => error.into(),
+        })?;
+    tracing::info!(alarm = id, "alarm cleared");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn action(
+    Extracted(state): Extracted<Arc<State>>,
+    Path(share): Path<String>,
+) -> Answer<Json<types::AlarmSetting>> {
+    let share = share_named(&state, &share)?;
+    let action = action_document(state.vfs.alarm_action(&share));
+    Ok(Json(types::AlarmSetting { action }))
+}
+
+async fn set_action(
+    Extracted(state): Extracted<Arc<State>>,
+    Path(share): Path<String>,
+    Json(setting): Json<types::AlarmSetting>,
+) -> Answer<StatusCode> {
+    let share = share_named(&state, &share)?;
+    let action = match setting.action {
+        types::AlarmAction::Block => AlarmAction::Block,
+        types::AlarmAction::Report => AlarmAction::Report,
+        types::AlarmAction::Off => AlarmAction::Off,
+    };
+    state.vfs.set_alarm_action(&share, action).await?;
+    tracing::info!(share = share.name, ?action, "alarm set");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn permitted(Extracted(state): Extracted<Arc<State>>) -> Answer<Json<Vec<String>>> {
+    let users = state.vfs.permitted_users();
+    let name = |sid| match state.identity.user_by_sid(&sid) {
+        Some(user) => user.name,
+        None => sid.to_string(),
+    };
+    let mut names: Vec<String> = users.into_iter().map(name).collect();
+    names.sort();
+    Ok(Json(names))
+}
+
+async fn permit(
+    Extracted(state): Extracted<Arc<State>>,
+    Json(wanted): Json<types::Permission>,
+) -> Answer<StatusCode> {
+    let user = state.identity.user_by_name(&wanted.user).ok_or_else(|| {
+        let detail = format!("there is no user {}; `user list` shows all", wanted.user);
+        Problem::new(StatusCode::NOT_FOUND, detail)
+    })?;
+    let done = state
+        .vfs
+        .permit_encryption(user.sid, wanted.permitted)
+        .await;
+    done.map_err(full)?;
+    tracing::info!(
+        user = wanted.user,
+        permitted = wanted.permitted,
+        "leave to encrypt"
+    );
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn decoy(
+    Extracted(state): Extracted<Arc<State>>,
+    Json(wanted): Json<types::Decoy>,
+) -> Answer<StatusCode> {
+    let (share, path) = split(&state, &wanted.path)?;
+    let done = state.vfs.set_decoy(&share, &path, wanted.decoy).await;
+    done.map_err(|error| match error {
+        VfsError::NotFound | VfsError::PathNotFound => Problem::new(
+            StatusCode::NOT_FOUND,
+            format!("there is no {}", wanted.path),
+        ),
+        VfsError::IsDirectory => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("{} is a folder; a decoy is a file", wanted.path),
+        ),
+        error => full(error),
+    })?;
+    tracing::info!(path = wanted.path, decoy = wanted.decoy, "decoy");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn full(error: VfsError) -> Problem {
+    match error {
+        VfsError::TooMany => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "there are 10,000 already; take one back first",
+        ),
+        error => error.into(),
+    }
+}
