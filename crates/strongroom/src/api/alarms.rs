@@ -58,17 +58,14 @@ fn action_document(action: AlarmAction) -> types::AlarmAction {
 }
 
 async fn clear(Extracted(state): Extracted<Arc<State>>, Path(id): Path<u64>) -> Answer<StatusCode> {
-    state
-        .vfs
-        .clear_alarm(id)
-        .await
-        .map_err(|error| match error {
-            VfsError::NotFound => Problem::new(
-                StatusCode::NOT_FOUND,
-                format!("there is no alarm {id}; `alarm list` shows all"),
-            ),
-            error => error.into(),
-        })?;
+    let cleared = state.vfs.clear_alarm(id).await;
+    cleared.map_err(|error| {
+        if matches!(error, VfsError::NotFound) {
+            let detail = format!("there is no alarm {id}; `alarm list` shows all");
+            return Problem::new(StatusCode::NOT_FOUND, detail);
+        }
+        error.into()
+    })?;
     tracing::info!(alarm = id, "alarm cleared");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -136,27 +133,26 @@ async fn decoy(
 ) -> Answer<StatusCode> {
     let (share, path) = split(&state, &wanted.path)?;
     let done = state.vfs.set_decoy(&share, &path, wanted.decoy).await;
-    done.map_err(|error| match error {
-        VfsError::NotFound | VfsError::PathNotFound => Problem::new(
-            StatusCode::NOT_FOUND,
-            format!("there is no {}", wanted.path),
-        ),
-        VfsError::IsDirectory => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            format!("{} is a folder; a decoy is a file", wanted.path),
-        ),
-        error => full(error),
-    })?;
+    done.map_err(|error| decoy_problem(&wanted.path, error))?;
     tracing::info!(path = wanted.path, decoy = wanted.decoy, "decoy");
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn full(error: VfsError) -> Problem {
-    match error {
-        VfsError::TooMany => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "there are 10,000 already; take one back first",
-        ),
-        error => error.into(),
+fn decoy_problem(path: &str, error: VfsError) -> Problem {
+    if matches!(error, VfsError::NotFound | VfsError::PathNotFound) {
+        return Problem::new(StatusCode::NOT_FOUND, format!("there is no {path}"));
     }
+    if matches!(error, VfsError::IsDirectory) {
+        let detail = format!("{path} is a folder; a decoy is a file");
+        return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+    }
+    full(error)
+}
+
+fn full(error: VfsError) -> Problem {
+    if matches!(error, VfsError::TooMany) {
+        let detail = "there are 10,000 already; take one back first";
+        return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+    }
+    error.into()
 }
