@@ -104,6 +104,10 @@ impl Engine {
         };
         loop {
             let _feeding = self.feeding.lock();
+            if self.index.last_txg() < self.opened_txg {
+                // What was recovered may name what else only the past does, as clones of it do.
+                return Ok(());
+            }
             let mut rules = Rules::indexed(&self.default_retention(), &*self.index.snapshot())?;
             let realms = self.realms.get().map(|realms| &**realms);
             if realms.is_none() && !rules.are_uniform() {

@@ -43,6 +43,8 @@ pub(crate) struct Engine {
     pub(crate) options: StoreOptions,
     /// Held while sealed layers are made and published.
     pub(crate) flushing: Mutex<()>,
+    /// Instants of which something was cloned, held until the index has the groups that the clones are in.
+    pub(crate) cloned_from: Mutex<Vec<(Txg, View)>>,
     /// Joining a group shares it, closing one excludes.
     gate: RwLock<Txg>,
     open: AtomicU64,
@@ -196,6 +198,7 @@ impl Engine {
             pool: parts.pool,
             options: parts.options,
             flushing: Mutex::default(),
+            cloned_from: Mutex::default(),
             gate: RwLock::new(Txg(parts.last_txg.0 + 1)),
             open: AtomicU64::new(parts.last_txg.0 + 1),
             durable: AtomicU64::new(parts.last_txg.0),

@@ -337,6 +337,14 @@ impl Engine {
         Ok(found)
     }
 
+    /// The last instant of a second that has passed, not later than another instant, in the hour before.
+    pub(crate) fn instant_before(&self, instant: Instant) -> Result<Option<Instant>> {
+        let (second, now) = (instant.time.seconds(), self.group_time().seconds());
+        let mut found = self.instants_from(second.saturating_sub(3_600), second)?;
+        found.retain(|kept| kept.txg <= instant.txg && kept.time.seconds() < now);
+        Ok(found.pop())
+    }
+
     /// The last groups of all seconds from one to another, and of the one that follows.
     fn instants_from(&self, start: u64, end: u64) -> Result<Vec<Instant>> {
         // Asked before the index, which may take them in between.

@@ -367,6 +367,32 @@ impl Store {
         cloned
     }
 
+    /// As [`Store::clone_range`], of a view. What the index does not know yet must be copied.
+    ///
+    /// # Errors
+    /// As [`Store::clone_range`].
+    pub async fn clone_past(
+        &self,
+        session: SessionId,
+        target: ObjectId,
+        range: CloneRange,
+        view: &View,
+        mtime: Option<Timestamp>,
+    ) -> Result<u64> {
+        self.engine.throttle().await;
+        self.engine.writable()?;
+        let change = Change {
+            session,
+            object: target,
+            mtime,
+        };
+        let mut cloned = Ok(0);
+        self.engine
+            .env
+            .block_in_place(&mut || cloned = self.engine.clone_past(change, range, view));
+        cloned
+    }
+
     pub fn set_mtime(&self, session: SessionId, object: ObjectId, mtime: Timestamp) -> Result<()> {
         self.engine.writable()?;
         self.engine.set_mtime(Change {

@@ -67,6 +67,8 @@ impl Eq for Past {}
 #[derive(Debug)]
 struct Held {
     instant: Instant,
+    /// It is kept for itself, not only as near to a group as can be had.
+    kept: bool,
     holds: Arc<Holds>,
 }
 
@@ -91,10 +93,11 @@ pub(crate) struct Holds {
 }
 
 impl Holds {
-    fn hold(self: &Arc<Self>, instant: Instant) -> Past {
+    fn hold(self: &Arc<Self>, instant: Instant, kept: bool) -> Past {
         *self.held.lock().entry(instant.txg).or_default() += 1;
         Past(Arc::new(Held {
             instant,
+            kept,
             holds: Arc::clone(self),
         }))
     }
@@ -119,7 +122,7 @@ impl Engine {
     /// # Errors
     /// `Forgotten` when it is kept no longer.
     pub(crate) fn past(&self, realm: Realm, instant: Instant) -> Result<Past> {
-        let past = self.holds.hold(instant);
+        let past = self.holds.hold(instant, true);
         if self.holds.may_be_thinned(instant) {
             let _no_thinning = self.feeding.lock();
             let second = instant.time.seconds();
@@ -138,19 +141,35 @@ impl Engine {
     /// `Forgotten` when the group is older than the window.
     pub(crate) fn before(&self, txg: Txg) -> Result<Past> {
         let time = self.time_about(txg)?;
-        let past = self.holds.hold(Instant {
+        let before = Instant {
             txg: Txg(txg.0.saturating_sub(1)),
             time,
-        });
+        };
+        let past = self.holds.hold(before, false);
         if self.holds.may_be_thinned(past.instant()) {
             return Err(StoreError::Forgotten);
         }
         Ok(past)
     }
 
+    /// A kept instant, wholly in the index, that is as near before what is looked at as can be had. What was there at
+    /// other moments, or what the index does not know yet, may be forgotten before anything made of it is known.
+    pub(crate) fn settled(&self, past: &Past) -> Result<Option<Past>> {
+        let instant = past.instant();
+        let settled = if past.0.kept {
+            Some(past.clone())
+        } else {
+            let kept = self.instant_before(instant)?;
+            let held = kept.map(|kept| self.holds.hold(kept, true));
+            held.filter(|held| !self.holds.may_be_thinned(held.instant()))
+        };
+        let indexed = self.index.last_txg();
+        Ok(settled.filter(|settled| settled.instant().txg <= indexed))
+    }
+
     #[cfg(test)]
     pub(crate) fn any_past(&self, txg: Txg) -> View {
         let time = Timestamp(u64::MAX);
-        View::At(self.holds.hold(Instant { txg, time }))
+        View::At(self.holds.hold(Instant { txg, time }, false))
     }
 }

@@ -56,7 +56,7 @@ impl Vfs {
         let now = source.view().is_now();
         let same = now && source.object() == target.object();
         let apart = !same || end <= to || target_end <= from;
-        let may_clone = now && apart && target.granted().contains(AccessMask::WRITE_DATA);
+        let may_clone = apart && target.granted().contains(AccessMask::WRITE_DATA);
         let mut rest = Copy {
             source,
             from,
@@ -114,7 +114,8 @@ impl Vfs {
         };
         let mtime = self.write_time(target);
         let (session, object) = (target.session(), target.object());
-        let work = self.store.clone_range(session, object, range, mtime);
+        let view = source.view();
+        let work = self.store.clone_past(session, object, range, view, mtime);
         let cloned = self.while_open(source, target, work).await?;
         if cloned > 0 {
             self.written(target);

@@ -3,6 +3,9 @@
 //! A clone is rows that name extents which other rows name already. They join the group in which the source was looked
 //! up, with the source's own rows in it or in an earlier one: so the index, which takes whole groups in order, counts an
 //! extent's first owner before its others, and never counts it down to nothing while a clone is on its way.
+//!
+//! What is cloned from the past is in the index already, as history or as what is still there, and the instant is held
+//! until the index has the clone: so thinning counts nothing down before the clone is counted.
 
 use super::flush::SealedLayers;
 use super::publish::{ClusterPlan, RowChange};
@@ -25,7 +28,7 @@ const TRIES: u32 = 8;
 impl Engine {
     /// Clones from the start of the range as much as one step can. Returns the bytes; 0 where they must be copied.
     pub(crate) fn clone_range(&self, change: Change, range: CloneRange) -> Result<u64> {
-        check(change.object, &range)?;
+        check(change.object, &range, true)?;
         for _ in 0..TRIES {
             if let Some(cloned) = self.clone_step(change, &range)? {
                 self.mark_dirty();
@@ -40,23 +43,61 @@ impl Engine {
         let _flushing = self.flushing.lock();
         let sealed = self.store_changes(&[range.source, change.object])?;
         let txg = self.join();
-        for object in sealed.into_objects() {
-            let mut published = Published::default();
-            self.publish(&object, *txg, &mut published)?;
-            assert!(
-                published.segments.is_empty(),
-                "what a clone publishes was synced before"
-            );
-        }
+        self.publish_stored(sealed, *txg)?;
         self.with_both(change.object, range.source, |target, source| {
             let still = |state: &State| state.is_clean() && state.logged_since.is_none();
             if still(target) && source.is_none_or(still) {
                 let published = source.map_or(target.published, |source| source.published);
-                self.clone_rows(change, range, published, target, *txg)
+                let source = (&View::Now, published);
+                self.clone_rows(change, range, source, target, *txg)
                     .map(Some)
             } else {
                 Ok(None)
             }
+        })
+    }
+
+    /// As [`Engine::clone_range`], from a state of the past.
+    pub(crate) fn clone_past(&self, change: Change, range: CloneRange, view: &View) -> Result<u64> {
+        check(change.object, &range, false)?;
+        let View::At(past) = view else {
+            return self.clone_range(change, range);
+        };
+        let Some(kept) = self.settled(past)?.map(View::At) else {
+            return Ok(0);
+        };
+        if kept != *view && !self.same_places((view, range.source), (&kept, range.source))? {
+            return Ok(0);
+        }
+        for _ in 0..TRIES {
+            if let Some(cloned) = self.clone_past_step(change, &range, &kept)? {
+                self.mark_dirty();
+                return Ok(cloned);
+            }
+        }
+        Ok(0)
+    }
+
+    fn clone_past_step(
+        &self,
+        change: Change,
+        range: &CloneRange,
+        kept: &View,
+    ) -> Result<Option<u64>> {
+        let _flushing = self.flushing.lock();
+        let sealed = self.store_changes(&[change.object])?;
+        let txg = self.join();
+        self.publish_stored(sealed, *txg)?;
+        self.with_object(change.object, |target| {
+            if !target.is_clean() || target.logged_since.is_some() {
+                return Ok(None);
+            }
+            let Some(head) = self.head_row(kept, range.source)? else {
+                return Ok(Some(0));
+            };
+            self.keep_until_indexed(*txg, kept);
+            self.clone_rows(change, range, (kept, head), target, *txg)
+                .map(Some)
         })
     }
 
@@ -74,6 +115,29 @@ impl Engine {
         self.sync_segments(layers.segments())?;
         layers.mark_synced();
         Ok(layers)
+    }
+
+    /// Holds an instant until the index has a group.
+    fn keep_until_indexed(&self, txg: Txg, view: &View) {
+        let indexed = self.index.last_txg();
+        let mut cloned = self.cloned_from.lock();
+        cloned.retain(|(txg, _)| *txg > indexed);
+        if cloned.last() != Some(&(txg, view.clone())) {
+            cloned.push((txg, view.clone()));
+        }
+    }
+
+    /// Publishes what [`Engine::store_changes`] stored, in a group that the caller has joined.
+    fn publish_stored(&self, sealed: SealedLayers, txg: Txg) -> Result<()> {
+        for object in sealed.into_objects() {
+            let mut published = Published::default();
+            self.publish(&object, txg, &mut published)?;
+            assert!(
+                published.segments.is_empty(),
+                "what a clone publishes was synced before"
+            );
+        }
+        Ok(())
     }
 
     /// Runs `work` on the states of the target and of the source, locked in order; None for a source that is the target.
@@ -99,7 +163,7 @@ impl Engine {
         &self,
         change: Change,
         range: &CloneRange,
-        source: HeadRow,
+        (view, source): (&View, HeadRow),
         target: &mut State,
         txg: Txg,
     ) -> Result<u64> {
@@ -108,8 +172,7 @@ impl Engine {
         if len == 0 || source.inline {
             return Ok(0);
         }
-        let (found, _pin) =
-            self.extent_rows(&View::Now, range.source, range.from, range.from + len)?;
+        let (found, _pin) = self.extent_rows(view, range.source, range.from, range.from + len)?;
         let (pieces, len) = pieces_of(&found, range.from, len);
         let hides_all = range.to == 0 && target.published.head.size <= len;
         if target.published.inline && !hides_all {
@@ -194,7 +257,7 @@ impl Engine {
     }
 }
 
-fn check(target: ObjectId, range: &CloneRange) -> Result<()> {
+fn check(target: ObjectId, range: &CloneRange, now: bool) -> Result<()> {
     let end = |start: u64| {
         let end = start.checked_add(range.len);
         end.filter(|end| *end <= super::write::SIZE_MAX)
@@ -204,7 +267,7 @@ fn check(target: ObjectId, range: &CloneRange) -> Result<()> {
             what: "clone beyond the largest file".into(),
         });
     };
-    if range.source == target && range.from < target_end && range.to < source_end {
+    if now && range.source == target && range.from < target_end && range.to < source_end {
         return Err(StoreError::Invalid {
             what: "clone of a range onto itself".into(),
         });

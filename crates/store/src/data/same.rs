@@ -15,14 +15,25 @@ impl Engine {
         one: (&View, ObjectId),
         other: (&View, ObjectId),
     ) -> Result<bool> {
-        let size = |(view, id): (&View, ObjectId)| -> Result<u64> {
-            Ok(self.head(view, id)?.unwrap_or_default().size)
-        };
-        let len = size(one)?;
-        if len != size(other)? {
+        let len = self.size(one)?;
+        if len != self.size(other)? {
             return Ok(false);
         }
         Ok(len == 0 || self.same_rows(one, other, len)? || self.same_bytes(one, other)?)
+    }
+
+    fn size(&self, (view, id): (&View, ObjectId)) -> Result<u64> {
+        Ok(self.head(view, id)?.unwrap_or_default().size)
+    }
+
+    /// Whether two objects, each in a view, lie in the same places. False where that cannot be told.
+    pub(crate) fn same_places(
+        &self,
+        one: (&View, ObjectId),
+        other: (&View, ObjectId),
+    ) -> Result<bool> {
+        let len = self.size(one)?;
+        Ok(len == self.size(other)? && self.same_rows(one, other, len)?)
     }
 
     /// Whether both lie in the same places. False where that cannot be told.

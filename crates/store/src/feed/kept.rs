@@ -63,7 +63,8 @@ impl Kept {
             )?;
         }
         kept.last = last.unwrap_or(nothing);
-        kept.inside.extend_from_slice(pins);
+        // Pins of the past are of instants that were kept before.
+        kept.inside.extend(pins.iter().filter(|pin| **pin > before));
         kept.inside.sort_unstable();
         Ok(kept)
     }
@@ -92,11 +93,17 @@ impl Kept {
 
 /// The newest group that a pin of an earlier run keeps; 0 without any.
 fn newest_pin(write: &mut dyn WriteTxn) -> Result<Txg> {
-    // Their numbers rise with the groups.
-    let Some((_, value)) = write.last_row(PINS, None)? else {
-        return Ok(Txg(0));
-    };
-    Ok(PinRow::decode(&Stored::decode(value)?.payload)?.txg)
+    // Their numbers rise with the groups that made them, which are those that they keep but for pins of the past.
+    let mut below = None;
+    while let Some((key, value)) = write.last_row(PINS, below.as_deref())? {
+        let stored = Stored::decode(value)?;
+        let pin = PinRow::decode(&stored.payload)?;
+        if pin.txg >= stored.txg {
+            return Ok(pin.txg);
+        }
+        below = Some(key);
+    }
+    Ok(Txg(0))
 }
 
 /// The last instant of all and the one before it, oldest first.

@@ -14,7 +14,7 @@ use crate::rows::{
     EXTENTS, ExtentRow, HISTORY, HistoryRow, REFERENCES, STRIPES, Stored, StripeRow, address_key,
     decode_number, decode_stripe_key,
 };
-use crate::{CloneRange, HistoryOptions, Result, Retention, SessionId, Store};
+use crate::{CloneRange, HistoryOptions, Result, Retention, SessionId, Store, View};
 
 fn range(source: u64, from: u64, to: u64, len: u64) -> CloneRange {
     CloneRange {
@@ -337,4 +337,140 @@ fn another_sessions_clone_is_its_own_change() {
         )
         .unwrap();
     assert_eq!(ended, [SessionId(8)]);
+}
+
+/// The newest instant that can be gone back to.
+fn newest(store: &Store) -> View {
+    let all = store
+        .instants(
+            crate::Realm(0),
+            strongroom_device::Timestamp(0),
+            strongroom_device::Timestamp(u64::MAX),
+            usize::MAX,
+        )
+        .unwrap();
+    store
+        .view_at(crate::Realm(0), *all.last().unwrap())
+        .unwrap()
+}
+
+fn clone_past(world: &World, store: &Store, target: u64, range: CloneRange, view: &View) -> u64 {
+    let wanted = store.clone_past(SESSION, object(target), range, view, None);
+    world.block_on(wanted).unwrap()
+}
+
+#[test]
+fn what_was_is_cloned_and_stays_when_the_past_is_thinned() {
+    let mut world = World::new(90, 1);
+    world.options.history = Some(HistoryOptions {
+        retention: Retention::window(Duration::from_secs(60)),
+    });
+    let store = world.create();
+    let bytes = pattern(1, LEN as usize);
+    world.write(&store, 5000, 0, &bytes);
+    world.block_on(store.sync_all()).unwrap();
+    world.env.advance(Duration::from_secs(5));
+    let then = newest(&store);
+    world.write(&store, 5000, 0, &pattern(2, LEN as usize));
+    world.block_on(store.sync_all()).unwrap();
+    world.env.advance(Duration::from_secs(5));
+    let before = stored(&store);
+    assert_eq!(
+        clone_past(&world, &store, 5001, range(5000, 0, 0, LEN), &then),
+        LEN
+    );
+    // Back into the file itself as well, of which a part is written over meanwhile.
+    assert_eq!(
+        clone_past(&world, &store, 5000, range(5000, 0, 0, LEN), &then),
+        LEN
+    );
+    drop(then);
+    world.block_on(store.sync_all()).unwrap();
+    assert_eq!(stored(&store), before, "nothing was copied");
+    world.crash(store);
+    let store = world.open().unwrap();
+    world.env.advance(Duration::from_secs(5));
+    check_counts(&store);
+    for name in ["a", "b", "c"] {
+        world.env.advance(Duration::from_secs(100));
+        world.put(&store, &key(5, name), b"one");
+    }
+    check_counts(&store);
+    for inode in [5000, 5001] {
+        assert!(read_all(&store, object(inode)).unwrap() == bytes, "{inode}");
+    }
+    delete(&store, 5000);
+    delete(&store, 5001);
+    for name in ["a", "b", "c"] {
+        world.env.advance(Duration::from_secs(100));
+        world.put(&store, &key(5, name), b"two");
+    }
+    check_counts(&store);
+    assert_eq!(stored(&store), 0, "the last owner is gone");
+}
+
+#[test]
+fn counts_are_exact_when_the_past_is_cloned_again_and_again() {
+    for seed in 310..326 {
+        let mut world = World::new(seed, 1);
+        world.options.history = Some(HistoryOptions {
+            retention: Retention::window(Duration::from_secs(30)),
+        });
+        let mut store = world.create();
+        let mut rng = Rng::new(seed);
+        let mut now: HashMap<u64, Vec<u8>> = HashMap::new();
+        let mut known: Vec<(View, HashMap<u64, Vec<u8>>)> = Vec::new();
+        let mut cloned = 0;
+        for round in 0..60 {
+            let inode = 5000 + rng.below(4) as u64;
+            if let Some((view, then)) = known.get(rng.below(known.len().max(1)))
+                && rng.chance(60)
+            {
+                let source = 5000 + rng.below(4) as u64;
+                if let Some(bytes) = then.get(&source) {
+                    let len = bytes.len() as u64;
+                    let whole = range(source, 0, 0, len);
+                    let done = clone_past(&world, &store, inode, whole, view);
+                    cloned += u64::from(done > 0);
+                    let target = now.entry(inode).or_default();
+                    let done = usize::try_from(done).unwrap();
+                    target.resize(target.len().max(done), 0);
+                    target[..done].copy_from_slice(&bytes[..done]);
+                }
+            } else {
+                let bytes = pattern(round, 100_000 + rng.below(400_000));
+                world.write(&store, inode, 0, &bytes);
+                let target = now.entry(inode).or_default();
+                target.resize(target.len().max(bytes.len()), 0);
+                target[..bytes.len()].copy_from_slice(&bytes);
+            }
+            if rng.chance(30) {
+                world.block_on(store.sync_all()).unwrap();
+                world.env.advance(Duration::from_millis(1_500));
+                known.push((newest(&store), now.clone()));
+            }
+            if rng.chance(10) {
+                // Views are let go, and thinning goes on without them.
+                known.clear();
+                world.env.advance(Duration::from_secs(70));
+            }
+            if rng.chance(8) {
+                world.block_on(store.sync_all()).unwrap();
+                known.clear();
+                world.crash(store);
+                store = world.open().unwrap();
+            }
+        }
+        assert!(cloned > 3, "seed {seed}: {cloned}");
+        world.block_on(store.sync_all()).unwrap();
+        drop(known);
+        world.env.advance(Duration::from_secs(5));
+        check_counts(&store);
+        for (inode, bytes) in &now {
+            assert!(
+                read_all(&store, object(*inode)).unwrap() == *bytes,
+                "seed {seed}, {inode}"
+            );
+        }
+    }
 }

@@ -182,3 +182,50 @@ fn what_is_held_or_locked_is_deleted_by_nobody() {
     world.env.advance(Duration::from_secs(170));
     delete(&world, "s").unwrap();
 }
+
+#[test]
+fn a_snapshot_of_the_past_takes_nothing_from_one_of_now() {
+    for seed in 0..4 {
+        let mut world = World::new(760 + seed);
+        world.put("f", b"oldest");
+        world.wait(world.vfs.store().sync_all()).unwrap();
+        world.env.advance(Duration::from_millis(2_500));
+        let past = super::past::at(&world, *super::past::instants(&world).last().unwrap());
+        world.put("f", b"then");
+        let share = Arc::clone(&world.share);
+        world
+            .wait(world.vfs.create_snapshot(&share, "now"))
+            .unwrap();
+        world
+            .wait(world.vfs.create_snapshot_of(&share, "past", &past))
+            .unwrap();
+        drop(past);
+        let pause = [0, 30, 300, 900][seed as usize];
+        world.env.advance(Duration::from_millis(pause));
+        for n in 0..20 {
+            world.put("f", format!("later {n}").as_bytes());
+            world.wait(world.vfs.store().sync_all()).unwrap();
+        }
+        if seed % 2 == 1 {
+            world = world.crash();
+        }
+        world.env.advance(Duration::from_secs(90));
+        for (name, content) in [("now", &b"then"[..]), ("past", b"oldest")] {
+            let snapshot = world.vfs.snapshot(&share, name).unwrap();
+            let view = world.vfs.view_of(&share, snapshot.instant).unwrap();
+            let (handle, _) = world
+                .open_as(&admin(), "f", |request| {
+                    request.view = view.clone();
+                    request.disposition = Disposition::Open;
+                    request.access = AccessMask::FILE_READ;
+                })
+                .unwrap();
+            assert_eq!(
+                world.content(&handle).unwrap(),
+                content,
+                "seed {seed}, {name}"
+            );
+            world.close(&handle);
+        }
+    }
+}
