@@ -7,7 +7,7 @@ use parking_lot::MutexGuard;
 use strongroom_device::Device;
 
 use crate::disk::Disk;
-use crate::epoch::{Chain, EPOCH_FILES};
+use crate::epoch::{Chain, EPOCH_FILES, read_chain};
 use crate::label::{LABEL_FILES, Label, MAX_DISKS, Role, read_label, write_label};
 use crate::pool::{HOMES_MAX, Pool, contents};
 use crate::returned::clear_dir;
@@ -62,6 +62,11 @@ impl Pool {
         options: DiskOptions,
     ) -> Result<DiskId> {
         let _changing = self.begin_change()?;
+        // It takes data in the other one's place.
+        let options = DiskOptions {
+            spare: false,
+            ..options
+        };
         let old_disk = self.known_disk(old)?;
         let lost = self.owed.lock().contains(&old);
         if !old_disk.is_live() && !lost {
@@ -119,6 +124,9 @@ impl Pool {
             Err(error) => return Err(error),
         };
         let own = label.filter(|label| label.pool == self.id);
+        if own.is_some() {
+            self.refuse_diverged(device)?;
+        }
         if let Some(label) = &own
             && let Some(disk) = disks.iter().find(|disk| disk.id == Some(label.disk))
         {
@@ -145,6 +153,26 @@ impl Pool {
                 found,
             }),
         }
+    }
+
+    /// A disk of this pool with epochs of its own was used apart: what was acknowledged there is on no other disk.
+    fn refuse_diverged(&self, device: &dyn Device) -> Result<()> {
+        let records = read_chain(device, self.id)?;
+        let chain = self.chain.lock();
+        let (Some(head), Some(newest)) = (records.last(), chain.newest()) else {
+            return Ok(());
+        };
+        if chain.contains(head.info.id) {
+            return Ok(());
+        }
+        let disks = self.disks.live();
+        let first = disks.first().map(|disk| disk.name());
+        Err(PoolError::Diverged {
+            first: first.unwrap_or_default(),
+            first_epoch: newest.info.id,
+            second: device.name().to_owned(),
+            second_epoch: head.info.id,
+        })
     }
 
     fn refuse_unfit(&self, device: &dyn Device, options: &DiskOptions) -> Result<()> {
@@ -308,7 +336,11 @@ impl Pool {
             .iter()
             .filter(|disk| disk.device.is_some() || disk.state() != DiskState::Retired);
         let known: Vec<&Arc<Disk>> = known.collect();
-        let by_path = known.iter().find(|disk| disk.is_named(name));
+        let named = || known.iter().filter(|disk| disk.is_named(name));
+        // A new disk may lie where one lay that is lost or was taken out.
+        let by_path = named()
+            .find(|disk| disk.is_live())
+            .or_else(|| named().next());
         if let Some(id) = by_path.and_then(|disk| disk.id) {
             return Ok(id);
         }

@@ -277,7 +277,7 @@ impl Pool {
             match self.write_fragment(open, shard, stripe, header.for_shard(shard.shard), &data) {
                 Ok(()) => written += 1,
                 Err(error @ DeviceError::NoSpace { .. }) => return Err(error.into()),
-                Err(error) => self.set_aside(&shard.disk.name(), &error)?,
+                Err(error) => self.set_aside_disk(&shard.disk, &error)?,
             }
         }
         if written < usize::from(self.layout.data) {
@@ -301,7 +301,7 @@ impl Pool {
                 .and_then(|file| file.preallocate(open.preallocated, step));
             match taken {
                 Ok(()) | Err(DeviceError::NoSpace { .. }) => {}
-                Err(error) => self.set_aside(&shard.disk.name(), &error)?,
+                Err(error) => self.set_aside_disk(&shard.disk, &error)?,
             }
         }
         open.preallocated += step;
@@ -362,7 +362,7 @@ impl Pool {
             match self.create_shards(id, &disks) {
                 Ok(shards) => break shards,
                 Err((_, error @ DeviceError::NoSpace { .. })) => return Err(error.into()),
-                Err((disk, error)) => self.set_aside(&disk.name(), &error)?,
+                Err((disk, error)) => self.set_aside_disk(&disk, &error)?,
             }
         };
         let segment = Arc::new(Segment::created(id, self.layout.width(), shards));

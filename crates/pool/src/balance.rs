@@ -81,7 +81,7 @@ impl Pool {
                 .partition(|shard| Arc::ptr_eq(&shard.disk, from));
             let domain = to.domain();
             let apart = others.iter().all(|shard| shard.disk.domain() != domain);
-            !segment.is_open() && !mine.is_empty() && apart
+            !segment.is_open() && !segment.is_damaged() && !mine.is_empty() && apart
         };
         let mut next: Option<SegmentId> = None;
         self.segments.each(|segment| {

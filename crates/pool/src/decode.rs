@@ -33,6 +33,8 @@ pub(crate) struct Fragment {
 /// Buffers for decoding, kept from one stripe to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
+    /// The stripe that the header to be written is of; None for the one that most shards have.
+    pub(crate) identity: Option<u64>,
     sources: Vec<Vec<u8>>,
     pub(crate) targets: Vec<Vec<u8>>,
 }
@@ -59,7 +61,7 @@ impl Pool {
             let unit = SUM_UNIT as u64;
             let first = part.from / unit * unit;
             let end = (part.from + part.len() as u64).next_multiple_of(unit);
-            let decoded = self.decode(segment, stripe, part.shard, first..end, bad)?;
+            let decoded = self.decode(segment, stripe, part.shard, first..end, bad, None)?;
             let mut rest = &decoded[usize::try_from(part.from - first).unwrap_or(0)..];
             for piece in &mut part.pieces {
                 let Some((now, later)) = rest.split_at_checked(piece.len()) else {
@@ -80,8 +82,12 @@ impl Pool {
         wanted: u8,
         range: std::ops::Range<u64>,
         bad: &mut BadShards,
+        identity: Option<u64>,
     ) -> std::result::Result<Vec<u8>, String> {
-        let mut room = Room::default();
+        let mut room = Room {
+            identity,
+            ..Room::default()
+        };
         self.decode_shards(segment, stripe, &[wanted], range, bad, &mut room)?;
         Ok(room.targets.swap_remove(0))
     }
@@ -97,7 +103,7 @@ impl Pool {
         room: &mut Room,
     ) -> std::result::Result<(), String> {
         loop {
-            let sources = self.sources(segment, stripe, wanted, bad)?;
+            let sources = self.sources(segment, stripe, wanted, room.identity, bad)?;
             // Parity is as long as the longest shard.
             let longest = sources.iter().map(|source| source.table.data_len).max();
             let end = range.end.min(u64::from(longest.unwrap_or(0)));
@@ -124,6 +130,7 @@ impl Pool {
         segment: &Arc<Segment>,
         stripe: u32,
         wanted: &[u8],
+        identity: Option<u64>,
         bad: &mut BadShards,
     ) -> std::result::Result<Vec<Source>, String> {
         let mut stripes: BTreeMap<u64, Vec<Source>> = BTreeMap::new();
@@ -133,6 +140,10 @@ impl Pool {
                 continue;
             }
             match self.source(segment, &shard, stripe) {
+                Ok(source) if identity.is_some_and(|known| known != source.table.identity) => {
+                    let why = "it is of another stripe".to_owned();
+                    bad.push((number, BadCopy::Bytes(why)));
+                }
                 Ok(source) => stripes
                     .entry(source.table.identity)
                     .or_default()
@@ -192,14 +203,16 @@ impl Pool {
             return Ok(Fragment { header, data });
         }
         let len = shard_len(self.layout, wanted, header.payload_len as usize);
-        let decoded = self.decode(segment, stripe, wanted, 0..len as u64, bad);
+        let identity = Some(header.identity());
+        let decoded = self.decode(segment, stripe, wanted, 0..len as u64, bad, identity);
         let mut data = decoded.or_else(|_| self.salvage_fragment(segment, stripe, wanted, len))?;
         data.resize(len, 0);
         Ok(Fragment { header, data })
     }
 
-    /// The header that most of the other shards have, of equally many that of the last attempt; a stripe that one of
-    /// them says was given back is given back.
+    /// The header of the last attempt that any of the other shards has: an attempt in the same place was only made after
+    /// the one before had failed. Without attempts, the header that most have. A stripe that one of them says was given
+    /// back is given back.
     pub(crate) fn header_of_others(
         &self,
         segment: &Arc<Segment>,
@@ -225,7 +238,7 @@ impl Pool {
         }
         let most = stripes
             .into_values()
-            .max_by_key(|(count, header)| (*count, header.attempt));
+            .max_by_key(|(count, header)| (header.attempt, *count));
         most.map(|(_, header)| header)
             .ok_or_else(|| "no good header on any other shard".into())
     }

@@ -31,7 +31,9 @@ impl Pool {
     fn home_places(&self) -> Vec<(Arc<dyn Device>, u8)> {
         let disks = self.disks.all();
         let live = |leaving: bool| -> Vec<(usize, Arc<dyn Device>)> {
-            let live = disks.iter().enumerate();
+            // Places are those that the next opening finds: it puts what has no id last.
+            let known = disks.iter().filter(|disk| disk.id.is_some());
+            let live = known.enumerate();
             live.filter(|(_, disk)| leaving || !disk.is_leaving())
                 .filter_map(|(place, disk)| Some((place, Arc::clone(disk.live()?))))
                 .collect()
@@ -64,6 +66,16 @@ impl Pool {
         let _chain = self.chain.lock();
         if self.current.read().epoch == epoch {
             *self.followed.lock() = self.home_keys();
+        }
+    }
+
+    /// To be called when an epoch begins. Where its homes are others, the copies are known to follow only once the store
+    /// says so, also if a later epoch has the old ones again.
+    pub(crate) fn forget_homes(&self) {
+        let homes = self.home_keys();
+        let mut followed = self.followed.lock();
+        if *followed != homes {
+            followed.clear();
         }
     }
 

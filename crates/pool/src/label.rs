@@ -251,7 +251,12 @@ pub(crate) fn read_label(device: &dyn Device) -> Result<FoundLabel> {
     let mut unread = None;
     for path in LABEL_FILES {
         match read_copy(device, path) {
-            Ok(Ok(label)) => good = Some(label),
+            Ok(Ok(label)) => match &good {
+                None => good = Some(label),
+                Some(first) if *first == label => {}
+                // A change was cut off between the two; the first was written before.
+                Some(_) => bad.push((path, BadLabel::Damaged("another label".into()))),
+            },
             Ok(Err(why)) => bad.push((path, why)),
             Err(error) => unread = Some(error),
         }

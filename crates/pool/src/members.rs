@@ -70,18 +70,26 @@ impl Pool {
     /// # Errors
     /// [`PoolError::WritingStopped`] if no usable redundancy remains.
     pub fn set_aside(&self, device: &str, why: &DeviceError) -> Result<()> {
-        let mut chain = self.chain.lock();
         let disks = self.disks.all();
-        let Some(disk) = disks.iter().find(|disk| disk.is_named(device)) else {
+        let named = || disks.iter().filter(|disk| disk.is_named(device));
+        // A new disk may lie where one lay that is lost or was taken out.
+        let live = named().find(|disk| disk.is_live());
+        let Some(disk) = live.or_else(|| named().next()) else {
             return Err(PoolError::Invalid(format!("no disk is named {device}")));
         };
+        self.set_aside_disk(disk, why)
+    }
+
+    /// As [`Pool::set_aside`], of this disk and of no other that has its name.
+    pub(crate) fn set_aside_disk(&self, disk: &Disk, why: &DeviceError) -> Result<()> {
+        let mut chain = self.chain.lock();
         disk.errors.fetch_add(1, Ordering::Relaxed);
         if disk.live().is_some() && !self.can_lose(disk) {
             // It stays readable: whatever can still be read is worth more than a tidy state.
             return Err(self.stop(&format!("{why}, and no other copy is left")));
         }
         if disk.leave(DiskState::SetAside, &why.to_string()) {
-            tracing::error!(device, %why, "disk set aside");
+            tracing::error!(device = disk.name(), %why, "disk set aside");
             self.owe(disk);
             self.record_members(&mut chain)?;
         }
@@ -136,6 +144,7 @@ impl Pool {
             *chain = chain.extended(self.id, record);
             if self.write_chain(chain)? {
                 *self.current.write() = current;
+                self.forget_homes();
                 tracing::info!(epoch = %current.epoch, sequence = current.sequence, "epoch begun");
                 return Ok(());
             }

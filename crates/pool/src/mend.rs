@@ -34,6 +34,7 @@ impl Pool {
             match self.rewrite(segment, stripe, shard, bad) {
                 Ok(()) => {
                     mended += 1;
+                    segment.set_damaged(false);
                     self.counters
                         .repaired_fragments
                         .fetch_add(1, Ordering::Relaxed);
@@ -42,7 +43,7 @@ impl Pool {
                 }
                 Err(BadCopy::Device(error @ DeviceError::Io { .. })) => {
                     // A disk that takes no writes is of no use; that the pool then stops is logged there.
-                    if let Err(error) = self.set_aside(&shard.disk.name(), &error) {
+                    if let Err(error) = self.set_aside_disk(&shard.disk, &error) {
                         tracing::error!(%error, "while repairing a shard");
                     }
                 }

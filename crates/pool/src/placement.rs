@@ -49,7 +49,7 @@ impl Pool {
             };
             match device.space() {
                 Ok(space) => candidates.push((space.free, index, Arc::clone(disk))),
-                Err(error) => self.set_aside(device.name(), &error)?,
+                Err(error) => self.set_aside_disk(disk, &error)?,
             }
         }
         candidates.sort_by_key(|(free, index, _)| (Reverse(*free), *index));

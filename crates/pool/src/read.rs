@@ -80,11 +80,18 @@ impl Pool {
         }
         self.activity.read(buffer.len());
         let from = u64::from(address.offset) + u64::from(start);
-        let mut bad = BadShards::new();
-        let outcome = if self.layout.data == 1 {
-            self.read_mirror(&segment, address.stripe, from, buffer, &mut bad)
-        } else {
-            self.read_spread(&segment, address.stripe, from, buffer, &mut bad)
+        let (outcome, mut bad) = loop {
+            let shards = segment.shards();
+            let mut bad = BadShards::new();
+            let outcome = if self.layout.data == 1 {
+                self.read_mirror(&segment, address.stripe, from, buffer, &mut bad)
+            } else {
+                self.read_spread(&segment, address.stripe, from, buffer, &mut bad)
+            };
+            // A shard that moved meanwhile is not bad: its file is gone.
+            if bad.is_empty() || Arc::ptr_eq(&shards, &segment.shards()) {
+                break (outcome, bad);
+            }
         };
         bad.retain(|(_, why)| !matches!(why, BadCopy::Missing));
         let outcome = outcome.or_else(|why| {

@@ -61,6 +61,7 @@ impl Pool {
         making.sort_by_key(|making| making.shard);
         let mut made = Made::default();
         let mut room = Room::default();
+        let moves = making.iter().any(|making| making.before.is_some());
         let mut at = 0;
         while at < end && !making.is_empty() {
             match self.remake_stripe(segment, at, &mut making, &mut room)? {
@@ -68,6 +69,14 @@ impl Pool {
                 Remade::Lost(blocks) => {
                     made.lost_stripes += 1;
                     at += blocks;
+                    if moves {
+                        // What can still be read of the stripe is in the shard that would go.
+                        segment.set_damaged(true);
+                        making
+                            .iter()
+                            .for_each(|making| self.discard(segment, making));
+                        return Ok(made);
+                    }
                 }
                 // Damage that was there before; the next header is found by looking at every block.
                 Remade::NoHeader => at += 1,
@@ -117,7 +126,7 @@ impl Pool {
             return Ok(());
         }
         if disk.is_live() {
-            self.set_aside(&disk.name(), error)?;
+            self.set_aside_disk(disk, error)?;
         }
         Ok(())
     }
@@ -132,7 +141,12 @@ impl Pool {
     ) -> Result<Remade> {
         let mut bad = BadShards::new();
         let Ok(header) = self.header_of_others(segment, stripe, None, &mut bad) else {
-            return Ok(Remade::NoHeader);
+            let unread = bad.iter().any(|(_, why)| matches!(why, BadCopy::Device(_)));
+            return Ok(if unread {
+                Remade::Lost(1)
+            } else {
+                Remade::NoHeader
+            });
         };
         let blocks = header.stripe_blocks();
         let computed = if header.punched {
@@ -186,6 +200,7 @@ impl Pool {
         }
         let wanted: Vec<u8> = making.iter().map(|making| making.shard).collect();
         let len = shard_len(self.layout, 0, header.payload_len as usize);
+        room.identity = Some(header.identity());
         self.decode_shards(segment, stripe, &wanted, 0..len as u64, bad, room)
     }
 

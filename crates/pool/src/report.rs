@@ -21,7 +21,7 @@ impl Pool {
             let found = match device.space() {
                 Ok(found) => found,
                 Err(error) => {
-                    self.set_aside(device.name(), &error)?;
+                    self.set_aside_disk(&disk, &error)?;
                     continue;
                 }
             };

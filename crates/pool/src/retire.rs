@@ -121,17 +121,29 @@ impl Pool {
 
     /// Its label says that it leaves, so that another opening goes on with it.
     pub(crate) fn begin_emptying(&self, disk: &Arc<Disk>) -> Result<()> {
+        let before = disk.role();
         let role = Role {
             leaving: true,
             spare: false,
-            ..disk.role()
+            ..before.clone()
         };
         self.write_role(disk, role)?;
         let mut chain = self.chain.lock();
         disk.begin_leaving();
-        tracing::info!(device = disk.name(), "a disk is being emptied");
         // The epoch has the copies of log and index move, too.
-        self.plan_members(&mut chain)
+        let planned = self.plan_members(&mut chain);
+        drop(chain);
+        if let Err(error) = planned {
+            // Without an epoch nobody would move them: it stays.
+            if let Err(error) = self.write_role(disk, before.clone()) {
+                tracing::error!(%error, device = disk.name(), "its label says that it leaves");
+            }
+            disk.set_role(before);
+            disk.begin_leaving();
+            return Err(error);
+        }
+        tracing::info!(device = disk.name(), "a disk is being emptied");
+        Ok(())
     }
 
     fn write_role(&self, disk: &Arc<Disk>, role: Role) -> Result<()> {
@@ -149,7 +161,7 @@ impl Pool {
                 Ok(())
             }
             Err(PoolError::Device(error @ DeviceError::Io { .. })) if disk.is_live() => {
-                self.set_aside(&disk.name(), &error)?;
+                self.set_aside_disk(disk, &error)?;
                 Err(error.into())
             }
             Err(error) => Err(error),
@@ -202,6 +214,9 @@ impl Pool {
             disk.is_live() && !disk.is_fresh() && (disk.is_leaving() || disk.is_spare())
         };
         for disk in disks.iter().filter(emptied) {
+            if disk.is_leaving() {
+                self.wait_for_placements();
+            }
             let mut left = 0;
             let mut found = Vec::new();
             self.segments.each(|segment| {
@@ -233,11 +248,29 @@ impl Pool {
         Ok(UpkeepStep::Idle)
     }
 
+    /// Appends that chose their disks before this call have made their segments on return.
+    fn wait_for_placements(&self) {
+        for lane in &self.lanes {
+            drop(lane.lock());
+        }
+    }
+
     /// A disk that leaves and still holds something.
     pub(crate) fn unfinished_leaver(&self) -> Option<String> {
         let disks = self.disks.all();
         let leaves = |disk: &&Arc<Disk>| disk.is_live() && disk.is_leaving();
-        disks.iter().find(leaves).map(|disk| disk.name())
+        let disk = disks.iter().find(leaves)?;
+        let (name, mut damaged) = (disk.name(), 0u32);
+        self.segments.each(|segment| {
+            let kept = segment.is_damaged() && shard_on(segment, disk).is_some();
+            damaged += u32::from(kept);
+        });
+        Some(match damaged {
+            0 => format!("room on other disks for what {name} holds"),
+            _ => format!(
+                "{damaged} segments of {name} are damaged, and what is left of them stays there: delete the files that a scrub names"
+            ),
+        })
     }
 
     /// Moves the shard of a segment that lies on `from` to another disk, or to `to`. Returns its bytes; None if there is no
@@ -262,6 +295,9 @@ impl Pool {
         let (true, Some(shard)) = (same, shard_on(&segment, from)) else {
             return Ok(Some(0));
         };
+        if segment.is_damaged() {
+            return Ok(None);
+        }
         let Some(len) = self.len_of(id)? else {
             return Ok(None);
         };

@@ -54,12 +54,13 @@ impl Pool {
                 *slot = Arc::clone(&fresh);
             }
         });
-        let recorded = self.record_members(&mut chain);
+        // Before the epoch: its homes do not change under it.
+        fresh.begin_leaving();
+        let recorded = self.plan_members(&mut chain);
         if let Err(error) = recorded {
             fresh.leave(DiskState::Unusable, &error.to_string());
             return Err(error);
         }
-        fresh.begin_leaving();
         fresh.is_established();
         drop(chain);
         if !fresh.is_live() {
@@ -102,7 +103,7 @@ impl Pool {
             Err(DeviceError::NotFound { .. }) => Ok(Adopted::Superseded),
             Err(error @ (DeviceError::Io { .. } | DeviceError::Exists { .. })) => {
                 if returned.disk.is_live() {
-                    self.set_aside(&returned.disk.name(), &error)?;
+                    self.set_aside_disk(&returned.disk, &error)?;
                 }
                 Ok(Adopted::Failed)
             }
@@ -130,7 +131,7 @@ impl Pool {
             Ok(()) | Err(DeviceError::NotFound { .. }) => Ok(Adopted::Superseded),
             Err(error) => {
                 if returned.disk.is_live() {
-                    self.set_aside(&returned.disk.name(), &error)?;
+                    self.set_aside_disk(&returned.disk, &error)?;
                 }
                 Ok(Adopted::Failed)
             }
@@ -182,7 +183,10 @@ impl Pool {
             return self.level_unknown(returned, file, &place, own);
         };
         let blocks = header.stripe_blocks();
-        let same = own.is_some_and(|own| is_right(file, &place, &own, &header));
+        let own = own.filter(|own| own.identity() == header.identity());
+        let same = own
+            .as_ref()
+            .is_some_and(|own| is_right(file, &place, own, &header));
         if same {
             return Ok((blocks, 0));
         }
@@ -199,7 +203,12 @@ impl Pool {
                 let segment = segment.id;
                 tracing::error!(%segment, stripe, why, "a stripe of a disk that came back cannot be compared");
                 self.progress.lock().lost_stripes += 1;
-                Ok((blocks, void(file, &place)?))
+                // Of the right stripe what is sound is worth keeping: bad blocks are known by their sums.
+                let voided = match own {
+                    Some(_) => 0,
+                    None => void(file, &place)?,
+                };
+                Ok((blocks, voided))
             }
         }
     }

@@ -135,11 +135,12 @@ impl Pool {
             .get(segment)
             .ok_or(PoolError::NoSegment { segment })?;
         let _upkeep = found.upkeep.lock();
+        found.set_damaged(false);
         for shard in found.live_shards() {
             match self.punch_fragment(&found, &shard, stripe, blocks) {
                 Ok(()) => {}
                 Err(BadCopy::Device(error @ DeviceError::Io { .. })) => {
-                    self.set_aside(&shard.disk.name(), &error)?;
+                    self.set_aside_disk(&shard.disk, &error)?;
                 }
                 Err(BadCopy::Device(error @ DeviceError::NoSpace { .. })) => {
                     return Err(error.into());
@@ -220,7 +221,7 @@ impl Pool {
                 Err(error @ DeviceError::NoSpace { .. }) => {
                     tracing::warn!(%error, %segment, "could not delete a shard");
                 }
-                Err(error) => self.set_aside(&shard.disk.name(), &error)?,
+                Err(error) => self.set_aside_disk(&shard.disk, &error)?,
             }
         }
         Ok(())

@@ -38,6 +38,8 @@ pub(crate) struct Segment {
     shards: RwLock<Shards>,
     end: AtomicU32,
     open: AtomicBool,
+    /// A shard could not be moved without loss. Until something is mended or given back, that is not tried again.
+    damaged: AtomicBool,
     /// Counts appends and other changes; [`Segment::synced`] says up to which they are durable.
     appended: AtomicU64,
     synced: AtomicU64,
@@ -156,6 +158,7 @@ impl Segment {
             shards: RwLock::new(slots.into()),
             end: AtomicU32::new(END_UNKNOWN),
             open: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
             appended: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             sync: Mutex::new(SyncState { dir_synced: true }),
@@ -207,6 +210,14 @@ impl Segment {
 
     pub(crate) fn seal(&self) {
         self.open.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_damaged(&self, damaged: bool) {
+        self.damaged.store(damaged, Ordering::Release);
     }
 
     /// Where the segment ends, in blocks, if that is known.

@@ -94,7 +94,7 @@ impl Pool {
         drop(works);
         for task in tasks {
             if let Err(error) = task.outcome {
-                self.set_aside(&task.disk.name(), &error)?;
+                self.set_aside_disk(&task.disk, &error)?;
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ mod mirrors;
 mod power;
 mod rebuild;
 mod refusals;
+mod review;
 mod scrub;
 
 use std::sync::Arc;

@@ -117,8 +117,8 @@ impl Pool {
             });
         }
         let owed = !self.owed.lock().is_empty();
-        if let Some(name) = self.unfinished_leaver() {
-            return Some(format!("room on other disks for what {name} holds"));
+        if let Some(why) = self.unfinished_leaver() {
+            return Some(why);
         }
         owed.then(|| "the copies of log and index".to_owned())
     }
