@@ -19,7 +19,9 @@ enum Holds {
     Nothing,
     /// A disk of this pool that is not in service, and what it held is not made good.
     Away(Arc<Disk>),
-    /// What this pool has no use for any more: of a disk that was taken out, or whose adding was cut off.
+    /// A disk that was of this pool. What it held was made anew, maybe but for stripes that only it has now.
+    Former(DiskId),
+    /// What this pool has no use for: of a disk whose adding was cut off.
     Leftovers,
 }
 
@@ -36,6 +38,10 @@ impl Pool {
         let _changing = self.begin_change()?;
         match self.look_at(&*device)? {
             Holds::Away(disk) => self.note_return(device, &disk),
+            Holds::Former(id) => {
+                self.refuse_unfit(&*device, &options)?;
+                self.readmit(device, id, options, DiskId::default())
+            }
             Holds::Leftovers => {
                 self.refuse_unfit(&*device, &options)?;
                 wipe(&*device)?;
@@ -98,7 +104,12 @@ impl Pool {
         if matches!(holds, Holds::Leftovers) {
             wipe(&*device)?;
         }
-        let id = self.admit(device, options, old)?;
+        let id = match holds {
+            Holds::Former(id) => self.readmit(device, id, options, old)?,
+            Holds::Away(_) | Holds::Leftovers | Holds::Nothing => {
+                self.admit(device, options, old)?
+            }
+        };
         if old_disk.is_live() {
             self.begin_emptying(&old_disk)?;
         }
@@ -146,13 +157,23 @@ impl Pool {
             return Err(PoolError::InUse { device: name, what });
         }
         match contents(device)? {
-            _ if own.is_some() => Ok(Holds::Leftovers),
+            _ if let Some(label) = &own => Ok(if self.was_member(label.disk) {
+                Holds::Former(label.disk)
+            } else {
+                Holds::Leftovers
+            }),
             None => Ok(Holds::Nothing),
             Some(found) => Err(PoolError::NotBlank {
                 device: name,
                 found,
             }),
         }
+    }
+
+    fn was_member(&self, disk: DiskId) -> bool {
+        let chain = self.chain.lock();
+        let mut epochs = chain.line.iter();
+        epochs.any(|record| record.info.members.contains(&disk))
     }
 
     /// A disk of this pool with epochs of its own was used apart: what was acknowledged there is on no other disk.
@@ -257,7 +278,10 @@ impl Pool {
             let failed = disk.status().reason;
             disk.leave(DiskState::Unusable, "it could not be added");
             drop(chain);
-            forget(&*device);
+            // While some members have an epoch that names it, an opening may look for it.
+            if !self.torn_epoch.load(Ordering::Acquire) {
+                forget(&*device);
+            }
             planned?;
             let reason = failed.unwrap_or_default();
             return Err(PoolError::Invalid(format!(
@@ -268,6 +292,34 @@ impl Pool {
         disk.is_established();
         drop(chain);
         tracing::info!(device = device.name(), disk = %id, spare = disk.is_spare(), followed = before, "disk added");
+        Ok(id)
+    }
+
+    /// Makes a disk a member again that was of this pool and is not waited for any more. What it has is compared before
+    /// any of it is removed.
+    fn readmit(
+        &self,
+        device: Arc<dyn Device>,
+        id: DiskId,
+        options: DiskOptions,
+        stands_for: DiskId,
+    ) -> Result<DiskId> {
+        if !self.is_followed() {
+            let disk = device.name().to_owned();
+            let why = "log and index are being moved to other disks; try again in a moment".into();
+            return Err(PoolError::NotNow { disk, why });
+        }
+        let mut label = read_label(&*device)?.label;
+        label.role = Some(Role {
+            spare: options.spare,
+            leaving: false,
+            stands_for,
+            domain: options.domain,
+        });
+        write_label(&*device, &label)?;
+        let disk = Disk::new(Some(device), Some(id), DiskState::Stale, None);
+        let returned = self.take_back(&Arc::new(disk))?;
+        self.arrived.lock().extend(returned);
         Ok(id)
     }
 

@@ -1,5 +1,6 @@
 //! Appending stripes: each lane fills its own open segment.
 
+use std::borrow::Borrow;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -168,11 +169,14 @@ impl Pool {
         self.refuse_if_stopped()?;
         let placed = match self.append_to_lane(&mut state, txg, &payload) {
             Err(error) if error.kind() == ErrorKind::NoSpace && self.has_room(&state, &payload) => {
-                self.seal_lane(&mut state);
+                self.give_up_place(&mut state, true);
                 self.append_to_lane(&mut state, txg, &payload)
             }
             placed => placed,
         };
+        if placed.is_err() {
+            self.give_up_place(&mut state, false);
+        }
         let (segment, stripe) = placed?;
         self.activity.wrote(payload.len);
         let address = |(_, offset): &(ExtentTag, u32)| Address {
@@ -214,6 +218,25 @@ impl Pool {
             self.seal_lane(state);
         }
         Ok((segment, stripe))
+    }
+
+    /// What a stripe that found no room left on some shards looks like a whole one there, and a write of the next in its
+    /// place could be lost. So nothing is ever written there: the segment ends before it.
+    fn give_up_place(&self, state: &mut LaneState, again: bool) {
+        if self.planted.repeat_in_place && !again {
+            return;
+        }
+        let Some(segment) = state.open.as_ref().map(|open| Arc::clone(&open.segment)) else {
+            return;
+        };
+        self.seal_lane(state);
+        if segment.known_end() == Some(0) {
+            let _upkeep = segment.upkeep.lock();
+            self.segments.remove(segment.id);
+            self.headers.remove_segment(segment.id);
+            self.handles.forget(segment.id);
+            discard_shards(segment.id, &segment.live_shards());
+        }
     }
 
     /// Whether another choice of disks than that of the lane's segment, one of which is full, could take the payload.
@@ -469,8 +492,9 @@ fn create_shard(
 }
 
 /// Best effort: a file without appends is removed at the next opening at the latest.
-fn discard_shards(id: SegmentId, shards: &[Shard]) {
+fn discard_shards<S: Borrow<Shard>>(id: SegmentId, shards: &[S]) {
     for shard in shards {
+        let shard = shard.borrow();
         let Some(device) = shard.disk.live() else {
             continue;
         };

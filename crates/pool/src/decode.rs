@@ -9,7 +9,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use strongroom_device::DeviceFile;
 
-use crate::fragment::{Header, SUM_UNIT, Table, sum_pieces};
+use crate::fragment::{Header, SUM_UNIT, Table, never, sum_pieces};
 use crate::geometry::{Part, shard_len};
 use crate::pool::Pool;
 use crate::read::{BadCopy, BadShards, read_header, read_verified};
@@ -28,6 +28,8 @@ pub(crate) struct Fragment {
     pub(crate) header: Header,
     /// Empty if the stripe was punched.
     pub(crate) data: Vec<u8>,
+    /// Checksummed blocks whose bytes are lost, in order.
+    pub(crate) lost: Vec<usize>,
 }
 
 /// Buffers for decoding, kept from one stripe to the next.
@@ -199,15 +201,15 @@ impl Pool {
             .or_else(|_| self.header_of_others(segment, stripe, None, &mut BadShards::new()))?
             .for_shard(wanted);
         if header.punched {
-            let data = Vec::new();
-            return Ok(Fragment { header, data });
+            return Ok(Fragment::whole(header, Vec::new()));
         }
         let len = shard_len(self.layout, wanted, header.payload_len as usize);
-        let identity = Some(header.identity());
-        let decoded = self.decode(segment, stripe, wanted, 0..len as u64, bad, identity);
-        let mut data = decoded.or_else(|_| self.salvage_fragment(segment, stripe, wanted, len))?;
+        let identity = header.identity();
+        let decoded = self.decode(segment, stripe, wanted, 0..len as u64, bad, Some(identity));
+        let mut data =
+            decoded.or_else(|_| self.salvage_fragment(segment, stripe, wanted, len, identity))?;
         data.resize(len, 0);
-        Ok(Fragment { header, data })
+        Ok(Fragment::whole(header, data))
     }
 
     /// The header of the last attempt that any of the other shards has: an attempt in the same place was only made after
@@ -276,6 +278,35 @@ fn read_sources(sources: &[Source], from: u64, buffers: &mut [Vec<u8>]) -> BadSh
 }
 
 impl Fragment {
+    fn whole(header: Header, data: Vec<u8>) -> Self {
+        let lost = Vec::new();
+        Self { header, data, lost }
+    }
+
+    /// One of which each checksummed block is what `block` gives, or lost.
+    pub(crate) fn of_blocks(
+        header: Header,
+        mut block: impl FnMut(usize) -> Option<Vec<u8>>,
+    ) -> Self {
+        let len = header.data_len as usize;
+        let mut fragment = Self::whole(header, vec![0; len]);
+        for (number, target) in fragment.data.chunks_mut(SUM_UNIT).enumerate() {
+            match block(number) {
+                // Parity is computed over blocks as long as the longest shard's.
+                Some(bytes) if bytes.len() >= target.len() => {
+                    target.copy_from_slice(&bytes[..target.len()]);
+                }
+                Some(_) | None => fragment.lost.push(number),
+            }
+        }
+        fragment
+    }
+
+    /// Whether nothing of its data is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lost.len() == self.header.sums.len()
+    }
+
     /// Bytes that are written of it.
     pub(crate) fn len(&self) -> u64 {
         (self.header.len() + self.data.len()) as u64
@@ -291,6 +322,11 @@ impl Fragment {
         let data_offset = place.file_offset() + header.len() as u64;
         if !header.punched {
             header.sums = sum_pieces(place.data_seed(header.epoch), data_offset, &[&self.data]);
+            for block in &self.lost {
+                if let Some(sum) = header.sums.get_mut(*block) {
+                    *sum = never(*sum);
+                }
+            }
             if !self.data.is_empty() {
                 file.write_at(data_offset, &self.data)?;
             }

@@ -295,7 +295,10 @@ impl Chain {
             .take_while(|(a, b)| a == b)
             .count()
             * UNIT;
-        file.write_at(same as u64, &self.bytes[same.min(self.bytes.len())..])?;
+        let rest = &self.bytes[same.min(self.bytes.len())..];
+        if !rest.is_empty() {
+            file.write_at(same as u64, rest)?;
+        }
         file.set_len(self.bytes.len() as u64)?;
         file.sync()?;
         device.sync_dir("")

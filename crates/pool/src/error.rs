@@ -105,6 +105,8 @@ pub enum PoolError {
     NotInService { disk: String },
     #[error("{disk} cannot leave now: {why}")]
     Busy { disk: String, why: String },
+    #[error("{disk} cannot be added now: {why}")]
+    NotNow { disk: String, why: String },
     #[error(
         "{disk} cannot leave: layout {layout} needs {needed} disks, {left} would be left; add one first, or replace it"
     )]
@@ -154,6 +156,7 @@ impl PoolError {
             | Self::InUse { .. }
             | Self::NotInService { .. }
             | Self::Busy { .. }
+            | Self::NotNow { .. }
             | Self::WouldBreakLayout { .. }
             | Self::NoRoomElsewhere { .. }
             | Self::TooSmall { .. }

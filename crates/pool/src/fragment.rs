@@ -455,6 +455,11 @@ fn block_seed(data_seed: Seed, data_offset: u64, index: usize) -> Seed {
     data_seed.with(data_offset + (index * SUM_UNIT) as u64)
 }
 
+/// The checksum that stands for a block whose bytes are lost: not that of the bytes that are written in its place.
+pub(crate) fn never(sum: u64) -> u64 {
+    !sum
+}
+
 /// Checksums of data that comes in pieces, without copying it.
 pub(crate) fn sum_pieces(data_seed: Seed, data_offset: u64, pieces: &[&[u8]]) -> Vec<u64> {
     let total: usize = pieces.iter().map(|piece| piece.len()).sum();

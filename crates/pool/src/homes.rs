@@ -6,36 +6,35 @@
 
 use std::sync::Arc;
 
-use strongroom_device::Device;
-
+use crate::disk::Disk;
 use crate::pool::Pool;
-use crate::{EpochId, Home};
+use crate::{DiskId, EpochId, Home};
 
-/// Device and directory of a copy.
-pub(crate) type HomeKey = (String, String);
+/// Disk and directory of a copy.
+pub(crate) type HomeKey = (DiskId, u8);
 
 impl Pool {
     /// Homes for mirrored files (`role` is "log" or "index"): one more than disks may fail and at least two, on different
     /// disks as far as there are that many. A new home's directory may hold what an earlier use left.
     pub fn homes(&self, role: &str) -> Vec<Home> {
-        let homes = self.home_places().into_iter();
-        homes
-            .map(|(device, copy)| Home {
+        let home = |(disk, copy): (Arc<Disk>, u8)| {
+            Some(Home {
                 dir: format!("{role}/{copy}"),
-                device,
+                device: Arc::clone(disk.device.as_ref()?),
                 copy,
             })
-            .collect()
+        };
+        self.home_places().into_iter().filter_map(home).collect()
     }
 
-    fn home_places(&self) -> Vec<(Arc<dyn Device>, u8)> {
+    fn home_places(&self) -> Vec<(Arc<Disk>, u8)> {
         let disks = self.disks.all();
-        let live = |leaving: bool| -> Vec<(usize, Arc<dyn Device>)> {
+        let live = |leaving: bool| -> Vec<(usize, Arc<Disk>)> {
             // Places are those that the next opening finds: it puts what has no id last.
             let known = disks.iter().filter(|disk| disk.id.is_some());
             let live = known.enumerate();
-            live.filter(|(_, disk)| leaving || !disk.is_leaving())
-                .filter_map(|(place, disk)| Some((place, Arc::clone(disk.live()?))))
+            live.filter(|(_, disk)| disk.is_live() && (leaving || !disk.is_leaving()))
+                .map(|(place, disk)| (place, Arc::clone(disk)))
                 .collect()
         };
         let mut live_disks = live(false);
@@ -45,10 +44,10 @@ impl Pool {
         let copies = self.layout.copies();
         let count = live_disks.len().max(1);
         let home = |copy: usize| {
-            let (place, device) = live_disks.get(copy % count)?;
+            let (place, disk) = live_disks.get(copy % count)?;
             // The second copy on one disk has the next number.
             let number = (place + copy / count) % copies;
-            Some((Arc::clone(device), u8::try_from(number).unwrap_or(u8::MAX)))
+            Some((Arc::clone(disk), u8::try_from(number).unwrap_or(u8::MAX)))
         };
         (0..copies).filter_map(home).collect()
     }
@@ -56,7 +55,7 @@ impl Pool {
     fn home_keys(&self) -> Vec<HomeKey> {
         let places = self.home_places().into_iter();
         places
-            .map(|(device, copy)| (device.name().to_owned(), copy.to_string()))
+            .map(|(disk, copy)| (disk.id.unwrap_or_default(), copy))
             .collect()
     }
 

@@ -27,6 +27,7 @@ mod read;
 mod rebuild;
 pub mod reed_solomon;
 mod report;
+mod rescue;
 mod retire;
 mod returned;
 mod salvage;
@@ -79,6 +80,8 @@ pub struct Planted {
     pub forget_parity: bool,
     /// Data is taken for good whatever its checksum says.
     pub trust_checksums: bool,
+    /// A stripe that found no room is followed by another in the same place.
+    pub repeat_in_place: bool,
 }
 
 impl Default for OpenOptions {

@@ -1,6 +1,7 @@
 //! Epochs begun and disks set aside.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use strongroom_device::{Device, DeviceError, DeviceFile};
@@ -64,23 +65,23 @@ impl Pool {
         recent.split_off(recent.len().saturating_sub(RECENT_MAX))
     }
 
-    /// Tells that an operation on a device failed. The device is read and written no more; the epoch that says so is
+    /// Tells that an operation on a device failed: one that [`Pool::homes`] gave, not another of its name. The device is read and written no more; the epoch that says so is
     /// durable on return.
     ///
     /// # Errors
     /// [`PoolError::WritingStopped`] if no usable redundancy remains.
-    pub fn set_aside(&self, device: &str, why: &DeviceError) -> Result<()> {
+    pub fn set_aside(&self, device: &Arc<dyn Device>, why: &DeviceError) -> Result<()> {
         let disks = self.disks.all();
-        let named = || disks.iter().filter(|disk| disk.is_named(device));
-        // A new disk may lie where one lay that is lost or was taken out.
-        let live = named().find(|disk| disk.is_live());
-        let Some(disk) = live.or_else(|| named().next()) else {
-            return Err(PoolError::Invalid(format!("no disk is named {device}")));
-        };
-        self.set_aside_disk(disk, why)
+        let is_it =
+            |disk: &&Arc<Disk>| disk.device.as_ref().is_some_and(|d| Arc::ptr_eq(d, device));
+        // A disk that was set aside and came back has another device: what the old one still fails at says nothing of it.
+        match disks.iter().find(is_it) {
+            Some(disk) => self.set_aside_disk(disk, why),
+            None => self.refuse_if_stopped(),
+        }
     }
 
-    /// As [`Pool::set_aside`], of this disk and of no other that has its name.
+    /// As [`Pool::set_aside`].
     pub(crate) fn set_aside_disk(&self, disk: &Disk, why: &DeviceError) -> Result<()> {
         let mut chain = self.chain.lock();
         disk.errors.fetch_add(1, Ordering::Relaxed);
@@ -141,9 +142,22 @@ impl Pool {
                 sequence: record.info.sequence,
             };
             // The record may come to be on some disks only; the next one follows it, so that no two lines come to be.
-            *chain = chain.extended(self.id, record);
-            if self.write_chain(chain)? {
+            let extended = chain.extended(self.id, record);
+            let before = std::mem::replace(chain, extended);
+            let written = self.write_chain(chain);
+            if written
+                .as_ref()
+                .is_err_and(|error| error.kind() == ErrorKind::NoSpace)
+            {
+                if self.undo_chain(&before) {
+                    *chain = before;
+                } else {
+                    self.torn_epoch.store(true, Ordering::Release);
+                }
+            }
+            if written? {
                 *self.current.write() = current;
+                self.torn_epoch.store(false, Ordering::Release);
                 self.forget_homes();
                 tracing::info!(epoch = %current.epoch, sequence = current.sequence, "epoch begun");
                 return Ok(());
@@ -173,6 +187,21 @@ impl Pool {
             }
         }
         Ok(true)
+    }
+
+    /// Takes a record off again that not all members had room for. True if it is on none of them any more, durably.
+    fn undo_chain(&self, before: &Chain) -> bool {
+        EPOCH_FILES.into_iter().all(|path| {
+            let live = self.disks.live();
+            let mut devices = live.iter().filter_map(|disk| disk.live());
+            devices.all(|device| {
+                let undone = before.write_copy(&**device, path);
+                if let Err(error) = &undone {
+                    tracing::warn!(%error, "an epoch that found no room stays in part");
+                }
+                undone.is_ok()
+            })
+        })
     }
 
     fn next_record(

@@ -35,6 +35,7 @@ impl Pool {
                 Ok(()) => {
                     mended += 1;
                     segment.set_damaged(false);
+                    self.note_found(segment.id, stripe);
                     self.counters
                         .repaired_fragments
                         .fetch_add(1, Ordering::Relaxed);

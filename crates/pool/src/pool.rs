@@ -16,7 +16,7 @@ use crate::label::{Label, MAX_DISKS, read_label, write_label};
 use crate::open::{not_made_good, survey};
 use crate::progress::Progress;
 use crate::reed_solomon::Code;
-use crate::segment::{Handles, SEGMENT_DIR, SegmentTable, find_segments};
+use crate::segment::{Handles, ReturnedShard, SEGMENT_DIR, SegmentTable, find_segments};
 use crate::upkeep::Upkeep;
 use crate::{
     DiskId, EpochId, EpochInfo, EpochTerm, Lane, Layout, OpenOptions, Planted, PoolError, PoolId,
@@ -55,6 +55,10 @@ pub struct Pool {
     pub(crate) owed: Mutex<BTreeSet<DiskId>>,
     /// Where the copies of log and index are known to lie: device and directory. Locked after the chain.
     pub(crate) followed: Mutex<Vec<HomeKey>>,
+    /// The newest epoch is on some members only, as others had no room for it.
+    pub(crate) torn_epoch: AtomicBool,
+    /// Shards of disks that were taken back, which upkeep does not know of yet.
+    pub(crate) arrived: Mutex<Vec<ReturnedShard>>,
     /// Held while disks are added, removed, replaced or taken back.
     pub(crate) changing: Mutex<()>,
     /// What upkeep works on; held during a step.
@@ -213,6 +217,8 @@ impl Pool {
             has_upkeep: options.upkeep,
             owed: Mutex::new(owed),
             followed: Mutex::default(),
+            torn_epoch: AtomicBool::new(false),
+            arrived: Mutex::default(),
             changing: Mutex::default(),
             upkeep: Mutex::new(Upkeep::with(found.returned)),
             progress: Mutex::default(),

@@ -31,7 +31,7 @@ impl Pool {
         *probed = Probed { at: now, moved };
         for disk in self.disks.live() {
             if let Some(error) = vanished(&disk).filter(|_| self.can_lose(&disk)) {
-                self.set_aside(&disk.name(), &error)?;
+                self.set_aside_disk(&disk, &error)?;
             }
         }
         Ok(())

@@ -1,11 +1,11 @@
 //! How upkeep comes on: what it does, how much is left and when it will be done.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::pool::Pool;
-use crate::{UpkeepStatus, UpkeepTask};
+use crate::{SegmentId, UpkeepStatus, UpkeepTask};
 
 /// The rate is that of so long back, waiting for clients included.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -25,7 +25,8 @@ pub(crate) struct Progress {
     /// Why what is left cannot be done now.
     pub(crate) waiting_for: Option<String>,
     pub(crate) segments_short: u64,
-    pub(crate) lost_stripes: u64,
+    /// Stripes that too few shards are left of, each counted once.
+    lost: BTreeSet<(SegmentId, u32)>,
 }
 
 impl Progress {
@@ -46,6 +47,13 @@ impl Progress {
         self.disk = disk;
         self.left = left;
         self.waiting_for = None;
+    }
+
+    /// As [`Progress::advance`], where so much was expected of it.
+    pub(crate) fn finish(&mut self, now: Duration, worked: u64, expected: u64) {
+        let left = self.left.saturating_sub(expected);
+        self.advance(now, worked);
+        self.left = left;
     }
 
     /// A step is done; `worked` of what was left were bytes to be moved, and those are done now.
@@ -87,6 +95,27 @@ impl Progress {
 }
 
 impl Pool {
+    /// Too few shards are left of a stripe.
+    pub(crate) fn note_lost(&self, segment: SegmentId, stripe: u32) {
+        self.progress.lock().lost.insert((segment, stripe));
+    }
+
+    /// A stripe was mended or given back.
+    pub(crate) fn note_found(&self, segment: SegmentId, stripe: u32) {
+        self.progress.lock().lost.remove(&(segment, stripe));
+    }
+
+    /// A segment is gone, and with it what was lost of it.
+    pub(crate) fn note_gone(&self, segment: SegmentId) {
+        let mut progress = self.progress.lock();
+        progress.lost.retain(|(other, _)| *other != segment);
+    }
+
+    /// Stripes that too few shards are left of, as far as upkeep met them.
+    pub(crate) fn lost_stripes(&self) -> usize {
+        self.progress.lock().lost.len()
+    }
+
     /// How the pool's upkeep comes on, for people.
     pub fn upkeep_status(&self) -> UpkeepStatus {
         let owed = self.owed.lock().clone();
@@ -110,7 +139,7 @@ impl Pool {
             seconds_left: progress.left.checked_div(rate),
             waiting_for: progress.waiting_for.clone(),
             rebuilt_shards: self.counters.rebuilt_shards.load(Ordering::Relaxed),
-            lost_stripes: progress.lost_stripes,
+            lost_stripes: progress.lost.len() as u64,
         }
     }
 }

@@ -41,8 +41,6 @@ pub(crate) struct Made {
     pub(crate) shards: usize,
     /// Bytes of shards, holes included.
     pub(crate) bytes: u64,
-    /// Stripes that too few shards are left of.
-    pub(crate) lost_stripes: u64,
 }
 
 impl Pool {
@@ -67,7 +65,7 @@ impl Pool {
             match self.remake_stripe(segment, at, &mut making, &mut room)? {
                 Remade::Whole(blocks) => at += blocks,
                 Remade::Lost(blocks) => {
-                    made.lost_stripes += 1;
+                    self.note_lost(segment.id, at);
                     at += blocks;
                     if moves {
                         // What can still be read of the stripe is in the shard that would go.
@@ -159,24 +157,34 @@ impl Pool {
             self.count_bad(segment, stripe, &bad);
             self.mend_held(segment, stripe, &bad);
         }
-        if let Err(why) = computed {
+        if let Err(why) = &computed {
             tracing::error!(segment = %segment.id, stripe, why, "a stripe cannot be made anew");
-            return Ok(Remade::Lost(blocks));
+            if making.iter().any(|making| making.before.is_some()) {
+                return Ok(Remade::Lost(blocks));
+            }
         }
         let mut failed = Vec::new();
         for (number, making) in making.iter().enumerate() {
             let place = making.place(self, segment, stripe);
-            let data = room.targets.get(number).map_or(&[][..], Vec::as_slice);
-            if let Err(error) = write_fragment(&*making.file, &place, &header, data) {
-                failed.push((number, error));
-            }
+            let written = if computed.is_ok() {
+                let data = room.targets.get(number).map_or(&[][..], Vec::as_slice);
+                write_fragment(&*making.file, &place, &header, data)
+            } else {
+                // What is left of it has its copies again; the rest may be on a disk that is away.
+                let mut left = self.partial_fragment(segment, stripe, &header, making.shard);
+                left.write(&*making.file, &place)
+            };
+            failed.extend(written.err().map(|error| (number, error)));
         }
         for (number, error) in failed.into_iter().rev() {
             let making = making.remove(number);
             self.target_failed(&making.disk, &error)?;
             self.discard(segment, &making);
         }
-        Ok(Remade::Whole(blocks))
+        Ok(match computed {
+            Ok(()) => Remade::Whole(blocks),
+            Err(_) => Remade::Lost(blocks),
+        })
     }
 
     /// The data of the fragments, each in its target of `room`: copied from the shard that moves, or computed.
@@ -272,9 +280,6 @@ impl Pool {
 
     /// Adds to the counts of shards made anew.
     pub(crate) fn note_made(&self, made: &Made) {
-        let mut progress = self.progress.lock();
-        progress.lost_stripes += made.lost_stripes;
-        drop(progress);
         let shards = made.shards as u64;
         self.counters
             .rebuilt_shards

@@ -208,7 +208,8 @@ impl Pool {
     }
 
     /// Moves one shard from a disk that is to be empty, or takes an empty one out.
-    pub(crate) fn empty_next(&self) -> Result<UpkeepStep> {
+    /// An empty one waits while no epoch is to be begun.
+    pub(crate) fn empty_next(&self, epochs_rest: bool) -> Result<UpkeepStep> {
         let disks = self.disks.all();
         let emptied = |disk: &&Arc<Disk>| {
             disk.is_live() && !disk.is_fresh() && (disk.is_leaving() || disk.is_spare())
@@ -227,7 +228,7 @@ impl Pool {
                 left += self.len_of(*id)?.unwrap_or(0);
             }
             if found.is_empty() {
-                if disk.is_leaving() && self.is_followed() {
+                if disk.is_leaving() && self.is_followed() && !epochs_rest {
                     self.take_out(disk)?;
                     return Ok(UpkeepStep::Changed);
                 }

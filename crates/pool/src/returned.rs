@@ -11,6 +11,7 @@ use strongroom_device::{Device, DeviceError, DeviceFile};
 use crate::disk::Disk;
 use crate::epoch::Chain;
 use crate::fragment::{Header, Place, SUM_UNIT, Table};
+use crate::headers::HeaderKey;
 use crate::label::{read_label, write_label};
 use crate::pool::{HOMES_MAX, Pool};
 use crate::read::{BadCopy, BadShards, read_header, read_verified};
@@ -24,8 +25,10 @@ use crate::{BLOCK, DiskId, DiskState, PoolError, Result};
 pub(crate) enum Adopted {
     /// It is in its place; so many bytes of it had to be written.
     Whole { written: u64 },
-    /// Its segment is gone, or another disk has the shard by now.
-    Superseded,
+    /// Another disk has the shard by now, or there is no room for what it lacks.
+    NotTaken,
+    /// Its file, or its segment, is gone.
+    Gone,
     /// Its disk failed.
     Failed,
 }
@@ -50,8 +53,9 @@ impl Pool {
         self.try_chain(&chain, &**device)?;
         self.disks.replace(|disks| {
             let place = disks.iter().position(|other| other.id == Some(id));
-            if let Some(slot) = place.and_then(|place| disks.get_mut(place)) {
-                *slot = Arc::clone(&fresh);
+            match place.and_then(|place| disks.get_mut(place)) {
+                Some(slot) => *slot = Arc::clone(&fresh),
+                None => disks.push(Arc::clone(&fresh)),
             }
         });
         // Before the epoch: its homes do not change under it.
@@ -90,7 +94,7 @@ impl Pool {
         returned: &ReturnedShard,
     ) -> Result<Adopted> {
         if self.is_superseded(segment, returned) {
-            return self.discard_returned(returned);
+            return Ok(Adopted::NotTaken);
         }
         let outcome = self.level(segment, returned);
         match outcome {
@@ -100,7 +104,7 @@ impl Pool {
                 segment.put_shard(Arc::new(shard));
                 Ok(Adopted::Whole { written })
             }
-            Err(DeviceError::NotFound { .. }) => Ok(Adopted::Superseded),
+            Err(DeviceError::NotFound { .. }) => Ok(Adopted::Gone),
             Err(error @ (DeviceError::Io { .. } | DeviceError::Exists { .. })) => {
                 if returned.disk.is_live() {
                     self.set_aside_disk(&returned.disk, &error)?;
@@ -108,7 +112,7 @@ impl Pool {
                 Ok(Adopted::Failed)
             }
             // Its place is made anew where there is room.
-            Err(DeviceError::NoSpace { .. }) => self.discard_returned(returned),
+            Err(DeviceError::NoSpace { .. }) => Ok(Adopted::NotTaken),
         }
     }
 
@@ -128,7 +132,7 @@ impl Pool {
             .live_or_error("delete", &path)
             .and_then(|device| device.delete(&path));
         match removed {
-            Ok(()) | Err(DeviceError::NotFound { .. }) => Ok(Adopted::Superseded),
+            Ok(()) | Err(DeviceError::NotFound { .. }) => Ok(Adopted::Gone),
             Err(error) => {
                 if returned.disk.is_live() {
                     self.set_aside_disk(&returned.disk, &error)?;
@@ -173,6 +177,8 @@ impl Pool {
         stripe: u32,
     ) -> std::result::Result<(u32, u64), DeviceError> {
         let place = returned.place(self, stripe);
+        // What was known of the shard before it was away may not be so any more.
+        self.headers.remove(HeaderKey::of(&place));
         let own = match read_header(file, &place) {
             Err(BadCopy::Device(error)) => return Err(error),
             Err(_) => None,
@@ -193,22 +199,18 @@ impl Pool {
         match self.compute_fragment(segment, stripe, returned.shard, &mut bad) {
             Ok(mut fragment) => {
                 fragment.write(file, &place)?;
-                let data_offset = place.file_offset() + fragment.header.len() as u64;
-                if fragment.header.punched {
-                    file.punch(data_offset, u64::from(fragment.header.data_len))?;
-                }
                 Ok((blocks, fragment.len()))
             }
             Err(why) => {
-                let segment = segment.id;
-                tracing::error!(%segment, stripe, why, "a stripe of a disk that came back cannot be compared");
-                self.progress.lock().lost_stripes += 1;
+                tracing::error!(segment = %segment.id, stripe, why, "a stripe of a disk that came back cannot be compared");
+                self.note_lost(segment.id, stripe);
                 // Of the right stripe what is sound is worth keeping: bad blocks are known by their sums.
-                let voided = match own {
-                    Some(_) => 0,
-                    None => void(file, &place)?,
-                };
-                Ok((blocks, voided))
+                if own.is_some() {
+                    return Ok((blocks, 0));
+                }
+                let mut left = self.partial_fragment(segment, stripe, &header, returned.shard);
+                left.write(file, &place)?;
+                Ok((blocks, left.len()))
             }
         }
     }
@@ -234,7 +236,7 @@ impl Pool {
 }
 
 /// Whether the disk was a member from when a fragment was written until its group was accepted.
-fn vouches(chain: &Chain, disk: DiskId, header: &Header) -> bool {
+pub(crate) fn vouches(chain: &Chain, disk: DiskId, header: &Header) -> bool {
     let Some(from) = chain.position(header.epoch) else {
         return false;
     };
@@ -247,7 +249,12 @@ fn vouches(chain: &Chain, disk: DiskId, header: &Header) -> bool {
 }
 
 /// The fragment is of the stripe that the others have, as far given back as theirs, and its sums hold.
-fn is_right(file: &dyn DeviceFile, place: &Place, own: &Header, header: &Header) -> bool {
+pub(crate) fn is_right(
+    file: &dyn DeviceFile,
+    place: &Place,
+    own: &Header,
+    header: &Header,
+) -> bool {
     if own.identity() != header.identity() || own.punched != header.punched {
         return false;
     }
@@ -288,7 +295,7 @@ impl ReturnedShard {
         returned_path(self.segment, self.shard, self.generation)
     }
 
-    fn place(&self, pool: &Pool, stripe: u32) -> Place {
+    pub(crate) fn place(&self, pool: &Pool, stripe: u32) -> Place {
         Place {
             pool: pool.id,
             segment: self.segment,

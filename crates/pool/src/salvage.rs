@@ -1,16 +1,15 @@
 //! A stripe put together block by block. Shards that are bad in different places make each other good, though none of
 //! them is good as a whole.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::decode::Source;
-use crate::fragment::SUM_UNIT;
+use crate::decode::{Fragment, Source};
+use crate::fragment::{Header, SUM_UNIT};
 use crate::geometry::{Part, UNIT, shard_len, spread};
 use crate::pool::Pool;
-use crate::read::{BadCopy, read_verified};
+use crate::read::{BadCopy, BadShards, read_verified};
 use crate::segment::Segment;
 
 /// What can be read of one stripe.
@@ -23,7 +22,7 @@ pub(crate) struct Remains<'a> {
 }
 
 impl Pool {
-    /// Opens all shards of a stripe whose headers agree.
+    /// Opens all shards of a place that are of the stripe with this identity.
     ///
     /// # Errors
     /// The stripe was given back.
@@ -31,26 +30,21 @@ impl Pool {
         &self,
         segment: &Arc<Segment>,
         stripe: u32,
+        identity: u64,
     ) -> std::result::Result<Remains<'_>, String> {
-        let mut stripes: BTreeMap<u64, Vec<Source>> = BTreeMap::new();
-        for shard in segment.live_shards() {
-            match self.source(segment, &shard, stripe) {
-                Ok(source) => {
-                    let same = stripes.entry(source.table.identity).or_default();
-                    same.push(source);
-                }
-                Err(BadCopy::Punched) => return Err("the stripe was given back".into()),
-                Err(_) => {}
-            }
-        }
-        let most = stripes.into_values().max_by_key(Vec::len);
         let mut sources: Vec<Option<Source>> = Vec::new();
         sources.resize_with(self.layout.width(), || None);
         let mut longest = 0;
-        for source in most.unwrap_or_default() {
-            longest = longest.max(source.table.data_len as usize);
-            let slot = usize::from(source.shard.shard);
-            sources[slot] = Some(source);
+        for shard in segment.live_shards() {
+            match self.source(segment, &shard, stripe) {
+                Ok(source) if source.table.identity == identity => {
+                    longest = longest.max(source.table.data_len as usize);
+                    let slot = usize::from(source.shard.shard);
+                    sources[slot] = Some(source);
+                }
+                Err(BadCopy::Punched) => return Err("the stripe was given back".into()),
+                Ok(_) | Err(_) => {}
+            }
         }
         Ok(Remains {
             pool: self,
@@ -67,7 +61,8 @@ impl Pool {
         from: u64,
         buffer: &mut [u8],
     ) -> std::result::Result<(), String> {
-        let remains = self.remains(segment, stripe)?;
+        let header = self.header_of_others(segment, stripe, None, &mut BadShards::new())?;
+        let remains = self.remains(segment, stripe, header.identity())?;
         if self.layout.data == 1 {
             let pieces = SmallVec::from_iter([buffer]);
             let shard = 0;
@@ -81,22 +76,38 @@ impl Pool {
         parts.iter_mut().try_for_each(|part| remains.fill(part))
     }
 
-    /// All `len` bytes of a fragment's data.
+    /// All `len` bytes of a fragment's data, of the stripe with this identity.
     pub(crate) fn salvage_fragment(
         &self,
         segment: &Arc<Segment>,
         stripe: u32,
         wanted: u8,
         len: usize,
+        identity: u64,
     ) -> std::result::Result<Vec<u8>, String> {
         let mut data = vec![0; len];
         let pieces = SmallVec::from_iter([&mut data[..]]);
-        self.remains(segment, stripe)?.fill(&mut Part {
+        let remains = self.remains(segment, stripe, identity)?;
+        remains.fill(&mut Part {
             shard: wanted,
             from: 0,
             pieces,
         })?;
         Ok(data)
+    }
+
+    /// What is left of the fragment that shard `wanted` should hold of this stripe: blocks that nothing gives any more are
+    /// marked, so that they are never taken for good.
+    pub(crate) fn partial_fragment(
+        &self,
+        segment: &Arc<Segment>,
+        stripe: u32,
+        header: &Header,
+        wanted: u8,
+    ) -> Fragment {
+        let remains = self.remains(segment, stripe, header.identity()).ok();
+        let block = |number: usize| remains.as_ref()?.recover(wanted, number);
+        Fragment::of_blocks(header.for_shard(wanted), block)
     }
 }
 
@@ -140,7 +151,7 @@ impl Remains<'_> {
     }
 
     /// A block of a shard, from itself or from the others.
-    fn recover(&self, wanted: u8, block: usize) -> Option<Vec<u8>> {
+    pub(crate) fn recover(&self, wanted: u8, block: usize) -> Option<Vec<u8>> {
         if let Some(own) = self.block(usize::from(wanted), block) {
             return Some(own);
         }

@@ -136,6 +136,7 @@ impl Pool {
             .ok_or(PoolError::NoSegment { segment })?;
         let _upkeep = found.upkeep.lock();
         found.set_damaged(false);
+        self.note_found(segment, stripe);
         for shard in found.live_shards() {
             match self.punch_fragment(&found, &shard, stripe, blocks) {
                 Ok(()) => {}
@@ -210,6 +211,7 @@ impl Pool {
             .ok_or(PoolError::NoSegment { segment })?;
         self.headers.remove_segment(segment);
         self.handles.forget(segment);
+        self.note_gone(segment);
         let _upkeep = found.upkeep.lock();
         for shard in found.shards().iter().flatten() {
             let Some(device) = shard.disk.live() else {

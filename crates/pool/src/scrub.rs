@@ -198,9 +198,15 @@ impl Pool {
     /// Looks once more at a stripe, while nobody else writes to its shards, and makes anew what is bad.
     fn put_right(&self, segment: &Arc<Segment>, stripe: u32, part: &mut ScrubPart) {
         let _upkeep = segment.upkeep.lock();
+        self.put_right_held(segment, stripe, part);
+    }
+
+    /// As [`Pool::put_right`], for one who holds the segment's upkeep.
+    pub(crate) fn put_right_held(&self, segment: &Arc<Segment>, stripe: u32, part: &mut ScrubPart) {
         let Some(header) = self.agreed_header(segment, stripe) else {
             return self.note_damage(segment, Some(stripe..stripe + 1), part);
         };
+        let identity = header.identity();
         let payload = header.payload_len as usize;
         let punched = header.punched;
         let expected = Expected { stripe, header };
@@ -221,7 +227,7 @@ impl Pool {
         if mended == bad.len() as u64 || punched {
             return;
         }
-        let remains = self.remains(segment, stripe);
+        let remains = self.remains(segment, stripe, identity);
         for payload in remains.map_or_else(|_| Vec::new(), |remains| remains.lost(payload)) {
             part.lost.push(LostPart {
                 segment: segment.id,
@@ -231,7 +237,8 @@ impl Pool {
         }
     }
 
-    /// The header that most shards have; given back if any of them says so.
+    /// The header of the last attempt, and among equals the one that most shards have; given back if any of them says so.
+    /// An attempt in the same place was only made after the one before had failed.
     fn agreed_header(&self, segment: &Arc<Segment>, stripe: u32) -> Option<Header> {
         let mut stripes: BTreeMap<u64, (usize, Header)> = BTreeMap::new();
         for shard in segment.live_shards() {
@@ -246,10 +253,9 @@ impl Pool {
             entry.0 += 1;
             entry.1.punched |= punched;
         }
-        // Of as many that differ, the later attempt is the one that was not given up.
         let most = stripes
             .into_values()
-            .max_by_key(|(count, header)| (*count, header.txg, header.attempt));
+            .max_by_key(|(count, header)| (header.attempt, *count, header.txg));
         most.map(|(_, header)| header)
     }
 }

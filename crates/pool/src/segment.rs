@@ -180,6 +180,13 @@ impl Segment {
         Arc::clone(&self.shards.read())
     }
 
+    /// Whether a shard is in its place.
+    pub(crate) fn has(&self, shard: &Arc<Shard>) -> bool {
+        let shards = self.shards();
+        let mut there = shards.iter().flatten();
+        there.any(|other| Arc::ptr_eq(other, shard))
+    }
+
     /// Those on members, by number.
     pub(crate) fn live_shards(&self) -> SmallVec<[Arc<Shard>; 6]> {
         let shards = self.shards();

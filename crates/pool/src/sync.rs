@@ -7,7 +7,7 @@ use strongroom_device::DeviceError;
 
 use crate::disk::Disk;
 use crate::pool::Pool;
-use crate::segment::{SEGMENT_DIR, Segment, SyncState};
+use crate::segment::{SEGMENT_DIR, Segment, Shard, SyncState};
 use crate::{Result, SegmentId};
 
 /// A segment being synced, and how many appends the sync covers.
@@ -62,8 +62,9 @@ impl Pool {
                 }
                 let segment = Arc::clone(segment);
                 let disk = Arc::clone(disk);
-                let sync = move || segment.file(&shard, &self.handles)?.sync();
-                tasks.push(SyncTask::new(disk, sync));
+                tasks.push(SyncTask::new(disk, move || {
+                    self.sync_shard(&segment, &shard)
+                }));
             }
         }
         for disk in new_on {
@@ -78,6 +79,21 @@ impl Pool {
             segment.set_synced(*appends);
         }
         Ok(())
+    }
+
+    /// A shard that moves meanwhile has no file any more. The one in its place was made durable before that.
+    fn sync_shard(
+        &self,
+        segment: &Arc<Segment>,
+        shard: &Arc<Shard>,
+    ) -> std::result::Result<(), DeviceError> {
+        let synced = segment
+            .file(shard, &self.handles)
+            .and_then(|file| file.sync());
+        match synced {
+            Err(DeviceError::NotFound { .. }) if !segment.has(shard) => Ok(()),
+            other => other,
+        }
     }
 
     /// Runs them side by side; disks that failed are set aside once all are done.

@@ -7,8 +7,10 @@ mod damage;
 mod layouts;
 mod mirrors;
 mod power;
+mod races;
 mod rebuild;
 mod refusals;
+mod rescue;
 mod review;
 mod scrub;
 

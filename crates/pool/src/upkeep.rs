@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::disk::Disk;
 use crate::placement::choose;
 use crate::pool::Pool;
@@ -15,7 +17,7 @@ use crate::probe::Probed;
 use crate::rebuild::Wanted;
 use crate::returned::Adopted;
 use crate::segment::{ReturnedShard, Segment};
-use crate::{BLOCK, DiskState, Result, SegmentId, UpkeepStep, UpkeepTask};
+use crate::{BLOCK, DiskState, ErrorKind, Result, SegmentId, UpkeepStep, UpkeepTask};
 
 /// What cannot be made good now is tried again after this, or in another epoch.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
@@ -28,11 +30,13 @@ pub(crate) type Candidates = Vec<(u64, Arc<Disk>)>;
 pub(crate) struct Upkeep {
     /// Shards of disks that were away, by segment.
     returned: BTreeMap<SegmentId, Vec<ReturnedShard>>,
-    /// Segments that lack shards, the least protected first.
-    queue: VecDeque<SegmentId>,
+    /// Segments that lack shards, the least protected first, each with the bytes of shards to be worked on.
+    queue: VecDeque<(SegmentId, u64)>,
     pub(crate) probed: Probed,
     /// Nothing in the queue could be done; not before this time in this epoch.
     rests: Option<(crate::EpochId, Duration)>,
+    /// No epoch is begun by upkeep before this time, as one found no room.
+    full_until: Duration,
     /// Load is being spread.
     pub(crate) balancing: bool,
     /// Where spreading the load goes on.
@@ -48,6 +52,19 @@ impl Upkeep {
         upkeep
     }
 
+    /// Whether it is too early to try an epoch again that found no room.
+    fn epochs_rest(&self, now: Duration) -> bool {
+        now < self.full_until
+    }
+
+    /// Takes over shards of disks that were taken back other than by upkeep.
+    fn take_arrived(&mut self, arrived: &Mutex<Vec<ReturnedShard>>) {
+        let arrived = std::mem::take(&mut *arrived.lock());
+        if !arrived.is_empty() {
+            self.add_returned(arrived);
+        }
+    }
+
     fn add_returned(&mut self, returned: Vec<ReturnedShard>) {
         for shard in returned {
             let known = self.returned.entry(shard.segment).or_default();
@@ -60,6 +77,15 @@ impl Upkeep {
         }
         self.queue.clear();
         self.rests = None;
+    }
+
+    /// What is left to be done for a segment.
+    fn set_returned(&mut self, segment: SegmentId, shards: Vec<ReturnedShard>) {
+        if shards.is_empty() {
+            self.returned.remove(&segment);
+        } else {
+            self.returned.insert(segment, shards);
+        }
     }
 }
 
@@ -76,6 +102,10 @@ impl Pool {
         }
         self.refuse_if_stopped()?;
         let mut upkeep = self.upkeep.lock();
+        upkeep.take_arrived(&self.arrived);
+        if !self.mend_chain(&mut upkeep)? {
+            return Ok(UpkeepStep::Idle);
+        }
         self.probe(&mut upkeep.probed)?;
         if self.bring_back(&mut upkeep)? {
             return Ok(UpkeepStep::Changed);
@@ -85,10 +115,13 @@ impl Pool {
         if let Restored::Bytes(bytes) = restored {
             return Ok(UpkeepStep::Worked { bytes });
         }
-        if self.settle(&upkeep)? {
+        let settled = self.settle(&upkeep);
+        if self.unless_full(&mut upkeep, settled)? == Some(true) {
             return Ok(UpkeepStep::Changed);
         }
-        let emptied = self.empty_next()?;
+        let emptied = self.empty_next(upkeep.epochs_rest(self.env.monotonic()));
+        let emptied = self.unless_full(&mut upkeep, emptied)?;
+        let emptied = emptied.unwrap_or(UpkeepStep::Idle);
         if emptied != UpkeepStep::Idle {
             return Ok(emptied);
         }
@@ -97,6 +130,31 @@ impl Pool {
             self.progress.lock().rest(self.why_waiting(restored));
         }
         Ok(balanced)
+    }
+
+    /// A new epoch that finds no room is tried again later; None then.
+    fn unless_full<T>(&self, upkeep: &mut Upkeep, outcome: Result<T>) -> Result<Option<T>> {
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                tracing::warn!(%error, "no room for a new epoch");
+                upkeep.full_until = self.env.monotonic() + TRY_AGAIN;
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+
+    /// An epoch that some disks have and others had no room for is followed by one that all have, before anything else
+    /// changes. False while there is no room for it.
+    fn mend_chain(&self, upkeep: &mut Upkeep) -> Result<bool> {
+        if !self.torn_epoch.load(Ordering::Acquire) {
+            return Ok(true);
+        }
+        if upkeep.epochs_rest(self.env.monotonic()) {
+            return Ok(false);
+        }
+        let written = self.plan_members(&mut self.chain.lock());
+        Ok(self.unless_full(upkeep, written)?.is_some())
     }
 
     /// Client bytes moved so far, so that who calls [`Pool::upkeep_step`] knows when to stand back.
@@ -170,11 +228,12 @@ impl Pool {
             self.list_short(upkeep)?;
         }
         let mut stuck = false;
-        while let Some(id) = upkeep.queue.pop_front() {
+        while let Some((id, left)) = upkeep.queue.pop_front() {
             let candidates = self.by_room()?;
             match self.restore_segment(upkeep, id, &candidates)? {
                 Some(bytes) => {
-                    self.progress.lock().advance(self.env.monotonic(), bytes);
+                    let now = self.env.monotonic();
+                    self.progress.lock().finish(now, bytes, left);
                     return Ok(Restored::Bytes(bytes));
                 }
                 None => stuck = true,
@@ -190,23 +249,23 @@ impl Pool {
 
     /// Lists the segments that lack shards, or that a disk that came back has shards of.
     fn list_short(&self, upkeep: &mut Upkeep) -> Result<()> {
-        let mut short: Vec<(Reverse<usize>, SegmentId)> = Vec::new();
+        let mut short: Vec<(Reverse<usize>, SegmentId, u64)> = Vec::new();
         let mut orphaned = upkeep.returned.clone();
         for segment in self.segments.all() {
-            let returned = orphaned.remove(&segment.id).is_some();
+            let returned = orphaned.remove(&segment.id).unwrap_or_default();
             let missing = segment.missing();
-            if missing > 0 || returned {
-                short.push((Reverse(missing), segment.id));
+            if missing > 0 || !returned.is_empty() {
+                // A shard that came back fills a gap, or is compared with the one that has its place.
+                let shards = missing.max(returned.len()) as u64;
+                let left = self.len_of(segment.id)?.unwrap_or(0) * shards;
+                short.push((Reverse(missing), segment.id, left));
             }
         }
         // Their segments were deleted meanwhile.
-        short.extend(orphaned.into_keys().map(|id| (Reverse(0), id)));
+        short.extend(orphaned.into_keys().map(|id| (Reverse(0), id, 0)));
         short.sort_unstable();
-        let mut left = 0;
-        for (Reverse(missing), id) in &short {
-            left += self.len_of(*id)?.unwrap_or(0) * *missing as u64;
-        }
-        upkeep.queue = short.iter().map(|(_, id)| *id).collect();
+        let left = short.iter().map(|(_, _, left)| left).sum();
+        upkeep.queue = short.iter().map(|(_, id, left)| (*id, *left)).collect();
         let mut progress = self.progress.lock();
         progress.segments_short = short.len() as u64;
         if !short.is_empty() {
@@ -260,19 +319,43 @@ impl Pool {
         let Some(len) = self.len_of(id)? else {
             return Ok(None);
         };
-        let mut bytes = 0;
+        let (mut bytes, mut left) = (0, Vec::new());
         for shard in &returned {
-            if let Adopted::Whole { written } = self.adopt(&segment, shard)? {
-                tracing::debug!(segment = %id, shard = shard.shard, written, "a shard that was away is level");
-                bytes += len;
+            match self.adopt(&segment, shard)? {
+                Adopted::Whole { written } => {
+                    tracing::debug!(segment = %id, shard = shard.shard, written, "a shard that was away is level");
+                    bytes += len;
+                }
+                Adopted::NotTaken => left.push(shard.clone()),
+                Adopted::Gone | Adopted::Failed => {}
             }
         }
-        upkeep.returned.remove(&id);
         let wanted = self.targets(&segment, len, candidates);
         let made = self.make_shards(&segment, &wanted)?;
         self.note_made(&made);
-        let worked = bytes + made.bytes > 0 || !returned.is_empty();
-        Ok(worked.then_some(bytes + made.bytes))
+        bytes += made.bytes;
+        let (compared, kept) = self.part_with_all(&segment, left)?;
+        bytes += compared as u64 * len;
+        let worked = bytes > 0 || kept.len() < returned.len();
+        upkeep.set_returned(id, kept);
+        Ok(worked.then_some(bytes))
+    }
+
+    /// Removes shards that are of no use any more. Returns how many went, and those that are still needed.
+    fn part_with_all(
+        &self,
+        segment: &Arc<Segment>,
+        shards: Vec<ReturnedShard>,
+    ) -> Result<(usize, Vec<ReturnedShard>)> {
+        let (mut gone, mut kept) = (0, Vec::new());
+        for shard in shards {
+            match self.part_with(segment, &shard)? {
+                Adopted::NotTaken => kept.push(shard),
+                Adopted::Whole { .. } | Adopted::Gone => gone += 1,
+                Adopted::Failed => {}
+            }
+        }
+        Ok((gone, kept))
     }
 
     /// Removes what disks that were away have of a segment that is gone.
@@ -324,6 +407,7 @@ impl Pool {
             || !upkeep.returned.is_empty()
             || self.takers() < self.layout.width()
             || !self.is_followed()
+            || upkeep.epochs_rest(self.env.monotonic())
             || !whole()
         {
             return Ok(false);
@@ -333,14 +417,24 @@ impl Pool {
             self.owed.lock().extend(settled);
             return Err(error);
         }
+        let lost = self.lost_stripes();
         for disk in self.disks.all().iter() {
             if !disk.is_live() && disk.id.is_some_and(|id| settled.contains(&id)) {
-                let reason = "all that it held was made good on other disks";
-                disk.describe(DiskState::Retired, reason);
+                disk.describe(DiskState::Retired, &made_good(lost));
             }
         }
-        tracing::info!("every segment is whole again");
+        tracing::info!(lost, "every segment has all its shards again");
         Ok(true)
+    }
+}
+
+/// What is said of a disk whose contents were made anew but for so many stripes.
+fn made_good(lost: usize) -> String {
+    match lost {
+        0 => "all that it held was made good on other disks".to_owned(),
+        _ => format!(
+            "what it held was made anew on other disks, but {lost} stripes could not be read there: if it comes back, add it again, and what it has of them is saved"
+        ),
     }
 }
 

@@ -15,7 +15,7 @@ impl Pool {
             if let Err(error) = is_there(&**device) {
                 tracing::error!(device = device.name(), %error, "a disk is gone");
                 // That writing then stops is logged there and told to whoever writes.
-                if let Err(error) = self.set_aside(device.name(), &error) {
+                if let Err(error) = self.set_aside_disk(&disk, &error) {
                     tracing::error!(%error, "without it");
                 }
             }

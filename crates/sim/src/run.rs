@@ -184,6 +184,7 @@ impl Run {
         machine.planted = Planted {
             forget_parity: options.canary == Some(Canary::ForgetParity),
             trust_checksums: options.canary == Some(Canary::TrustChecksums),
+            ..Planted::default()
         };
         machine.env.limit_turns(TURNS_MAX);
         Self {

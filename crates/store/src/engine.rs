@@ -12,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
-use strongroom_device::{DeviceError, Env, Timestamp};
+use strongroom_device::{Device, DeviceError, Env, Timestamp};
 use strongroom_pool::{Address, ErrorKind, ExtentTag, Lane, Pool, PoolError, SegmentId};
 use tokio::sync::Notify;
 
@@ -535,8 +535,12 @@ impl Engine {
     }
 
     /// The index lost a disk. False when no copy is left to write on.
-    pub(crate) fn device_failed(pool: &Pool, device: &str, error: &DeviceError) -> bool {
-        tracing::error!(device, %error, "an index copy failed");
+    pub(crate) fn device_failed(
+        pool: &Pool,
+        device: &Arc<dyn Device>,
+        error: &DeviceError,
+    ) -> bool {
+        tracing::error!(device = device.name(), %error, "an index copy failed");
         pool.set_aside(device, error).is_ok()
     }
 

@@ -89,15 +89,17 @@ impl Engine {
                     self.wake.cleaner.notify_one();
                     return Err(StoreError::NoSpace);
                 }
-                Err(NotFollowed::Copy(copy, error)) => self.log_copy_failed(&copy, &error)?,
+                Err(NotFollowed::Copy(copy, error) | NotFollowed::Source(copy, error)) => {
+                    self.log_copy_failed(&copy, &error)?;
+                }
             }
         }
     }
 
     /// Sets the device aside that failed; an error if nothing is left to write on.
     pub(crate) fn log_copy_failed(&self, copy: &LogCopy, error: &DeviceError) -> Result<()> {
-        let device = copy.device().name();
-        tracing::error!(device, %error, "a log copy failed");
+        let device = copy.device();
+        tracing::error!(device = device.name(), %error, "a log copy failed");
         let left = self.pool.set_aside(device, error);
         left.map_err(|lost| self.fail(lost.to_string()))
     }

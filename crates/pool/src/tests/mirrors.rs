@@ -154,15 +154,16 @@ fn a_disk_that_is_told_of_is_set_aside_once() {
         path: "log/2/0".into(),
         message: "failed".into(),
     };
-    pool.set_aside("disk2", &why).unwrap();
+    let device = |number: usize| Arc::clone(&all[number]) as Arc<dyn Device>;
+    pool.set_aside(&device(2), &why).unwrap();
     let epoch = pool.epoch();
-    pool.set_aside("disk2", &why).unwrap();
+    pool.set_aside(&device(2), &why).unwrap();
     assert_eq!(pool.epoch(), epoch);
-    pool.set_aside("disk1", &why).unwrap();
+    pool.set_aside(&device(1), &why).unwrap();
     let homes = pool.homes("log");
     assert!(homes.iter().all(|home| home.device.name() == "disk0") && homes.len() == 3);
     assert!(matches!(
-        pool.set_aside("disk0", &why),
+        pool.set_aside(&device(0), &why),
         Err(PoolError::WritingStopped { .. })
     ));
 }

@@ -5,13 +5,13 @@ use strongroom_device::sim::{Fault, Injection, Operation};
 use super::changes::{disk, shards, upkeep};
 use super::*;
 use crate::tests::layouts::{WIDE, check, fill};
-use crate::{DiskOptions, DiskState};
+use crate::{DiskOptions, DiskState, OpenOptions, Planted};
 
-fn add(pool: &Pool, disk: &Arc<SimDevice>) -> Result<crate::DiskId> {
+pub(super) fn add(pool: &Pool, disk: &Arc<SimDevice>) -> Result<crate::DiskId> {
     pool.add_disk(Arc::clone(disk) as Arc<dyn Device>, DiskOptions::default())
 }
 
-fn replace(pool: &Pool, old: &str, new: &Arc<SimDevice>, options: DiskOptions) {
+pub(super) fn replace(pool: &Pool, old: &str, new: &Arc<SimDevice>, options: DiskOptions) {
     let old = pool.find_disk(old).unwrap();
     pool.replace_disk(old, Arc::clone(new) as Arc<dyn Device>, options)
         .unwrap();
@@ -97,13 +97,32 @@ fn a_disk_that_cannot_be_read_for_now_is_not_emptied_of_it() {
     assert!(read(&pool, address, 50_000).unwrap() == bytes);
 }
 
+/// A pool that writes a stripe in the place of one that found no room, as early versions did.
+pub(super) fn pool_that_repeats(
+    env: &Arc<SimEnv>,
+    disks: &[Arc<SimDevice>],
+    layout: Layout,
+) -> Arc<Pool> {
+    drop(Pool::create(as_env(env), as_devices(disks), layout).unwrap());
+    let options = OpenOptions {
+        planted: Planted {
+            repeat_in_place: true,
+            ..Planted::default()
+        },
+        ..OpenOptions::default()
+    };
+    let pool = Pool::open_with(as_env(env), as_devices(disks), options).unwrap();
+    pool.begin_epoch(Txg(0), &[]).unwrap();
+    pool
+}
+
 /// Three copies; one lost a write and shows an attempt that failed, another is lost.
 #[test]
 fn a_shard_is_made_anew_from_the_stripe_that_its_header_is_of() {
     for seed in 0..12 {
         let env = SimEnv::new(seed);
         let all = disks(&env, 3);
-        let pool = new_pool(&env, &all, THREE_WAY);
+        let pool = pool_that_repeats(&env, &all, THREE_WAY);
         append_synced(&pool, 1, &pattern(1, 9000)).unwrap();
         let with = |shard: &str| {
             let found = all.iter().position(|disk| shards(disk)[0].ends_with(shard));

@@ -546,31 +546,43 @@ fn join(frames: &[Frame]) -> Bytes {
     Bytes::from(body)
 }
 
+/// Reads one frame of one copy; None if there is no whole one. What one copy cannot read is as good as missing there.
+fn read_frame(copy: &LogCopy, slot: u32, offset: u64) -> Option<Frame> {
+    try_read_frame(copy, slot, offset).unwrap_or_default()
+}
+
 /// Reads one frame of one copy; None if there is no whole one.
-pub(super) fn read_frame(copy: &LogCopy, slot: u32, offset: u64) -> Option<Frame> {
-    // A file that one copy cannot open is as good as missing there.
-    let file = copy.file(slot).ok()?;
-    let mut head = [0; HEADER_LEN];
-    let Ok(HEADER_LEN) = file.read_at(offset, &mut head) else {
-        return None;
+///
+/// # Errors
+/// The copy cannot be read. A file that is not there holds no frame.
+pub(super) fn try_read_frame(
+    copy: &LogCopy,
+    slot: u32,
+    offset: u64,
+) -> std::result::Result<Option<Frame>, DeviceError> {
+    let file = match copy.file(slot) {
+        Err(DeviceError::NotFound { .. }) => return Ok(None),
+        file => file?,
     };
+    let mut head = [0; HEADER_LEN];
+    if file.read_at(offset, &mut head)? < HEADER_LEN {
+        return Ok(None);
+    }
     let (header, stored) = match Header::parse(&head) {
         Ok(parsed) => parsed,
-        Err(NoFrame::Damaged) => return None,
-        Err(NoFrame::Newer(found)) => return newer(copy, slot, offset, found),
+        Err(NoFrame::Damaged) => return Ok(None),
+        Err(NoFrame::Newer(found)) => return Ok(newer(copy, slot, offset, found)),
     };
     let len = HEADER_LEN + header.body_len as usize;
     let mut bytes = vec![0; len];
-    match file.read_at(offset, &mut bytes) {
-        Ok(read) if read == len => {}
-        Ok(_) | Err(_) => return None,
+    if file.read_at(offset, &mut bytes)? < len {
+        return Ok(None);
     }
-    let hash = header.verify(&bytes, stored)?;
-    Some(Frame {
+    Ok(header.verify(&bytes, stored).map(|hash| Frame {
         header,
         hash,
         bytes: Bytes::from(bytes),
-    })
+    }))
 }
 
 /// A version field may be damage, too. A newer program says so in the label, which is read before; this is damage.

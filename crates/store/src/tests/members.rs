@@ -1,7 +1,9 @@
 //! Log and index when disks of the pool are set aside.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use strongroom_device::Device;
 use strongroom_device::sim::{Fault, Injection, Operation, SimDevice};
 
 use super::{ROWS, World, key, object, pattern, read_all};
@@ -133,7 +135,8 @@ fn copies_follow_while_nobody_commits() {
         path: "segments".into(),
         message: "a scrub found the disk gone".into(),
     };
-    store.engine().pool.set_aside("disk0", &error).unwrap();
+    let device = Arc::clone(&world.disks[0]) as Arc<dyn Device>;
+    store.engine().pool.set_aside(&device, &error).unwrap();
     world.env.advance(Duration::from_secs(5));
     world.crash(store);
     world.disks[0].set_broken(true);
@@ -145,4 +148,54 @@ fn copies_follow_while_nobody_commits() {
     }
     let store = world.open().unwrap();
     assert!(store.get(ROWS, &key(5, "a")).unwrap().is_some());
+}
+
+#[test]
+fn a_copy_of_the_log_is_not_ended_by_a_read_that_fails_once() {
+    for skip in [0, 3, 8] {
+        let mut world = World::new(106, 3);
+        let store = world.create();
+        for n in 0..8 {
+            world.put(&store, &key(5, &format!("before{n}")), &pattern(n, 200_000));
+        }
+        world.block_on(store.sync(&[])).unwrap();
+        world.disks[1].inject(Injection {
+            operation: Operation::Read,
+            path: "log/".into(),
+            skip,
+            times: 1,
+            fault: Fault::Io,
+        });
+        lose_for_segments(&world, &store, 0);
+        world.put(&store, &key(5, "after"), b"two");
+        world.block_on(store.sync(&[])).unwrap();
+        assert_eq!(store.status().indexed_txg, 0, "the log is all there is");
+        world.crash(store);
+        world.disks[0].set_broken(true);
+        wipe_log(&world.disks[1], "log/1");
+        let store = world.open().unwrap();
+        for n in 0..8 {
+            let row = store.get(ROWS, &key(5, &format!("before{n}"))).unwrap();
+            assert!(row.unwrap() == pattern(n, 200_000));
+        }
+    }
+}
+
+#[test]
+fn a_new_copy_of_the_log_has_what_stands_behind_damage() {
+    let world = World::new(107, 3);
+    let store = world.create();
+    for n in 0..8 {
+        world.put(&store, &key(5, &format!("row{n}")), &pattern(n, 100_000));
+        world.block_on(store.sync(&[])).unwrap();
+    }
+    // Bytes of the third group; the disk with the other copy is lost before anybody sees it.
+    assert!(world.disks[1].flip("log/1/00000", 250_000, 1));
+    lose_for_segments(&world, &store, 0);
+    world.put(&store, &key(5, "after"), b"two");
+    world.block_on(store.sync(&[])).unwrap();
+    assert_eq!(store.status().indexed_txg, 0, "the log is all there is");
+    let old = world.disks[1].contents("log/1/00000").unwrap();
+    let new = world.disks[2].contents("log/0/00000").unwrap();
+    assert!(old[..800_000] == new[..800_000]);
 }

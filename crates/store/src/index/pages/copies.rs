@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use strongroom_device::{Device, DeviceError, DeviceFile, Env};
+use strongroom_device::{DeviceError, DeviceFile, Env};
 
 use super::records::{self, RecordHead, Replayed};
 use super::sums::sum_of;
@@ -29,8 +29,7 @@ pub(super) enum Stage {
 /// The files of one copy.
 #[derive(Debug)]
 pub(super) struct PageCopy {
-    device: Arc<dyn Device>,
-    dir: String,
+    home: PageHome,
     stage: AtomicU8,
     pub(super) pages: Arc<dyn DeviceFile>,
     pub(super) sums: [Arc<dyn DeviceFile>; 2],
@@ -38,7 +37,7 @@ pub(super) struct PageCopy {
 
 impl fmt::Display for PageCopy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.device.name(), self.dir)
+        write!(f, "{}/{}", self.home.device.name(), self.home.dir)
     }
 }
 
@@ -61,8 +60,7 @@ impl PageCopy {
         ];
         home.device.sync_dir(&home.dir)?;
         Ok(Self {
-            device: Arc::clone(&home.device),
-            dir: home.dir.clone(),
+            home: home.clone(),
             stage: AtomicU8::new(stage as u8),
             pages,
             sums,
@@ -84,17 +82,12 @@ impl PageCopy {
         self.stage() == Stage::Serving
     }
 
-    /// Device and directory.
-    pub(super) fn key(&self) -> (String, String) {
-        (self.device.name().to_owned(), self.dir.clone())
+    pub(super) fn home(&self) -> &PageHome {
+        &self.home
     }
 
     pub(super) fn lies_at(&self, home: &PageHome) -> bool {
-        self.device.name() == home.device.name() && self.dir == home.dir
-    }
-
-    pub(super) fn device_name(&self) -> &str {
-        self.device.name()
+        self.home.is(home)
     }
 
     /// Reads a page; false when it is not the one with this checksum.
@@ -220,9 +213,8 @@ impl PageStore {
                 Ok(copy) => copies.push(Arc::new(copy)),
                 Err(full @ DeviceError::NoSpace { .. }) => return Err(full.into()),
                 Err(error) => {
-                    let key = (home.device.name().to_owned(), home.dir.clone());
-                    health.out.lock().insert(key);
-                    if !failed(home.device.name(), &error) {
+                    health.out.lock().push(home.clone());
+                    if !failed(&home.device, &error) {
                         return Err(StoreError::Offline {
                             why: error.to_string(),
                         });

@@ -50,10 +50,7 @@ impl PageStore {
 
     /// A copy that failed is left alone while its disk counts as a member. Once it does not, it can only come back anew.
     fn forgive(&self, homes: &[PageHome]) {
-        let is_home = |(device, dir): &(String, String)| {
-            let same = |home: &PageHome| home.device.name() == device && home.dir == *dir;
-            homes.iter().any(same)
-        };
+        let is_home = |out: &PageHome| homes.iter().any(|home| home.is(out));
         self.health.out.lock().retain(is_home);
     }
 
@@ -109,7 +106,7 @@ impl PageStore {
     fn not_joined(&self, home: &PageHome, error: DeviceError) -> Result<()> {
         if !matches!(error, DeviceError::NoSpace { .. }) {
             tracing::error!(device = home.device.name(), %error, "a copy of the index cannot be begun");
-            if !(self.failed)(home.device.name(), &error) {
+            if !(self.failed)(&home.device, &error) {
                 return Err(error.into());
             }
         }

@@ -14,7 +14,7 @@ mod records;
 mod sums;
 mod sync;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -42,9 +42,17 @@ pub(crate) struct PageHome {
     pub(crate) dir: String,
 }
 
+impl PageHome {
+    /// Whether it is the same directory of the same device. Another device may have the same name: a new disk in the place
+    /// of one that was lost.
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.device, &other.device) && self.dir == other.dir
+    }
+}
+
 /// Told that an operation on a device failed and that its copy is out of service. False when nothing may be written
 /// any more.
-pub(crate) type FailureHook = Arc<dyn Fn(&str, &DeviceError) -> bool + Send + Sync>;
+pub(crate) type FailureHook = Arc<dyn Fn(&Arc<dyn Device>, &DeviceError) -> bool + Send + Sync>;
 
 /// Counters of the page store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,14 +73,13 @@ pub(super) struct Health {
     bad: AtomicU64,
     repaired: AtomicU64,
     lost: AtomicU64,
-    /// Copies that failed and stay out of service, as device and directory.
-    out: Mutex<BTreeSet<(String, String)>>,
+    /// Where copies failed; they stay out of service.
+    out: Mutex<Vec<PageHome>>,
 }
 
 impl Health {
     fn is_out(&self, home: &PageHome) -> bool {
-        let key = (home.device.name().to_owned(), home.dir.clone());
-        self.out.lock().contains(&key)
+        self.out.lock().iter().any(|out| out.is(home))
     }
 }
 
@@ -241,8 +248,8 @@ impl PageStore {
         }
         tracing::error!(copy = %copy, %error, "a copy of the index is out of service");
         copy.set_stage(Stage::Out);
-        self.health.out.lock().insert(copy.key());
-        if (self.failed)(copy.device_name(), &error) {
+        self.health.out.lock().push(copy.home().clone());
+        if (self.failed)(&copy.home().device, &error) {
             Ok(error.into())
         } else {
             Err(StoreError::Offline {
