@@ -188,3 +188,32 @@ fn sambas_cases_of_previous_versions_pass() {
     }
     server.stop().unwrap();
 }
+
+#[test]
+fn a_clone_is_a_share_of_its_own_and_schedules_are_told() {
+    let (place, server) = server();
+    put(&server, place.path(), "f", "then");
+    settle();
+    server
+        .admin(&["snapshot", "create", SHARE, "before"])
+        .unwrap();
+    put(&server, place.path(), "f", "now");
+    let cloned = ["snapshot", "clone", SHARE, "twin", "--of", "before"];
+    let said = server.admin(&cloned).unwrap();
+    assert!(said.contains("1 files and folders"), "{said}");
+    let fetched = place.path().join("fetched");
+    let command = format!("get f {}", fetched.display());
+    let done = attempt(&server, "twin", PASSWORD, &command).unwrap();
+    assert!(done.status.success());
+    assert_eq!(fs::read_to_string(&fetched).unwrap(), "then");
+    let twice = server.try_admin(&cloned, "").unwrap();
+    assert!(!twice.status.success());
+    let schedule = ["snapshot", "schedule", SHARE];
+    let none = server.admin(&schedule).unwrap();
+    assert!(none.starts_with("no snapshots"), "{none}");
+    let hourly = [&schedule[..], &["--every", "1h", "--keep", "5"]].concat();
+    server.admin(&hourly).unwrap();
+    let told = server.admin(&schedule).unwrap();
+    assert!(told.contains("the newest 5"), "{told}");
+    server.stop().unwrap();
+}

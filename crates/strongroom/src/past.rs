@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::api::types::{
-    ContentWanted, DiffWanted, Difference, KeepSnapshot, LogLine, LogWanted, NewSnapshot,
-    PastListing, Place, Retention, RewindWanted, Rewound, Snapshot, UndoWanted, Undone,
+    ContentWanted, DiffWanted, Difference, KeepSnapshot, LogLine, LogWanted, NewClone, NewSnapshot,
+    PastListing, Place, Retention, RewindWanted, Rewound, Schedule, Snapshot, UndoWanted, Undone,
 };
 use crate::commands::{print_json, say};
 use crate::control::{Control, segment};
 use crate::failure::{Failure, Kind, Result};
 use crate::when::{Here, parse_duration};
-use crate::words::size;
+use crate::words::{period, size};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {
@@ -24,6 +24,31 @@ pub(crate) enum SnapshotCommand {
         /// An instant of the past that is still kept
         #[arg(long, value_name = "WHEN")]
         at: Option<String>,
+    },
+    /// Make a new share of what one was; both share all bytes until one is changed
+    Clone {
+        share: String,
+        /// The new share's name
+        name: String,
+        /// The snapshot
+        #[arg(long, value_name = "SNAPSHOT", required_unless_present = "at")]
+        of: Option<String>,
+        /// Or an instant of the past that is still kept
+        #[arg(long, value_name = "WHEN", conflicts_with = "of")]
+        at: Option<String>,
+    },
+    /// Make snapshots of a share by themselves; without options, show how
+    Schedule {
+        share: String,
+        /// From one to the next, as 1h or "1 day"
+        #[arg(long, value_name = "SPAN", conflicts_with = "off")]
+        every: Option<String>,
+        /// Newest ones that are kept
+        #[arg(long, value_name = "N", default_value_t = 24)]
+        keep: u32,
+        /// No more
+        #[arg(long)]
+        off: bool,
     },
     /// Show the snapshots of a share
     List {
@@ -297,6 +322,44 @@ pub(crate) fn snapshot(data: &Path, command: SnapshotCommand) -> Result<()> {
             let lines = all.iter().map(|snapshot| snapshot_line(&here, snapshot));
             say(&lines.collect::<String>())
         }
+        SnapshotCommand::Clone {
+            share,
+            name,
+            of,
+            at,
+        } => {
+            let wanted = NewClone {
+                name: name.clone(),
+                snapshot: of,
+                at_s: at.map(|at| when(&here, &at)).transpose()?,
+            };
+            let route = format!("/v1/shares/{}/clone", segment(&share));
+            let done: Rewound = control.ask(&route, &wanted)?;
+            say(&format!(
+                "share {name} is {share} of {}: {} files and folders, {} of content\n",
+                here.show(done.to_s),
+                done.restored,
+                size(done.bytes)
+            ))?;
+            match done.failed.first() {
+                None => Ok(()),
+                Some(failed) => {
+                    let message = format!(
+                        "{} could not be made, the first {}: {}",
+                        done.failed.len(),
+                        failed.path,
+                        failed.reason
+                    );
+                    Err(Failure::new(Kind::Refused, message))
+                }
+            }
+        }
+        SnapshotCommand::Schedule {
+            share,
+            every,
+            keep,
+            off,
+        } => schedule(&control, &share, every.as_deref(), keep, off),
         SnapshotCommand::Delete { share, name } => {
             control.delete(&one_snapshot(&share, &name))?;
             say(&format!("snapshot {name} of {share} deleted\n"))
@@ -327,6 +390,35 @@ pub(crate) fn snapshot(data: &Path, command: SnapshotCommand) -> Result<()> {
             ))
         }
     }
+}
+
+fn schedule(
+    control: &Control,
+    share: &str,
+    every: Option<&str>,
+    keep: u32,
+    off: bool,
+) -> Result<()> {
+    let route = format!("/v1/shares/{}/schedule", segment(share));
+    let now = match every.map(span).transpose()? {
+        None if !off => control.get(&route)?,
+        every => {
+            let wanted = Schedule {
+                every_s: every.unwrap_or(0),
+                keep,
+            };
+            control.post(&route, &wanted)?;
+            wanted
+        }
+    };
+    say(&match now.every_s {
+        0 => format!("no snapshots of {share} are made by themselves\n"),
+        every => format!(
+            "a snapshot of {share} every {}, of which the newest {} are kept\n",
+            period(every),
+            now.keep
+        ),
+    })
 }
 
 pub(crate) fn history(data: &Path, command: HistoryCommand) -> Result<()> {
@@ -514,11 +606,20 @@ fn difference_line(difference: &Difference) -> String {
     format!("{:<8} {}{old}{sizes}\n", difference.what, difference.path)
 }
 
+/// Seconds.
+fn span(text: &str) -> Result<u64> {
+    let parsed = parse_duration(text).ok_or_else(|| {
+        let message = format!("{text:?} is no span of time: write 24h or \"7 days\"");
+        Failure::new(Kind::Refused, message)
+    })?;
+    Ok(parsed.as_secs())
+}
+
 fn keep(control: &Control, here: &Here, options: &KeepOptions) -> Result<()> {
     let route = format!("/v1/shares/{}/retention", segment(&options.share));
     let mut kept: Retention = control.get(&route)?;
     let mut changed = false;
-    for (text, span) in [
+    for (text, kept_span) in [
         (&options.every_second, &mut kept.every_second_s),
         (&options.every_minute, &mut kept.every_minute_s),
         (&options.every_hour, &mut kept.every_hour_s),
@@ -526,11 +627,7 @@ fn keep(control: &Control, here: &Here, options: &KeepOptions) -> Result<()> {
         (&options.every_month, &mut kept.every_month_s),
     ] {
         let Some(text) = text else { continue };
-        let parsed = parse_duration(text).ok_or_else(|| {
-            let message = format!("{text:?} is no span of time: write 24h or \"7 days\"");
-            Failure::new(Kind::Refused, message)
-        })?;
-        *span = parsed.as_secs();
+        *kept_span = span(text)?;
         changed = true;
     }
     if changed {

@@ -5,6 +5,7 @@
 mod access;
 pub mod acl;
 mod attributes;
+mod cloned;
 mod close;
 mod contend;
 mod copy;
@@ -34,6 +35,7 @@ mod reparse;
 mod request;
 mod rewind;
 mod rows;
+mod schedules;
 mod secrets;
 mod security;
 mod sessions;
@@ -70,6 +72,7 @@ pub use request::{
     CaseMode, CreateAction, CreateOptions, Disposition, MadeWith, OpenRequest, Opened, PosixOpen,
 };
 pub use rewind::Rewound;
+pub use schedules::SnapshotSchedule;
 pub use secrets::Secret;
 pub use snapshots::Snapshot;
 pub use strongroom_identity::{Sid, SidError};

@@ -46,10 +46,12 @@ pub struct Rewound {
 pub(crate) struct Work<'a> {
     pub(crate) vfs: &'a Vfs,
     pub(crate) share: &'a Share,
+    /// Where what it goes back to is found; the share itself but for clones.
+    source: &'a Share,
     /// What it goes back to.
     pub(crate) past: View,
     who: Credentials,
-    report: Rewound,
+    pub(crate) report: Rewound,
     /// Directories whose names changed.
     touched: BTreeSet<String>,
     /// Paths from which something had to make way, and where it is until it gets its own name back.
@@ -59,10 +61,28 @@ pub(crate) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
+    /// Work in a share that is to become what another one was.
+    pub(crate) fn between(
+        vfs: &'a Vfs,
+        (source, share): (&'a Share, &'a Share),
+        past: View,
+        session: SessionId,
+    ) -> Self {
+        Self {
+            source,
+            ..Self::new(vfs, share, past, session)
+        }
+    }
+
+    pub(crate) fn into_report(self) -> Rewound {
+        self.report
+    }
+
     pub(crate) fn new(vfs: &'a Vfs, share: &'a Share, past: View, session: SessionId) -> Self {
         Self {
             vfs,
             share,
+            source: share,
             past,
             who: system(session),
             report: Rewound {
@@ -237,6 +257,7 @@ impl Work<'_> {
 
     async fn open_past(&self, path: &str) -> Result<Arc<Handle>> {
         self.open(OpenRequest {
+            share: self.source,
             view: self.past.clone(),
             access: AccessMask::FILE_READ | AccessMask::ACCESS_SYSTEM_SECURITY,
             ..self.request(path)
@@ -279,16 +300,21 @@ impl Work<'_> {
     }
 
     /// Something that has no name now: it is made anew, or named again if other names of it are left.
-    async fn add(&mut self, path: &str, then: &Stat) -> Result<()> {
+    pub(crate) async fn add(&mut self, path: &str, then: &Stat) -> Result<()> {
         self.make_way(path).await?;
-        let known = self.made.get(&then.inode).copied().unwrap_or(then.inode);
-        let left = self.vfs.node_in(&View::Now, known)?;
+        let here = self.source.id == self.share.id;
+        let made = self.made.get(&then.inode).copied();
+        let known = made.or(here.then_some(then.inode));
+        let left = match known {
+            Some(inode) => self.vfs.node_in(&View::Now, inode)?,
+            None => None,
+        };
         let named = left.is_some_and(|node| {
             let state = node.lock();
             !state.gone && state.attr.links > 0
         });
-        if named && !then.is_directory {
-            return self.link(known, path).await;
+        if let Some(inode) = known.filter(|_| named && !then.is_directory) {
+            return self.link(inode, path).await;
         }
         let mut request = self.request(path);
         request.disposition = Disposition::Create;
@@ -367,7 +393,7 @@ impl Work<'_> {
     }
 
     /// Everything about a file but its name.
-    async fn restore(&self, path: &str, now: Option<&Stat>, then: &Stat) -> Result<()> {
+    pub(crate) async fn restore(&self, path: &str, now: Option<&Stat>, then: &Stat) -> Result<()> {
         let past = self.open_past(path).await?;
         let handle = self.open_now(path, now).await?;
         let done = self.restore_open(&handle, &past, then, true).await;
@@ -501,8 +527,8 @@ impl Work<'_> {
     }
 
     /// A folder whose names changed gets the times back that it had then.
-    async fn restore_times(&self, directory: &str) -> Result<()> {
-        let then = self.vfs.stat_at(self.share, &self.past, directory)?;
+    pub(crate) async fn restore_times(&self, directory: &str) -> Result<()> {
+        let then = self.vfs.stat_at(self.source, &self.past, directory)?;
         let now = self.vfs.stat_at(self.share, &View::Now, directory)?;
         let (Some(then), Some(now)) = (then, now) else {
             return Ok(());

@@ -47,6 +47,8 @@ pub(crate) const COUNTERS: Table = Table(13);
 pub(crate) const CLIENTS: Table = Table(14);
 /// 0, share id u32, folded name → snapshot
 pub(crate) const SNAPSHOTS: Table = Table(15);
+/// 0, share id u32 → schedule of snapshots
+pub(crate) const SCHEDULES: Table = Table(19);
 /// 0, what, key → alarms and their settings
 pub(crate) const ALARMS: Table = Table(18);
 

@@ -14,6 +14,7 @@ use crate::node::{Node, Nodes};
 use crate::past::ShareRealms;
 use crate::quota::Quotas;
 use crate::rows::{self, Attr, AttrFlags, SdRef};
+use crate::schedules::Schedules;
 use crate::security::DescriptorCache;
 use crate::sessions::Sessions;
 use crate::shares::Shares;
@@ -40,6 +41,7 @@ pub struct Vfs {
     pub(crate) shares: Shares,
     pub(crate) sessions: Sessions,
     pub(crate) snapshots: Snapshots,
+    pub(crate) schedules: Schedules,
     pub(crate) guard: Guard,
     pub(crate) descriptors: DescriptorCache,
     /// Held while a directory moves to another, so that no two moves make a cycle.
@@ -89,6 +91,7 @@ impl Vfs {
         let quotas = Quotas::load(&store)?;
         let sessions = Sessions::load(&store)?;
         let snapshots = Snapshots::load(&store, &*env)?;
+        let schedules = Schedules::load(&store)?;
         let guard = Guard::load(&store)?;
         store.set_realms(Arc::new(ShareRealms(Arc::clone(&shares.roots))));
         let vfs = Arc::new_cyclic(|me| Self {
@@ -100,6 +103,7 @@ impl Vfs {
             shares,
             sessions,
             snapshots,
+            schedules,
             guard,
             descriptors: DescriptorCache::default(),
             rename_lock: Mutex::new(()),
@@ -111,6 +115,7 @@ impl Vfs {
             me: me.clone(),
         });
         vfs.resume_locks();
+        vfs.follow_schedules();
         Ok(vfs)
     }
 

@@ -10,11 +10,11 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use strongroom_vfs::{
     AccessMask, CreateOptions, Credentials, DirCursor, FileTime, Handle, OpenRequest, Retention,
-    SessionId, Share, Sid, Vfs, VfsError, View,
+    SessionId, Share, Sid, SnapshotSchedule, Vfs, VfsError, View,
 };
 
 use super::problem::Problem;
-use super::routes::State;
+use super::routes::{State, share_problem};
 use super::types;
 
 type Answer<T> = Result<T, Problem>;
@@ -38,6 +38,11 @@ pub(super) fn routes() -> Router<Arc<State>> {
             "/v1/shares/{share}/retention",
             get(retention).post(set_retention),
         )
+        .route(
+            "/v1/shares/{share}/schedule",
+            get(schedule).post(set_schedule),
+        )
+        .route("/v1/shares/{share}/clone", post(clone_share))
         .route("/v1/history/list", post(list))
         .route("/v1/history/content", post(content))
         .route("/v1/history/log", post(log))
@@ -107,6 +112,71 @@ async fn create_snapshot(
     tracing::info!(share = share.name, snapshot = new.name, "snapshot made");
     let document = snapshot_document(&share, snapshot);
     Ok((StatusCode::CREATED, Json(document)))
+}
+
+async fn schedule(
+    Extracted(state): Extracted<Arc<State>>,
+    Path(share): Path<String>,
+) -> Answer<Json<types::Schedule>> {
+    let share = share_named(&state, &share)?;
+    let found = state.vfs.snapshot_schedule(&share);
+    Ok(Json(types::Schedule {
+        every_s: found.map_or(0, |schedule| schedule.every_s),
+        keep: found.map_or(0, |schedule| schedule.keep),
+    }))
+}
+
+async fn set_schedule(
+    Extracted(state): Extracted<Arc<State>>,
+    Path(share): Path<String>,
+    Json(wanted): Json<types::Schedule>,
+) -> Answer<StatusCode> {
+    let share = share_named(&state, &share)?;
+    let schedule = (wanted.every_s > 0).then_some(SnapshotSchedule {
+        every_s: wanted.every_s,
+        keep: wanted.keep,
+    });
+    let set = state.vfs.set_snapshot_schedule(&share, schedule).await;
+    set.map_err(|error| {
+        if matches!(error, VfsError::InvalidParameter) {
+            let detail = "snapshots are at least a minute apart, and at least one is kept";
+            return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+        }
+        error.into()
+    })?;
+    tracing::info!(share = share.name, ?wanted, "snapshot schedule set");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn clone_share(
+    Extracted(state): Extracted<Arc<State>>,
+    Path(share): Path<String>,
+    Json(wanted): Json<types::NewClone>,
+) -> Answer<(StatusCode, Json<types::Rewound>)> {
+    let share = share_named(&state, &share)?;
+    let past = match (&wanted.snapshot, wanted.at_s) {
+        (Some(name), None) => {
+            let snapshot = state.vfs.snapshot(&share, name);
+            let snapshot = snapshot.map_err(|error| snapshot_problem(name, error))?;
+            state.vfs.view_of(&share, snapshot.instant)?
+        }
+        (None, Some(at)) => view(&state, &share, Some(at))?,
+        _ => {
+            let detail = "say which snapshot, or which instant";
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+        }
+    };
+    let new = strongroom_vfs::NewShare {
+        name: wanted.name.clone(),
+        users: share.users.clone(),
+        encrypt: share.encrypt,
+        hide_unreadable: share.hide_unreadable,
+        ..Default::default()
+    };
+    let made = state.vfs.clone_share(&share, &past, new).await;
+    let (clone, done) = made.map_err(|error| share_problem(&wanted.name, error))?;
+    tracing::info!(share = share.name, clone = clone.name, "share cloned");
+    Ok((StatusCode::CREATED, Json(rewound_document(&past, done))))
 }
 
 async fn delete_snapshot(
@@ -402,11 +472,15 @@ async fn rewind(
         dry_run = wanted.dry_run,
         "rewound"
     );
+    Ok(Json(rewound_document(&past, done)))
+}
+
+fn rewound_document(past: &View, done: strongroom_vfs::Rewound) -> types::Rewound {
     let failed = done.failed.iter().map(|(path, error)| types::Failed {
         path: path.replace('\\', "/"),
         reason: error.to_string(),
     });
-    Ok(Json(types::Rewound {
+    types::Rewound {
         to_s: past.instant().map_or(0, |past| past.time.seconds()),
         restored: done.restored,
         removed: done.removed,
@@ -415,7 +489,7 @@ async fn rewind(
         bytes: done.bytes,
         failed: failed.collect(),
         session: done.session.map(|session| session.0),
-    }))
+    }
 }
 
 /// Puts back what sessions changed.

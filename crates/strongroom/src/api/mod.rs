@@ -20,6 +20,8 @@
 //! | `GET`, `POST /v1/alarms/permitted` | users who may encrypt ([`types::Permission`]) |
 //! | `POST /v1/alarms/decoys` | makes a file a decoy ([`types::Decoy`]) |
 //! | `GET`, `POST /v1/shares/{name}/alarm` | what an alarm does ([`types::AlarmSetting`]) |
+//! | `GET`, `POST /v1/shares/{name}/schedule` | when snapshots are made by themselves ([`types::Schedule`]) |
+//! | `POST /v1/shares/{name}/clone` | makes a share of what this one was ([`types::NewClone`]) |
 //! | `POST /v1/history/list` | a folder or file as it was ([`types::Place`]) |
 //! | `POST /v1/history/content` | up to 4 MiB of a file as it was ([`types::ContentWanted`]); nothing behind its end |
 //! | `POST /v1/history/log` | who changed what ([`types::LogWanted`]) |

@@ -199,7 +199,7 @@ async fn remove_share(
 }
 
 /// What the file system's refusal means for a share of this name.
-fn share_problem(name: &str, error: VfsError) -> Problem {
+pub(super) fn share_problem(name: &str, error: VfsError) -> Problem {
     if matches!(error, VfsError::Exists) {
         return Problem::new(
             StatusCode::CONFLICT,

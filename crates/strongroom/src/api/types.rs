@@ -331,6 +331,24 @@ pub(crate) struct Decoy {
     pub(crate) decoy: bool,
 }
 
+/// When snapshots are made by themselves.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Schedule {
+    /// Seconds from one to the next; 0 for none.
+    pub(crate) every_s: u64,
+    /// Newest ones that are kept.
+    pub(crate) keep: u32,
+}
+
+/// A share to be made of what another one was.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NewClone {
+    pub(crate) name: String,
+    /// Of this snapshot, or of an instant in seconds since 1970.
+    pub(crate) snapshot: Option<String>,
+    pub(crate) at_s: Option<u64>,
+}
+
 /// A snapshot to be made.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct NewSnapshot {

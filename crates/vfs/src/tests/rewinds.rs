@@ -180,3 +180,41 @@ fn one_file_comes_back_and_nothing_else_changes() {
     let neither = world.wait(world.vfs.rewind(&world.share, "h", &then, false));
     assert_eq!(outcome(neither), "NotFound");
 }
+
+#[test]
+fn a_clone_is_the_share_as_it_was_and_goes_its_own_way() {
+    for seed in 0..8 {
+        let mut rng = Rng::new(seed);
+        let mut world = World::new(730 + seed);
+        let mut states = std::collections::BTreeMap::new();
+        super::past::move_directory(&world, &mut rng);
+        live(&world, &mut rng, &mut states, 6);
+        world.env.advance(Duration::from_millis(1_500));
+        let then = at(&world, *instants(&world).last().unwrap());
+        let wanted = shape(&world, &then);
+        live(&world, &mut rng, &mut states, 6);
+        let now = shape(&world, &View::Now);
+        let new = |name: &str| crate::NewShare {
+            name: name.to_owned(),
+            ..crate::NewShare::default()
+        };
+        let made = world.vfs.clone_share(&world.share, &then, new("clone"));
+        let (clone, report) = world.wait(made).unwrap();
+        assert!(report.failed.is_empty(), "{:?}", report.failed);
+        let again = world.vfs.clone_share(&world.share, &then, new("clone"));
+        assert_eq!(outcome(world.wait(again)), "Exists");
+        let source = std::mem::replace(&mut world.share, clone);
+        let (found, wanted) = (shape(&world, &View::Now), wanted);
+        assert!(
+            found == wanted,
+            "seed {seed}: {}",
+            difference(&found, &wanted)
+        );
+        live(&world, &mut rng, &mut states, 3);
+        world.share = source;
+        assert!(
+            shape(&world, &View::Now) == now,
+            "seed {seed}: the source changed"
+        );
+    }
+}

@@ -228,3 +228,49 @@ fn a_snapshot_of_the_past_takes_nothing_from_one_of_now() {
         }
     }
 }
+
+#[test]
+fn snapshots_are_made_by_schedule_and_the_newest_are_kept() {
+    let mut world = World::new(770);
+    let share = Arc::clone(&world.share);
+    let schedule = crate::SnapshotSchedule {
+        every_s: 120,
+        keep: 3,
+    };
+    let wrong = crate::SnapshotSchedule {
+        keep: 0,
+        ..schedule
+    };
+    let refused = world.vfs.set_snapshot_schedule(&share, Some(wrong));
+    assert_eq!(outcome(world.wait(refused)), "InvalidParameter");
+    let set = world.vfs.set_snapshot_schedule(&share, Some(schedule));
+    world.wait(set).unwrap();
+    let names = |world: &World| -> Vec<String> {
+        let all = world.vfs.snapshots(&share).unwrap().into_iter();
+        all.map(|snapshot| snapshot.name).collect()
+    };
+    world.env.advance(Duration::from_secs(130));
+    let first = names(&world);
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert!(first[0].starts_with("auto "), "{first:?}");
+    let held = world.vfs.hold_snapshot(&share, &first[0], true);
+    world.wait(held).unwrap();
+    world
+        .wait(world.vfs.create_snapshot(&share, "by hand"))
+        .unwrap();
+    world.env.advance(Duration::from_secs(240));
+    assert_eq!(names(&world).len(), 4);
+    // While nothing runs none is made; afterwards one, not one for each that was missed.
+    world = world.reopen();
+    world.env.advance(Duration::from_secs(590));
+    let later = names(&world);
+    assert!(later.contains(&first[0]), "it is held: {later:?}");
+    assert!(later.contains(&"by hand".to_owned()));
+    assert_eq!(later.len(), 5, "{later:?}");
+    world
+        .wait(world.vfs.set_snapshot_schedule(&share, None))
+        .unwrap();
+    world.env.advance(Duration::from_secs(300));
+    assert_eq!(names(&world), later);
+    assert_eq!(world.vfs.snapshot_schedule(&share), None);
+}
