@@ -164,7 +164,8 @@ impl Header {
         out.pad_to(SECTOR);
         for (tag, payload_offset) in &self.extents {
             out.u64(0).u64(tag.inode).u64(tag.offset).u64(tag.txg.0);
-            out.u32(tag.stream).u32(tag.len).u32(*payload_offset).u32(0);
+            out.u32(tag.stream).u32(tag.len).u32(*payload_offset);
+            out.u32(tag.packing);
         }
         for sum in &self.sums {
             out.u64(*sum);
@@ -248,7 +249,7 @@ impl Header {
         words.extend([u64::from(self.layout.data), u64::from(self.layout.parity)]);
         for (tag, offset) in &self.extents {
             words.extend([tag.inode, tag.offset, tag.txg.0]);
-            words.extend([tag.stream, tag.len, *offset].map(u64::from));
+            words.extend([tag.stream, tag.len, *offset, tag.packing].map(u64::from));
         }
         words.into_iter().fold(Seed::of(&[]), Seed::with).value()
     }
@@ -288,7 +289,7 @@ fn decode_extent(reader: &mut Reader<'_>, payload_len: u32) -> Result<(ExtentTag
     reader.skip(8)?;
     let (inode, offset, txg) = (reader.u64()?, reader.u64()?, Txg(reader.u64()?));
     let (stream, len, payload_offset) = (reader.u32()?, reader.u32()?, reader.u32()?);
-    reader.skip(4)?;
+    let packing = reader.u32()?;
     let end = u64::from(payload_offset) + u64::from(len);
     if end > u64::from(payload_len) || !(payload_offset as usize).is_multiple_of(BLOCK) {
         return Err(BadHeader("an extent outside of the payload"));
@@ -300,6 +301,7 @@ fn decode_extent(reader: &mut Reader<'_>, payload_len: u32) -> Result<(ExtentTag
             offset,
             len,
             txg,
+            packing,
         },
         payload_offset,
     ))

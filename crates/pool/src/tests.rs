@@ -66,6 +66,7 @@ pub(crate) fn tag(inode: u64, len: usize) -> ExtentTag {
         offset: 0,
         len: u32::try_from(len).unwrap(),
         txg: Txg(1),
+        packing: 0,
     }
 }
 

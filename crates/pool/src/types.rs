@@ -148,6 +148,8 @@ pub struct ExtentTag {
     /// Bytes, before padding to 4 KiB.
     pub len: u32,
     pub txg: Txg,
+    /// What the floor above notes of how they are packed; 0 for bytes as they are.
+    pub packing: u32,
 }
 
 /// Streams of appends that do not mix in a segment.

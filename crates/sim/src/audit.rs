@@ -58,6 +58,7 @@ pub(crate) fn redundancy(machine: &Machine, model: &mut Model) -> Result<(), Str
             disks: machine.disks.iter().map(copy).collect(),
             options: machine.options.clone(),
             layout: machine.layout,
+            compression: machine.compression,
             absent: away.clone(),
             planted: machine.planted,
         };

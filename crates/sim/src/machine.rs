@@ -5,7 +5,7 @@ use std::sync::Arc;
 use strongroom_device::sim::{Injection, Rng, SimDevice, SimEnv};
 use strongroom_device::{Device, Env};
 use strongroom_pool::{Layout, OpenOptions, Planted, Pool};
-use strongroom_store::{Store, StoreOptions};
+use strongroom_store::{Compression, Store, StoreOptions};
 use strongroom_vfs::{NewShare, Share, Vfs};
 
 use crate::plan::{Plan, Trouble};
@@ -18,6 +18,7 @@ pub(crate) struct Machine {
     pub(crate) disks: Vec<Arc<SimDevice>>,
     pub(crate) options: StoreOptions,
     pub(crate) layout: Layout,
+    pub(crate) compression: Compression,
     /// Disks that are not given to the pool.
     pub(crate) absent: Vec<usize>,
     /// Bugs planted in the pool.
@@ -42,6 +43,7 @@ impl Machine {
             disks,
             options,
             layout: plan.layout,
+            compression: plan.compression,
             absent: Vec::new(),
             planted: Planted::default(),
         }
@@ -67,6 +69,7 @@ impl Machine {
         let share = vfs
             .add_share(NewShare {
                 name,
+                compression: self.compression,
                 ..NewShare::default()
             })
             .unwrap();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use strongroom_device::sim::{Fault, Moment, Operation, Rng};
 use strongroom_pool::Layout;
+use strongroom_store::Compression;
 
 /// A planted bug that the simulator must find, or it is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,6 +125,7 @@ pub(crate) struct Plan {
     pub(crate) steps: usize,
     pub(crate) quotas: bool,
     pub(crate) history: bool,
+    pub(crate) compression: Compression,
     pub(crate) inline_max: usize,
     /// Little memory, so that clients are made to wait.
     pub(crate) tight: bool,
@@ -152,6 +154,8 @@ impl Plan {
             steps: [15, 40, 80][rng.below(3)],
             quotas: rng.chance(40),
             history: rng.chance(70),
+            compression: [Compression::Off, Compression::Lz4, Compression::Zstd]
+                [usize::try_from(seed % 3).unwrap_or(0)],
             inline_max: [0, 2048, 2048][rng.below(3)],
             tight: rng.chance(30),
             lives: Vec::new(),

@@ -6,7 +6,7 @@ use strongroom_pool::{Address, SegmentId, StripeInfo};
 
 use crate::Result;
 use crate::engine::Engine;
-use crate::feed::tally::{META_LIVE, META_PRESENT};
+use crate::feed::tally::{META_LIVE, META_PLAIN, META_PRESENT};
 use crate::index::Snapshot;
 use crate::rows::{
     self, EXTENTS, ExtentRow, HISTORY, HistoryKey, HistoryRow, META, MOVED, MOVED_NAMES,
@@ -29,18 +29,24 @@ pub struct Audit {
 /// What rows name.
 #[derive(Debug, Default)]
 struct Named {
-    /// Name → bytes of the whole extent, rows that name it.
+    /// Name → bytes that the whole extent takes, rows that name it.
     extents: BTreeMap<Address, (u32, u64)>,
+    /// Bytes of them before they were compressed, each rounded up to 4 KiB.
+    plain: u64,
     /// Name → where it lies, of those that cleaning moved.
     moved: BTreeMap<Address, Address>,
-    /// Bytes that rows of the present map.
+    /// What is stored of the bytes that rows of the present map.
     present: u64,
 }
 
 impl Named {
     fn add(&mut self, payload: &[u8]) -> Result<ExtentRow> {
         let row = ExtentRow::decode(payload)?;
-        let counted = self.extents.entry(row.address).or_insert((row.whole, 0));
+        let plain = &mut self.plain;
+        let counted = self.extents.entry(row.address).or_insert_with(|| {
+            *plain += u64::from(row.whole).next_multiple_of(4096);
+            (row.stored(), 0)
+        });
         counted.1 += 1;
         Ok(row)
     }
@@ -50,7 +56,7 @@ impl Named {
         snapshot.scan(EXTENTS, &[], None, &mut |_, value| {
             let header = rows::Header::decode(value)?;
             let row = named.add(value.get(header.len..).unwrap_or_default())?;
-            named.present += u64::from(row.len);
+            named.present += row.held();
             Ok(true)
         })?;
         snapshot.scan(HISTORY, &[], None, &mut |key, value| {
@@ -77,10 +83,10 @@ impl Named {
     /// Live bytes by stripe.
     fn stripes(&self) -> BTreeMap<(SegmentId, u32), u64> {
         let mut stripes = BTreeMap::new();
-        for (name, (whole, _)) in &self.extents {
+        for (name, (stored, _)) in &self.extents {
             let place = self.place(*name);
             let live = stripes.entry((place.segment, place.stripe)).or_default();
-            *live += u64::from(*whole).next_multiple_of(4096);
+            *live += u64::from(*stored).next_multiple_of(4096);
         }
         stripes
     }
@@ -124,8 +130,8 @@ impl Engine {
                 }
             }
         }
-        for (name, (whole, _)) in &named.extents {
-            if !held.contains(&(named.place(*name), *whole)) {
+        for (name, (stored, _)) in &named.extents {
+            if !held.contains(&(named.place(*name), *stored)) {
                 audit.missing.push(*name);
             }
         }
@@ -213,7 +219,11 @@ fn check_stripes(
 }
 
 fn check_sums(snapshot: &dyn Snapshot, named: &Named, audit: &mut Audit) -> Result<()> {
-    for (what, sum) in [(META_LIVE, audit.live), (META_PRESENT, named.present)] {
+    for (what, sum) in [
+        (META_LIVE, audit.live),
+        (META_PLAIN, named.plain),
+        (META_PRESENT, named.present),
+    ] {
         let count = snapshot
             .get(META, what)?
             .map_or(Ok(0), |value| rows::decode_number(&value))?;

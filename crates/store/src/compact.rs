@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::feed::DeadStripe;
 use crate::index::{Snapshot, WriteTxn};
 use crate::orphans::StripeId;
+use crate::packing;
 use crate::rows::{self, MOVED, MOVED_NAMES, STRIPES, StripeRow};
 use crate::{Inode, ObjectId, Result};
 
@@ -225,7 +226,7 @@ impl Engine {
             // Nobody names the copies, nor ever will.
             let mut orphans = self.orphans.lock();
             for Move { to, len, .. } in &moves {
-                orphans.drop_bytes(*to, *len, *len);
+                orphans.drop_bytes(*to, (*len, *len), *len);
             }
             return Err(error);
         }
@@ -326,7 +327,8 @@ fn is_named(snapshot: &dyn Snapshot, tag: &ExtentTag, at: Address) -> Result<boo
         stream: tag.stream,
     };
     let start = rows::extent_key(object, tag.offset);
-    let end = rows::extent_key(object, tag.offset.saturating_add(u64::from(tag.len)));
+    let len = u64::from(packing::plain_len(tag));
+    let end = rows::extent_key(object, tag.offset.saturating_add(len));
     let (mut named, mut looked) = (false, 0);
     let mut names = |payload: &[u8]| {
         looked += 1;

@@ -27,6 +27,7 @@ use crate::keep::Realms;
 use crate::log::Log;
 use crate::orphans::Orphans;
 use crate::overlay::{Found, Overlay};
+use crate::packing::Packer;
 use crate::rows::Stored;
 use crate::space::{Promise, Space};
 use crate::view::Holds;
@@ -70,6 +71,7 @@ pub(crate) struct Engine {
     pub(crate) died: AtomicBool,
     /// Bytes that compaction copied since opening.
     pub(crate) compacted: AtomicU64,
+    pub(crate) packer: Packer,
     pub(crate) wake: Wake,
     failure: RwLock<Option<String>>,
     pub(crate) closed: AtomicBool,
@@ -217,6 +219,7 @@ impl Engine {
             moved: ArcSwap::default(),
             died: AtomicBool::new(true),
             compacted: AtomicU64::new(0),
+            packer: Packer::default(),
             wake: Wake::default(),
             failure: RwLock::default(),
             closed: AtomicBool::new(false),
@@ -581,10 +584,17 @@ impl Engine {
     }
 
     pub(crate) fn orphan_piece(&self, piece: &Piece, len: u64) {
-        if let Piece::Extent { address, whole, .. } = piece {
-            self.orphans
-                .lock()
-                .drop_bytes(*address, len, u64::from(*whole));
+        if let Piece::Extent {
+            address,
+            whole,
+            packing,
+            ..
+        } = piece
+        {
+            let stored = packing.map_or(*whole, |packing| packing.stored);
+            let whole = u64::from(*whole);
+            let mut orphans = self.orphans.lock();
+            orphans.drop_bytes(*address, (len, whole), u64::from(stored));
         }
     }
 

@@ -21,6 +21,7 @@ mod members;
 mod open;
 mod orphans;
 mod overlay;
+mod packing;
 mod reading;
 mod record;
 mod report;
@@ -47,8 +48,8 @@ pub use store::Store;
 pub use strongroom_pool::Txg;
 pub use txn::Txn;
 pub use types::{
-    Aspect, CloneRange, DataHead, HistoryOptions, IndexStatus, Inode, Key, ObjectId, Planted,
-    Realm, Retention, SessionId, StoreOptions, StoreSpace, StoreStatus, Table,
+    Aspect, CloneRange, Compression, DataHead, HistoryOptions, IndexStatus, Inode, Key, ObjectId,
+    Planted, Realm, Retention, SessionId, StoreOptions, StoreSpace, StoreStatus, Table,
 };
 pub use values::{LoggedChange, PastValue};
 pub use view::{Instant, Past, View};

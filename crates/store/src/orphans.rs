@@ -26,8 +26,8 @@ pub(crate) struct Orphans {
 }
 
 impl Orphans {
-    /// `len` bytes of an extent of `whole` bytes will not be named.
-    pub(crate) fn drop_bytes(&mut self, address: Address, len: u64, whole: u64) {
+    /// `len` bytes of an extent of `whole` bytes, which takes `stored`, will not be named.
+    pub(crate) fn drop_bytes(&mut self, address: Address, (len, whole): (u64, u64), stored: u64) {
         let dropped = self.partly.entry(address).or_default();
         *dropped += len;
         if *dropped < whole {
@@ -39,7 +39,7 @@ impl Orphans {
         self.partly.remove(&address);
         let stripe = (address.segment, address.stripe);
         let blocks = self.dropped.entry(stripe).or_default();
-        blocks.insert(address.offset, whole);
+        blocks.insert(address.offset, stored);
         self.newly.insert(stripe);
         if self.dropped.len() > REMEMBERED_MAX
             && let Some((oldest, _)) = self.dropped.pop_first()
@@ -118,11 +118,11 @@ mod tests {
     #[test]
     fn an_extent_counts_once_all_of_it_was_dropped() {
         let mut orphans = Orphans::default();
-        orphans.drop_bytes(at(1, 0), 4000, 5000);
+        orphans.drop_bytes(at(1, 0), (4000, 5000), 5000);
         assert_eq!(orphans.dropped((SegmentId(7), 1)), 0);
         assert!(orphans.take_newly().is_empty());
-        orphans.drop_bytes(at(1, 0), 1000, 5000);
-        orphans.drop_bytes(at(1, 8192), 10, 10);
+        orphans.drop_bytes(at(1, 0), (1000, 5000), 5000);
+        orphans.drop_bytes(at(1, 8192), (10, 10), 10);
         assert_eq!(orphans.dropped((SegmentId(7), 1)), 12_288);
         assert_eq!(orphans.take_newly().len(), 1);
         orphans.forget((SegmentId(7), 1));
@@ -132,8 +132,8 @@ mod tests {
     #[test]
     fn an_extent_that_is_named_in_part_is_not_remembered() {
         let mut orphans = Orphans::default();
-        orphans.drop_bytes(at(1, 0), 4000, 5000);
-        orphans.drop_bytes(at(1, 8192), 4000, 5000);
+        orphans.drop_bytes(at(1, 0), (4000, 5000), 5000);
+        orphans.drop_bytes(at(1, 8192), (4000, 5000), 5000);
         orphans.named([&at(1, 0)]);
         orphans.forget((SegmentId(7), 1));
         assert_eq!(orphans.remembered(), 0);
@@ -144,8 +144,8 @@ mod tests {
         let mut orphans = Orphans::default();
         let max = u32::try_from(REMEMBERED_MAX).unwrap();
         for stripe in 0..max + 2 {
-            orphans.drop_bytes(at(stripe, 0), 1, 2);
-            orphans.drop_bytes(at(stripe, 4096), 1, 1);
+            orphans.drop_bytes(at(stripe, 0), (1, 2), 2);
+            orphans.drop_bytes(at(stripe, 4096), (1, 1), 1);
         }
         assert_eq!(orphans.remembered(), 2 * REMEMBERED_MAX);
         assert_eq!(orphans.dropped((SegmentId(7), 1)), 0);

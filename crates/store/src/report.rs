@@ -19,6 +19,8 @@ impl Engine {
             used_present: usage.present,
             used_history: usage.history,
             reserved: self.space.promised() + waiting,
+            stored: usage.live,
+            uncompressed: usage.plain,
         })
     }
 

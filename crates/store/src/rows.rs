@@ -10,10 +10,12 @@ use strongroom_pool::{Address, SegmentId, Txg};
 
 use crate::blocks::Blocks;
 use crate::feed::{Change, DeadObject, DeadStripe};
+use crate::packing::{Codec, Packing};
 use crate::{Aspect, DataHead, Inode, ObjectId, Realm, Result, SessionId, StoreError, Table};
 
-/// The format of everything in the index; kept in [`META`]. A newer one is refused.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// The format of everything in the index; kept in [`META`]. A newer one is refused, and an older one made this one when
+/// it is opened. Since version 2 extents may be compressed.
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 /// Object → [`HeadRow`].
 pub(crate) const HEADS: Table = Table(200);
@@ -207,21 +209,28 @@ pub(crate) struct HeadRow {
     /// Bytes that belong to it ride in the log and in no row yet. The log and the overlay have such heads, the index
     /// never: a later one, which the log has too, takes its place.
     pub(crate) logged: bool,
+    /// What the allocated bytes take where some are compressed.
+    pub(crate) held: u64,
 }
 
 const HEAD_INLINE: u8 = 1;
 const HEAD_LOGGED: u8 = 2;
+const HEAD_HELD: u8 = 4;
 
 impl HeadRow {
-    /// Flags, then size, allocated, mtime as varints.
+    /// Flags, then size, allocated, mtime as varints, and what the allocated bytes take where that differs.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(24);
+        let mut out = Vec::with_capacity(28);
         let inline = if self.inline { HEAD_INLINE } else { 0 };
         let logged = if self.logged { HEAD_LOGGED } else { 0 };
-        out.push(inline | logged);
+        let packed = self.held != self.head.allocated;
+        out.push(inline | logged | if packed { HEAD_HELD } else { 0 });
         put_varint(&mut out, self.head.size);
         put_varint(&mut out, self.head.allocated);
         put_varint(&mut out, self.head.mtime.0);
+        if packed {
+            put_varint(&mut out, self.held);
+        }
         out
     }
 
@@ -233,11 +242,16 @@ impl HeadRow {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         whole("data head", bytes, |r| {
             let flags = r.u8()?;
-            if flags & !(HEAD_INLINE | HEAD_LOGGED) != 0 {
+            if flags & !(HEAD_INLINE | HEAD_LOGGED | HEAD_HELD) != 0 {
                 return Err(Truncated);
             }
             let (size, allocated, mtime) = (r.varint()?, r.varint()?, Timestamp(r.varint()?));
+            let held = match flags & HEAD_HELD {
+                0 => allocated,
+                _ => r.varint()?,
+            };
             Ok(Self {
+                held,
                 head: DataHead {
                     size,
                     allocated,
@@ -258,20 +272,37 @@ pub(crate) struct ExtentRow {
     pub(crate) start: u32,
     /// Bytes of the range.
     pub(crate) len: u32,
-    /// Bytes of the whole extent, for what it costs.
+    /// Bytes of the whole extent.
     pub(crate) whole: u32,
+    /// How it is stored, if it is compressed.
+    pub(crate) packing: Option<Packing>,
     /// This row is the first reference that its extent ever had. Exactly one version in the life of an extent says so;
     /// splits, clones and moves of it do not.
     pub(crate) fresh: bool,
 }
 
 const EXTENT_FRESH: u8 = 1;
+const EXTENT_PACKED: u8 = 2;
 
 impl ExtentRow {
-    /// Flags, then segment, stripe, offset, start, len, whole as varints.
+    /// Bytes that the whole extent takes in its stripe, before padding.
+    pub(crate) fn stored(&self) -> u32 {
+        self.packing.map_or(self.whole, |packing| packing.stored)
+    }
+
+    /// Its part of them: what the range costs.
+    pub(crate) fn held(&self) -> u64 {
+        let stored = u64::from(self.len) * u64::from(self.stored());
+        stored.div_ceil(u64::from(self.whole.max(1)))
+    }
+
+    /// Flags, then segment, stripe, offset, start, len, whole as varints; of a compressed one the codec and the stored
+    /// length follow.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(24);
-        out.push(if self.fresh { EXTENT_FRESH } else { 0 });
+        let mut out = Vec::with_capacity(28);
+        let fresh = if self.fresh { EXTENT_FRESH } else { 0 };
+        let packed = self.packing.map_or(0, |_| EXTENT_PACKED);
+        out.push(fresh | packed);
         put_varint(&mut out, self.address.segment.0);
         for number in [
             self.address.stripe,
@@ -282,13 +313,17 @@ impl ExtentRow {
         ] {
             put_varint(&mut out, u64::from(number));
         }
+        if let Some(Packing { codec, stored }) = self.packing {
+            out.push(codec.number());
+            put_varint(&mut out, u64::from(stored));
+        }
         out
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let row = whole("extent", bytes, |r| {
             let flags = r.u8()?;
-            if flags & !EXTENT_FRESH != 0 {
+            if flags & !(EXTENT_FRESH | EXTENT_PACKED) != 0 {
                 return Err(Truncated);
             }
             let segment = SegmentId(r.varint()?);
@@ -298,16 +333,28 @@ impl ExtentRow {
                 offset: u32_of(r)?,
             };
             let (start, len, whole) = (u32_of(r)?, u32_of(r)?, u32_of(r)?);
+            let packing = match flags & EXTENT_PACKED {
+                0 => None,
+                _ => Some(Packing {
+                    codec: Codec::from_number(r.u8()?).ok_or(Truncated)?,
+                    stored: u32_of(r)?,
+                }),
+            };
             Ok(Self {
                 address,
                 start,
                 len,
                 whole,
+                packing,
                 fresh: flags & EXTENT_FRESH != 0,
             })
         })?;
         let end = row.start.checked_add(row.len);
-        if row.len == 0 || end.is_none_or(|end| end > row.whole) {
+        let longer = |packing: Packing| {
+            packing.stored >= row.whole || row.whole as usize > crate::data::EXTENT_MAX
+        };
+        if row.len == 0 || end.is_none_or(|end| end > row.whole) || row.packing.is_some_and(longer)
+        {
             return Err(corrupt("extent"));
         }
         Ok(row)

@@ -13,9 +13,9 @@ use crate::engine::Engine;
 use crate::open;
 use crate::scrub::Scrubs;
 use crate::{
-    CloneRange, DataHead, Inode, Instant, JobId, Jobs, LoggedChange, ObjectId, PastValue, Pin,
-    Reading, Realm, Realms, Result, Retention, ScrubStatus, SessionId, StoreError, StoreOptions,
-    StoreSpace, StoreStatus, Table, Txg, Txn, View,
+    CloneRange, Compression, DataHead, Inode, Instant, JobId, Jobs, LoggedChange, ObjectId,
+    PastValue, Pin, Reading, Realm, Realms, Result, Retention, ScrubStatus, SessionId, StoreError,
+    StoreOptions, StoreSpace, StoreStatus, Table, Txg, Txn, View,
 };
 
 /// Rows and file data over one pool. See ARCHITECTURE.md for the meaning.
@@ -275,7 +275,7 @@ impl Store {
         self.at(&View::Now).read(object, offset, buffer)
     }
 
-    /// Writes all of `data`; reserves its space first and waits while memory is too full.
+    /// [`Store::write_compressed`] of data that is stored as it is.
     pub async fn write(
         &self,
         session: SessionId,
@@ -284,16 +284,28 @@ impl Store {
         data: &[u8],
         mtime: Option<Timestamp>,
     ) -> Result<()> {
+        self.write_compressed(session, object, offset, data, mtime, Compression::Off)
+            .await
+    }
+
+    /// Writes all of `data`; reserves its space first and waits while memory is too full. What of the object lies in
+    /// memory yet is compressed as the last write says.
+    pub async fn write_compressed(
+        &self,
+        session: SessionId,
+        object: ObjectId,
+        offset: u64,
+        data: &[u8],
+        mtime: Option<Timestamp>,
+        compression: Compression,
+    ) -> Result<()> {
         self.engine.throttle().await;
-        self.engine.write(
-            Change {
-                session,
-                object,
-                mtime,
-            },
-            offset,
-            data,
-        )
+        let change = Change {
+            session,
+            object,
+            mtime,
+        };
+        self.engine.write(change, compression, offset, data)
     }
 
     /// Sets the size; growing makes a hole.

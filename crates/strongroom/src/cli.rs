@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use strongroom_pool::Layout;
+use strongroom_store::Compression;
 
 use crate::alarms::AlarmCommand;
 use crate::past::{HistoryCommand, RewindOptions, SnapshotCommand, UndoOptions};
@@ -217,6 +218,16 @@ pub(crate) enum ShareCommand {
         /// then :root-squash, :no-root-squash or :all-squash
         #[arg(long, value_delimiter = ',', value_name = "HOST/NET[:rw|ro][:SQUASH]")]
         nfs: Vec<strongroom_vfs::Export>,
+        /// Compress what is written to it where that saves space: lz4 (fast), zstd (smaller) or off
+        #[arg(long, value_name = "HOW", default_value_t)]
+        compress: Compression,
+    },
+    /// Change a share
+    Set {
+        name: String,
+        /// How what is written from now on is compressed: lz4, zstd or off. What is there stays as it is
+        #[arg(long, value_name = "HOW", required = true)]
+        compress: Option<Compression>,
     },
     /// Show all shares
     List {

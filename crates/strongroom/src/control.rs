@@ -39,6 +39,11 @@ impl Control {
         self.send(Method::POST, path, body.into()).map(drop)
     }
 
+    pub(crate) fn patch(&self, path: &str, document: &impl Serialize) -> Result<()> {
+        let body = serde_json::to_vec(document).map_err(|error| unexpected(&error))?;
+        self.send(Method::PATCH, path, body.into()).map(drop)
+    }
+
     /// Posts a question and reads the answer.
     pub(crate) fn ask<T: DeserializeOwned>(
         &self,

@@ -1,6 +1,6 @@
 //! Figures and states in words that people read.
 
-use crate::api::types::{Disk, Pool};
+use crate::api::types::{Disk, Pool, Space};
 
 /// Bytes, in the largest unit that leaves a whole number.
 pub(crate) fn size(bytes: u64) -> String {
@@ -23,6 +23,19 @@ pub(crate) fn period(seconds: u64) -> String {
         (0, _, _) => format!("{hours} h {} min", minutes % 60),
         _ => format!("{days} d {} h", hours % 24),
     }
+}
+
+/// What compression saves; nothing where it saves nothing.
+pub(crate) fn saving(space: &Space) -> String {
+    if space.uncompressed <= space.stored {
+        return String::new();
+    }
+    let percent = space.stored as f64 * 100.0 / space.uncompressed as f64;
+    format!(
+        "        compressed to {percent:.0}%: {} of files in {}\n",
+        size(space.uncompressed),
+        size(space.stored)
+    )
 }
 
 /// One of them, or many.

@@ -125,7 +125,9 @@ impl Vfs {
         self.charge_growth(handle, offset, len)?;
         let mtime = self.write_time(handle);
         let (session, object) = (handle.session(), handle.object());
-        let work = self.store.write(session, object, offset, data, mtime);
+        let compression = handle.compression;
+        let store = &self.store;
+        let work = store.write_compressed(session, object, offset, data, mtime, compression);
         self.change_data(handle, true, work).await
     }
 

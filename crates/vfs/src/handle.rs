@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use strongroom_store::{Inode, ObjectId, SessionId, View};
+use strongroom_store::{Compression, Inode, ObjectId, SessionId, View};
 
 use crate::grants::{Grant, GrantKey};
 use crate::guard::{Fence, Seen};
@@ -34,6 +34,7 @@ pub struct Handle {
     pub(crate) share: ShareId,
     pub(crate) root: Inode,
     pub(crate) read_only: bool,
+    pub(crate) compression: Compression,
     /// Listings leave out what the caller may not read.
     pub(crate) hides_unreadable: bool,
     /// Opened with the semantics of POSIX.

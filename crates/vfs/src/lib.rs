@@ -81,7 +81,7 @@ pub use time::{CivilTime, FileTime};
 pub use types::{
     DirCursor, DirEntry, EA_TOTAL_MAX, ExtendedAttribute, FILE_MAX, FileKind, LINKS_MAX, LinkInfo,
     NAME_MAX, NewShare, PATH_MAX, REPARSE_TAG_SYMLINK, ReparseData, SessionInfo, SessionRecord,
-    SetTimes, Share, ShareId, Stat, StreamInfo, TimeFlags, VolumeInfo,
+    SetTimes, Share, ShareChange, ShareId, Stat, StreamInfo, TimeFlags, VolumeInfo,
 };
 pub use undo::{UndoWanted, Undone};
 pub use vfs::Vfs;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use strongroom_store::{Inode, SessionId, Store};
+use strongroom_store::{Compression, Inode, SessionId, Store};
 
 use crate::names::{fold, utf16_len};
 use crate::past::Roots;
@@ -12,7 +12,8 @@ use crate::quota::{QuotaOf, next_key};
 use crate::rows::{self, Reader, Writer};
 use crate::stat::UNIT;
 use crate::{
-    Credentials, Export, FileTime, NewShare, Result, Share, ShareId, Sid, Vfs, VfsError, VolumeInfo,
+    Credentials, Export, FileTime, NewShare, Result, Share, ShareChange, ShareId, Sid, Vfs,
+    VfsError, VolumeInfo,
 };
 
 /// The longest name of a share that all clients take (MS-SRVS 2.2.4.22 allows 80).
@@ -100,6 +101,7 @@ impl Vfs {
             encrypt,
             hide_unreadable,
             exports,
+            compression,
         } = new;
         let created = self.now();
         let share = Share {
@@ -112,6 +114,7 @@ impl Vfs {
             encrypt,
             hide_unreadable,
             exports,
+            compression,
             created,
         };
         let last = u64::from(id.0).to_le_bytes().to_vec();
@@ -144,6 +147,32 @@ impl Vfs {
         let present = shares.keys().copied().max().unwrap_or(0);
         let next = last.max(present).checked_add(1);
         Ok(ShareId(next.ok_or(VfsError::TooMany)?))
+    }
+
+    /// Changes a share. Files that are open go on as they were opened.
+    ///
+    /// Errors: `NotFound`.
+    pub fn change_share(&self, name: &str, change: ShareChange) -> Result<Arc<Share>> {
+        let _changing = self.shares.changing.lock();
+        let mut share = Share::clone(&*self.share(name).ok_or(VfsError::NotFound)?);
+        if let Some(compression) = change.compression {
+            share.compression = compression;
+        }
+        let mut txn = self.store.txn(SessionId::SYSTEM);
+        let key = rows::list_key(u64::from(share.id.0));
+        txn.put(rows::SHARES, key, encode(&share));
+        txn.commit()?;
+        let share = Arc::new(share);
+        let (by_id, by_name) = (&self.shares.by_id, &self.shares.by_name);
+        by_id.write().insert(share.id.0, Arc::clone(&share));
+        by_name.write().insert(fold(name), Arc::clone(&share));
+        Ok(share)
+    }
+
+    /// How what is written to files of a share is compressed.
+    pub(crate) fn compression(&self, share: &Share) -> Compression {
+        let now = self.share_by_id(share.id);
+        now.map_or(share.compression, |now| now.compression)
     }
 
     /// Stops offering a share. Its files stay in the pool, where an administrator's later work finds them by its root.
@@ -221,6 +250,8 @@ const READ_ONLY: u8 = 1;
 const ENCRYPT: u8 = 2;
 const LISTED_USERS: u8 = 4;
 const HIDE_UNREADABLE: u8 = 8;
+const COMPRESS_LZ4: u8 = 16;
+const COMPRESS_ZSTD: u8 = 32;
 
 fn encode(share: &Share) -> Vec<u8> {
     let mut flags = 0;
@@ -235,6 +266,11 @@ fn encode(share: &Share) -> Vec<u8> {
         HIDE_UNREADABLE
     } else {
         0
+    };
+    flags |= match share.compression {
+        Compression::Off => 0,
+        Compression::Lz4 => COMPRESS_LZ4,
+        Compression::Zstd => COMPRESS_ZSTD,
     };
     let mut row = Writer::with_capacity(128);
     let version = if share.exports.is_empty() {
@@ -297,6 +333,12 @@ fn decode(row: &[u8]) -> Result<Share> {
         encrypt: flags & ENCRYPT != 0,
         hide_unreadable: flags & HIDE_UNREADABLE != 0,
         exports,
+        compression: match flags & (COMPRESS_LZ4 | COMPRESS_ZSTD) {
+            0 => Compression::Off,
+            COMPRESS_LZ4 => Compression::Lz4,
+            COMPRESS_ZSTD => Compression::Zstd,
+            _ => return Err(corrupt()),
+        },
         created,
     })
 }

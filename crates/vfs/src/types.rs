@@ -1,7 +1,7 @@
 //! The small public values of the file system.
 
 use strongroom_identity::Sid;
-use strongroom_store::Inode;
+use strongroom_store::{Compression, Inode};
 
 use crate::{DosAttributes, Export, FileTime};
 
@@ -174,6 +174,8 @@ pub struct Share {
     pub hide_unreadable: bool,
     /// Machines that vouch for their users; none: the share is not for such protocols.
     pub exports: Vec<Export>,
+    /// Of what is written through files that are opened from now on.
+    pub compression: Compression,
     pub created: FileTime,
 }
 
@@ -190,6 +192,14 @@ pub struct NewShare {
     pub encrypt: bool,
     pub hide_unreadable: bool,
     pub exports: Vec<Export>,
+    pub compression: Compression,
+}
+
+/// What is to be different about a share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ShareChange {
+    /// None leaves it.
+    pub compression: Option<Compression>,
 }
 
 /// A client session, as it is recorded in the pool.

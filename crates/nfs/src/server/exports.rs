@@ -70,6 +70,7 @@ mod tests {
             exports: ["*:ro", "10.0.0.0/8:rw", "10.0.0.7:ro:all-squash"]
                 .map(|text| text.parse().unwrap())
                 .to_vec(),
+            compression: strongroom_store::Compression::Off,
             created: FileTime(0),
         };
         let share = Arc::new(share);

@@ -24,6 +24,7 @@ fn append(engine: &Engine, inode: u64) -> Address {
         offset: 0,
         len: LEN,
         txg: engine.open_txg(),
+        packing: 0,
     };
     engine.append(Lane::Small, &[(tag, &[&bytes])]).unwrap()[0]
 }

@@ -9,7 +9,7 @@ use super::{Next, Plan};
 use crate::engine::Engine;
 use crate::rows::{self, MOVED, MOVED_NAMES};
 use crate::tests::{ROWS, SESSION, World, key, object, pattern, read_all};
-use crate::{ErrorKind, Store, StoreError, View};
+use crate::{Compression, ErrorKind, Store, StoreError, View};
 
 const LEN: usize = 20_000;
 
@@ -107,6 +107,44 @@ fn half_of_the_small_files_deleted_give_their_space_back() {
         segments <= 2,
         "{segments} segments are left, none of them full"
     );
+}
+
+#[test]
+fn compressed_files_are_moved_as_they_are_stored() {
+    let world = world(139);
+    let store = world.create();
+    world.disks[0].set_capacity(96 << 20);
+    let text = |inode| {
+        let mut bytes = pattern(inode, 4 * LEN);
+        crate::tests::repeat(&mut bytes);
+        bytes
+    };
+    for inode in 2000..3000 {
+        let (id, how) = (object(inode), Compression::Zstd);
+        let bytes = text(inode);
+        let written = store.write_compressed(SESSION, id, 0, &bytes, None, how);
+        world.block_on(written).unwrap();
+    }
+    world.block_on(store.sync_all()).unwrap();
+    world.env.advance(Duration::from_secs(3));
+    let before = store.space().unwrap();
+    assert!(before.stored < before.uncompressed / 2);
+    (2000..3000)
+        .skip(1)
+        .step_by(2)
+        .for_each(|inode| delete(&store, inode));
+    world.env.advance(Duration::from_secs(180));
+    let moved = count(store.engine(), MOVED);
+    assert!(moved > 100, "{moved} moved");
+    let space = store.space().unwrap();
+    assert_eq!(space.stored, before.stored / 2);
+    for inode in (2000..3000).step_by(2) {
+        assert!(read_all(&store, object(inode)).unwrap() == text(inode));
+    }
+    assert_eq!(store.audit().unwrap().problems, Vec::<String>::new());
+    world.block_on(store.close()).unwrap();
+    let store = world.open().unwrap();
+    assert!(read_all(&store, object(2000)).unwrap() == text(2000));
 }
 
 #[test]

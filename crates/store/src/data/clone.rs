@@ -8,7 +8,7 @@
 //! until the index has the clone: so thinning counts nothing down before the clone is counted.
 
 use super::flush::SealedLayers;
-use super::publish::{ClusterPlan, RowChange};
+use super::publish::{ClusterPlan, Mapped, RowChange};
 use super::{Change, Published, State, data_change};
 use crate::commit::Failures;
 use crate::engine::Engine;
@@ -180,18 +180,24 @@ impl Engine {
             return Ok(0);
         }
         let promised = self.admit((pieces.len() as u64 + 4) * ROW_COST)?;
-        let (changes, allocated) = self.plan_clone(change, range.to, len, &pieces, target)?;
+        let (changes, mapped) = self.plan_clone(change, range.to, len, &pieces, target)?;
         let head = DataHead {
             size: target.head.size.max(range.to + len),
-            allocated,
+            allocated: mapped.bytes,
             mtime: change.mtime.unwrap_or(target.head.mtime),
+        };
+        let head = HeadRow {
+            head,
+            inline: false,
+            logged: false,
+            held: mapped.held,
         };
         self.put_clone(change, (range.to, len), changes, head, target, txg);
         drop(promised);
         Ok(len)
     }
 
-    /// The rows that change, and the bytes that the target's rows map then.
+    /// The rows that change, and what the target's rows map then.
     fn plan_clone(
         &self,
         change: Change,
@@ -199,7 +205,7 @@ impl Engine {
         len: u64,
         pieces: &[(u64, ExtentRow)],
         target: &State,
-    ) -> Result<(Vec<RowChange>, u64)> {
+    ) -> Result<(Vec<RowChange>, Mapped)> {
         let (id, session) = (change.object, change.session);
         let mut changes = Vec::new();
         let before = target.published;
@@ -211,17 +217,13 @@ impl Engine {
                 value: None,
             });
         }
-        let (mapped, rows_end) = if before.inline {
-            (0, 0)
-        } else {
-            (before.head.allocated, before.head.size)
-        };
+        let rows_end = if before.inline { 0 } else { before.head.size };
         let mut plan = ClusterPlan::load(self, id, to, (to + len).min(rows_end))?;
         plan.cut(to, to + len, session);
         for (at, row) in pieces {
             plan.insert(to + at, *row, session);
         }
-        let mapped = plan.finish(id, session, mapped, &mut changes);
+        let mapped = plan.finish(id, session, Mapped::of(&before), &mut changes);
         Ok((changes, mapped))
     }
 
@@ -230,16 +232,11 @@ impl Engine {
         change: Change,
         (to, len): (u64, u64),
         changes: Vec<RowChange>,
-        head: DataHead,
+        published: HeadRow,
         target: &mut State,
         txg: Txg,
     ) {
         let id = change.object;
-        let published = HeadRow {
-            head,
-            inline: false,
-            logged: false,
-        };
         let mut shard = self.overlay.lock(id.inode);
         shard.publish();
         for row in changes {
@@ -250,7 +247,7 @@ impl Engine {
         shard.put(txg, change.session, rows::HEADS, key, value);
         shard.change(data_change(id, to, len, change.session));
         drop(shard);
-        target.head = head;
+        target.head = published.head;
         target.published = published;
         target.exists = true;
         target.session = change.session;

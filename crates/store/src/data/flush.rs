@@ -8,8 +8,9 @@ use strongroom_pool::{ExtentTag, Lane, MAX_STRIPE_PAYLOAD, SegmentId};
 use super::{EXTENT_MAX, Entry, Layer, Object, Piece, Sealed, State};
 use crate::commit::Failures;
 use crate::engine::Engine;
+use crate::packing::{self, Packing};
 use crate::rows;
-use crate::{ObjectId, Result};
+use crate::{Compression, ObjectId, Result};
 
 /// Sealed layers whose bytes all lie in segments, as they were under the flush lock.
 #[derive(Debug, Default)]
@@ -66,12 +67,19 @@ pub(super) struct Batch<'a> {
     items: Vec<Item>,
 }
 
+/// Bytes of an object that will be an extent.
 #[derive(Debug)]
-struct Item {
+pub(super) struct Item {
     object: ObjectId,
     start: u64,
+    /// As they are stored.
     bytes: Bytes,
+    whole: u32,
+    packing: Option<Packing>,
 }
+
+/// Bytes by where they begin in their object.
+type Pieces = Vec<(u64, Bytes)>;
 
 /// A range whose bytes lie in a segment now.
 #[derive(Debug)]
@@ -92,18 +100,37 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn fits(&self, len: usize) -> bool {
+    fn fits(&self, item: &Item) -> bool {
         // The stripe's header lists its extents, so their number is bounded, too.
-        self.used + len.next_multiple_of(4096) <= self.room && self.items.len() < 256
+        self.used + item.bytes.len().next_multiple_of(4096) <= self.room && self.items.len() < 256
     }
 
-    pub(super) fn add(&mut self, object: ObjectId, start: u64, bytes: Bytes) {
-        self.used += bytes.len().next_multiple_of(4096);
-        self.items.push(Item {
+    /// Compresses what is to be.
+    pub(super) fn pack(
+        &self,
+        object: ObjectId,
+        compression: Compression,
+        start: u64,
+        bytes: Bytes,
+    ) -> Item {
+        let whole = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let packed = self.engine.packer.pack(compression, &[&bytes]);
+        let (bytes, packing) = match packed {
+            Some((packed, packing)) => (Bytes::from(packed), Some(packing)),
+            None => (bytes, None),
+        };
+        Item {
             object,
             start,
             bytes,
-        });
+            whole,
+            packing,
+        }
+    }
+
+    pub(super) fn add(&mut self, item: Item) {
+        self.used += item.bytes.len().next_multiple_of(4096);
+        self.items.push(item);
     }
 
     fn is_empty(&self) -> bool {
@@ -141,6 +168,7 @@ impl<'a> Batch<'a> {
             offset: item.start,
             len: u32::try_from(item.bytes.len()).unwrap_or(u32::MAX),
             txg,
+            packing: packing::note_of(item.packing, item.whole),
         };
         let extents: Vec<(ExtentTag, &[&[u8]])> = items
             .iter()
@@ -154,15 +182,15 @@ impl<'a> Batch<'a> {
             "the pool gives an address for every extent"
         );
         let placed = |(item, address): (&Item, _)| {
-            let whole = u32::try_from(item.bytes.len()).unwrap_or(u32::MAX);
             let piece = Piece::Extent {
                 address,
                 start: 0,
-                whole,
+                whole: item.whole,
+                packing: item.packing,
             };
             Placed {
                 start: item.start,
-                len: u64::from(whole),
+                len: u64::from(item.whole),
                 piece,
             }
         };
@@ -182,8 +210,8 @@ impl Engine {
         let mut batch = Batch::new(self);
         let mut waiting: Vec<Arc<Object>> = Vec::new();
         for object in objects {
-            let pieces = match self.seal(object) {
-                Ok(Some(pieces)) => pieces,
+            let (compression, pieces) = match self.seal(object) {
+                Ok(Some(sealed)) => sealed,
                 Ok(None) => continue,
                 Err(error) => {
                     failures.insert(object.id, error);
@@ -191,10 +219,11 @@ impl Engine {
                 }
             };
             for (start, bytes) in pieces {
-                if !batch.fits(bytes.len()) {
+                let item = batch.pack(object.id, compression, start, bytes);
+                if !batch.fits(&item) {
                     self.flush_batch(&mut batch, &mut waiting, failures);
                 }
-                batch.add(object.id, start, bytes);
+                batch.add(item);
                 waiting.push(Arc::clone(object));
             }
             sealed.push(Arc::clone(object));
@@ -245,9 +274,9 @@ impl Engine {
         self.settle(&mut state);
     }
 
-    /// Moves the pending layer over to the sealed one. Returns the bytes that need a segment, or None if nothing
-    /// changed.
-    fn seal(&self, object: &Object) -> Result<Option<Vec<(u64, Bytes)>>> {
+    /// Moves the pending layer over to the sealed one. Returns the bytes that need a segment and how they are to be
+    /// compressed, or None if nothing changed.
+    fn seal(&self, object: &Object) -> Result<Option<(Compression, Pieces)>> {
         let Some(mut state) = self.attached(object)? else {
             return Ok(None);
         };
@@ -255,10 +284,11 @@ impl Engine {
             self.release_if_clean(object, &mut state);
             return Ok(None);
         }
-        self.seal_state(object.id, &mut state).map(Some)
+        let pieces = self.seal_state(object.id, &mut state)?;
+        Ok(Some((state.compression, pieces)))
     }
 
-    fn seal_state(&self, id: ObjectId, state: &mut State) -> Result<Vec<(u64, Bytes)>> {
+    fn seal_state(&self, id: ObjectId, state: &mut State) -> Result<Pieces> {
         let mut dropped = Vec::new();
         let pending = std::mem::take(&mut state.pending);
         let mut layer = match state.sealed.take() {

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use strongroom_pool::Address;
 
+use crate::packing::Packing;
 use crate::record;
 use crate::{ObjectId, SessionId};
 
@@ -21,6 +22,7 @@ pub(crate) enum Piece {
         address: Address,
         start: u32,
         whole: u32,
+        packing: Option<Packing>,
     },
     /// Nowhere: it reads as zeroes and hides what the rows say.
     Hole,
@@ -104,6 +106,7 @@ impl Piece {
                 address,
                 start,
                 whole,
+                packing,
             } => {
                 let moved = u32::try_from(at).ok().and_then(|at| start.checked_add(at));
                 let start = moved.unwrap_or(*whole);
@@ -111,6 +114,7 @@ impl Piece {
                     address: *address,
                     start,
                     whole: *whole,
+                    packing: *packing,
                 }
             }
             Self::Hole => Self::Hole,

@@ -28,7 +28,7 @@ pub(crate) use write::Change;
 
 use crate::engine::Engine;
 use crate::rows::{self, HeadRow};
-use crate::{DataHead, Inode, ObjectId, Result, SessionId, Txg, View};
+use crate::{Compression, DataHead, Inode, ObjectId, Result, SessionId, Txg, View};
 
 /// The longest extent.
 pub(crate) const EXTENT_MAX: usize = 1 << 20;
@@ -80,6 +80,8 @@ pub(crate) struct State {
     /// The first group whose record carries bytes that no stripe has.
     logged_since: Option<Txg>,
     lane: Option<u8>,
+    /// Of what is written from now on.
+    compression: Compression,
     /// What the engine counts for this object.
     counted: Load,
 }

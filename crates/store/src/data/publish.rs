@@ -114,6 +114,7 @@ impl Engine {
             head,
             inline: true,
             logged: false,
+            held: allocated,
         };
         Ok((vec![row], row_head))
     }
@@ -125,11 +126,7 @@ impl Engine {
         sealed: &Sealed,
     ) -> Result<(Vec<RowChange>, HeadRow)> {
         let mut changes = Vec::new();
-        let mut mapped = if state.published.inline {
-            0
-        } else {
-            state.published.head.allocated
-        };
+        let mut mapped = Mapped::of(&state.published);
         if state.published.inline {
             let key = Key::from(rows::object_key(id));
             let session = sealed.session;
@@ -161,7 +158,7 @@ impl Engine {
             mapped = plan.finish(id, sealed.session, mapped, &mut changes);
         }
         let head = DataHead {
-            allocated: mapped,
+            allocated: mapped.bytes,
             ..sealed.head
         };
         Ok((
@@ -170,6 +167,7 @@ impl Engine {
                 head,
                 inline: false,
                 logged: false,
+                held: mapped.held,
             },
         ))
     }
@@ -243,6 +241,7 @@ impl Engine {
             },
             inline: state.published.inline,
             logged: true,
+            held: state.published.held,
         };
         let value = Some(Bytes::from(head.encode()));
         shard.put(
@@ -333,6 +332,41 @@ fn clusters(layer: &Layer, rows_end: u64) -> Vec<Vec<(u64, Entry)>> {
     clusters
 }
 
+/// What the rows of an object map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mapped {
+    pub(super) bytes: u64,
+    /// What these take.
+    pub(super) held: u64,
+}
+
+impl Mapped {
+    /// Of an object with such a head.
+    pub(super) fn of(head: &HeadRow) -> Self {
+        match head.inline {
+            true => Self { bytes: 0, held: 0 },
+            false => Self {
+                bytes: head.head.allocated,
+                held: head.held,
+            },
+        }
+    }
+
+    fn add<'a>(&mut self, rows: impl IntoIterator<Item = &'a ExtentRow>) {
+        for row in rows {
+            self.bytes += u64::from(row.len);
+            self.held += row.held();
+        }
+    }
+
+    fn take<'a>(&mut self, rows: impl IntoIterator<Item = &'a ExtentRow>) {
+        for row in rows {
+            self.bytes = self.bytes.saturating_sub(u64::from(row.len));
+            self.held = self.held.saturating_sub(row.held());
+        }
+    }
+}
+
 /// The rows around some ranges, as they were and as they become.
 pub(super) struct ClusterPlan {
     before: BTreeMap<u64, ExtentRow>,
@@ -360,6 +394,7 @@ impl ClusterPlan {
             address,
             start: within,
             whole,
+            packing,
         } = &entry.piece
         {
             let len = u32::try_from(entry.end - start).unwrap_or(u32::MAX);
@@ -368,6 +403,7 @@ impl ClusterPlan {
                 start: *within,
                 len,
                 whole: *whole,
+                packing: *packing,
                 // Nothing named the extent before; if it is in pieces by now, one of them begins its life.
                 fresh: fresh.insert(*address),
             };
@@ -412,16 +448,16 @@ impl ClusterPlan {
         }
     }
 
-    /// Adds the rows that differ; returns the bytes mapped now.
+    /// Adds the rows that differ; returns what is mapped now.
     pub(super) fn finish(
         self,
         id: ObjectId,
         session: SessionId,
-        mapped: u64,
+        mut mapped: Mapped,
         changes: &mut Vec<RowChange>,
-    ) -> u64 {
-        let old: u64 = self.before.values().map(|row| u64::from(row.len)).sum();
-        let new: u64 = self.after.values().map(|(row, _)| u64::from(row.len)).sum();
+    ) -> Mapped {
+        mapped.add(self.after.values().map(|(row, _)| row));
+        mapped.take(self.before.values());
         for at in self.before.keys().filter(|at| !self.after.contains_key(at)) {
             let key = Key::from(rows::extent_key(id, *at));
             changes.push(RowChange {
@@ -443,7 +479,7 @@ impl ClusterPlan {
                 });
             }
         }
-        (mapped + new).saturating_sub(old)
+        mapped
     }
 }
 

@@ -7,6 +7,7 @@ use strongroom_pool::Address;
 use super::{EXTENT_MAX, Entry, Layer, Piece, State};
 use crate::engine::Engine;
 use crate::index::Snapshot;
+use crate::packing::{Packed, Packing};
 use crate::rows::{self, ExtentRow, HeadRow};
 use crate::{DataHead, ObjectId, Result, StoreError, View};
 
@@ -18,6 +19,8 @@ type PinnedExtents = (Vec<(u64, ExtentRow)>, Arc<dyn Snapshot>);
 struct Stored {
     address: Address,
     start: u32,
+    /// Its whole length and how it is stored, if it is compressed.
+    packed: Option<(u32, Packing)>,
     /// Where in the caller's buffer.
     at: usize,
     len: usize,
@@ -83,11 +86,17 @@ impl<'a> Read<'a> {
             Piece::Buffer { data, .. } => target.copy_from_slice(&data[skip..skip + to - at]),
             Piece::Frozen(data) => target.copy_from_slice(&data[skip..skip + to - at]),
             Piece::Hole => target.fill(0),
-            Piece::Extent { address, start, .. } => {
+            Piece::Extent {
+                address,
+                start,
+                whole,
+                packing,
+            } => {
                 let start = start + u32::try_from(skip).unwrap_or(u32::MAX);
                 self.stored.push(Stored {
                     address: *address,
                     start,
+                    packed: packing.map(|packing| (*whole, packing)),
                     at,
                     len: to - at,
                 });
@@ -113,6 +122,7 @@ impl<'a> Read<'a> {
                 self.stored.push(Stored {
                     address: row.address,
                     start,
+                    packed: row.packing.map(|packing| (row.whole, packing)),
                     at: self.index(a),
                     len,
                 });
@@ -146,13 +156,27 @@ impl<'a> Read<'a> {
         for stored in std::mem::take(&mut self.stored) {
             let target = &mut self.buffer[stored.at..stored.at + stored.len];
             let address = engine.locate(pin, stored.address)?;
-            engine.pool.read(address, stored.start, target)?;
+            engine.read_extent(address, &stored, target)?;
         }
         Ok(())
     }
 }
 
 impl Engine {
+    fn read_extent(&self, at: Address, stored: &Stored, target: &mut [u8]) -> Result<()> {
+        let fetch = |start: u32, buffer: &mut [u8]| {
+            let read = self.pool.read(at, start, buffer);
+            read.map_err(StoreError::from)
+        };
+        match stored.packed {
+            None => fetch(stored.start, target),
+            Some((whole, packing)) => {
+                let packed = Packed { at, packing, whole };
+                self.packer.read(&packed, stored.start, target, &fetch)
+            }
+        }
+    }
+
     /// Fills `buffer` from `offset`; short only at the end of the data.
     pub(crate) fn read(
         &self,

@@ -1,11 +1,12 @@
 //! Writing, truncating and making holes, in memory and straight into segments.
 
 use strongroom_device::Timestamp;
-use strongroom_pool::{ExtentTag, Lane};
+use strongroom_pool::{Address, ExtentTag, Lane};
 
 use super::{DIRECT_MIN, EXTENT_MAX, Entry, OBJECT_DIRTY_MAX, Piece, State};
 use crate::engine::Engine;
-use crate::{ObjectId, Result, SessionId, StoreError};
+use crate::packing::{self, Packing};
+use crate::{Compression, ObjectId, Result, SessionId, StoreError};
 
 /// One change of data.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +21,13 @@ pub(crate) const SIZE_MAX: u64 = 1 << 62;
 
 impl Engine {
     /// Writes all of `data`.
-    pub(crate) fn write(&self, change: Change, offset: u64, data: &[u8]) -> Result<()> {
+    pub(crate) fn write(
+        &self,
+        change: Change,
+        compression: Compression,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<()> {
         let end = offset
             .checked_add(data.len() as u64)
             .filter(|end| *end <= SIZE_MAX);
@@ -30,6 +37,7 @@ impl Engine {
         let promised = self.admit(self.write_cost(data.len()))?;
         let result = self.with_object(change.object, |state| {
             let mut at = offset;
+            state.compression = compression;
             if let Err(error) = self.place(change, state, &mut at, data) {
                 self.take_back(change, state, offset..at);
                 return Err(error);
@@ -159,23 +167,17 @@ impl Engine {
             Piece::Frozen(_) | Piece::Extent { .. } | Piece::Hole => &[],
         });
         let whole = u32::try_from(head.len() + data.len()).unwrap_or(u32::MAX);
-        let tag = ExtentTag {
-            inode: change.object.inode.0,
-            stream: change.object.stream,
-            offset: start,
-            len: whole,
-            txg: self.open_txg(),
-        };
         let parts: &[&[u8]] = if head.is_empty() {
             &[data]
         } else {
             &[head, data]
         };
-        let mut appended = Ok(Vec::new());
-        self.env
-            .block_in_place(&mut || appended = self.append(lane, &[(tag, parts)]));
-        let addresses = appended?;
-        let Some(address) = addresses.first().copied() else {
+        let mut appended = Ok(None);
+        self.env.block_in_place(&mut || {
+            let place = (change.object, start, whole);
+            appended = self.append_extent(lane, place, state.compression, parts);
+        });
+        let Some((address, packing)) = appended? else {
             return Ok(());
         };
         let mut dropped = Vec::new();
@@ -186,11 +188,37 @@ impl Engine {
                 address,
                 start: 0,
                 whole,
+                packing,
             },
         };
         state.pending.insert(start, entry, &mut dropped);
         self.orphan(&dropped);
         Ok(())
+    }
+
+    /// One extent in a stripe of its own, compressed if that pays.
+    fn append_extent(
+        &self,
+        lane: Lane,
+        (object, offset, whole): (ObjectId, u64, u32),
+        compression: Compression,
+        parts: &[&[u8]],
+    ) -> Result<Option<(Address, Option<Packing>)>> {
+        let packed = self.packer.pack(compression, parts);
+        let packing = packed.as_ref().map(|(_, packing)| *packing);
+        let tag = ExtentTag {
+            inode: object.inode.0,
+            stream: object.stream,
+            offset,
+            len: packing.map_or(whole, |packing| packing.stored),
+            txg: self.open_txg(),
+            packing: packing::note_of(packing, whole),
+        };
+        let addresses = match &packed {
+            Some((packed, _)) => self.append(lane, &[(tag, &[packed])])?,
+            None => self.append(lane, &[(tag, parts)])?,
+        };
+        Ok(addresses.first().map(|address| (*address, packing)))
     }
 
     /// One object does not fill the memory that all share: its buffers go to segments early.
@@ -221,7 +249,7 @@ impl Engine {
             if let Piece::Buffer { data, .. } = &mut entry.piece {
                 let bytes = bytes::Bytes::from(std::mem::take(data));
                 entry.piece = Piece::Frozen(bytes.clone());
-                batch.add(id, *start, bytes);
+                batch.add(batch.pack(id, state.compression, *start, bytes));
             }
         }
         let mut placed = Vec::with_capacity(starts.len());

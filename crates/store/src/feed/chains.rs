@@ -194,7 +194,7 @@ impl<'a> Chains<'a> {
             }
             let head = self.write.get(HEADS, &rows::object_key(dead.object))?;
             let Some(head) = head else { continue };
-            let allocated = HeadRow::decode(payload_of(&head)?)?.head.allocated;
+            let allocated = HeadRow::decode(payload_of(&head)?)?.held;
             let grave = GraveRow {
                 dead: *dead,
                 allocated,

@@ -48,6 +48,7 @@ fn data_rows(rows: &mut Rows, txg: u64, file: u64) {
         },
         inline: false,
         logged: false,
+        held: 8192,
     };
     put(rows, txg, HEADS, object_key(object).to_vec(), head.encode());
     let address = Address {
@@ -69,6 +70,7 @@ fn data_rows(rows: &mut Rows, txg: u64, file: u64) {
         start: 0,
         len: 8192,
         whole: 8192,
+        packing: None,
         fresh: true,
     };
     put(

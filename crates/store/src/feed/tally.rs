@@ -13,14 +13,16 @@ use crate::rows::{
 };
 use crate::{Result, SessionId, Table};
 
-/// Keys of [`META`]: bytes of live extents, bytes that present rows map, bytes held by graves.
+/// Keys of [`META`]: bytes of live extents, these before they were compressed, bytes that present rows map, bytes held by
+/// graves.
 pub(crate) const META_LIVE: &[u8] = b"live";
+pub(crate) const META_PLAIN: &[u8] = b"plain";
 pub(crate) const META_PRESENT: &[u8] = b"present";
 pub(crate) const META_GRAVES: &[u8] = b"graves";
 
 /// Bytes that an extent occupies in its stripe.
-fn occupied(whole: u32) -> i64 {
-    i64::from(whole.div_ceil(4096)) * 4096
+fn occupied(stored: u32) -> i64 {
+    i64::from(stored.div_ceil(4096)) * 4096
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -28,6 +30,7 @@ struct ExtentDelta {
     rows: i64,
     fresh: bool,
     whole: u32,
+    stored: u32,
 }
 
 /// Changes of counts in one write.
@@ -61,6 +64,7 @@ impl Tally {
         delta.rows += 1;
         delta.fresh |= row.fresh;
         delta.whole = row.whole;
+        delta.stored = row.stored();
         Ok(())
     }
 
@@ -70,16 +74,21 @@ impl Tally {
         let delta = self.extents.entry(row.address).or_default();
         delta.rows -= 1;
         delta.whole = row.whole;
+        delta.stored = row.stored();
         Ok(())
     }
 
     pub(crate) fn present_gains(&mut self, payload: &[u8]) -> Result<()> {
-        self.present += i64::from(ExtentRow::decode(payload)?.len);
+        self.present = self
+            .present
+            .saturating_add_unsigned(ExtentRow::decode(payload)?.held());
         Ok(())
     }
 
     pub(crate) fn present_loses(&mut self, payload: &[u8]) -> Result<()> {
-        self.present -= i64::from(ExtentRow::decode(payload)?.len);
+        self.present = self
+            .present
+            .saturating_sub_unsigned(ExtentRow::decode(payload)?.held());
         Ok(())
     }
 
@@ -164,7 +173,7 @@ impl Tally {
     pub(crate) fn settle(self, write: &mut dyn WriteTxn, txg: Txg) -> Result<Settled> {
         let mut settled = Settled::default();
         let mut stripes: BTreeMap<(SegmentId, u32), StripeDelta> = BTreeMap::new();
-        let mut live = 0;
+        let (mut live, mut plain) = (0, 0);
         let mut moved = Moved::default();
         for (name, delta) in &self.extents {
             let change = settle_extent(write, *name, *delta)?;
@@ -180,9 +189,10 @@ impl Tally {
             let stripe = stripes.entry((at.segment, at.stripe)).or_default();
             stripe.live += change.bytes;
             live += change.bytes;
+            plain += change.plain;
             if change.freed {
-                let whole = occupied(delta.whole).unsigned_abs();
-                stripe.freed.push((at.offset, whole));
+                let stored = occupied(delta.stored).unsigned_abs();
+                stripe.freed.push((at.offset, stored));
                 settled.freed.push(*name);
             }
         }
@@ -197,6 +207,7 @@ impl Tally {
             }
         }
         add_to(write, META, META_LIVE, live)?;
+        add_to(write, META, META_PLAIN, plain)?;
         add_to(write, META, META_PRESENT, self.present)?;
         add_to(write, META, META_GRAVES, self.graves)?;
         for (session, bytes) in self.makers {
@@ -212,8 +223,8 @@ fn history_weight(table: Table, payload: Option<&[u8]>, bytes: u64) -> Result<i6
         .filter(|_| table == EXTENTS)
         .map(ExtentRow::decode)
         .transpose()?;
-    let held = extent.map_or(0, |row| i64::from(row.len));
-    Ok(held.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX)))
+    let held = extent.map_or(0, |row| row.held());
+    Ok(i64::try_from(held.saturating_add(bytes)).unwrap_or(i64::MAX))
 }
 
 /// Where extents lie that cleaning may have moved.
@@ -271,6 +282,8 @@ fn moved_any(write: &mut dyn WriteTxn, segment: SegmentId) -> Result<bool> {
 
 struct ExtentChange {
     bytes: i64,
+    /// Before it was compressed.
+    plain: i64,
     freed: bool,
 }
 
@@ -282,6 +295,7 @@ fn settle_extent(
     if delta.rows == 0 && !delta.fresh {
         return Ok(ExtentChange {
             bytes: 0,
+            plain: 0,
             freed: false,
         });
     }
@@ -303,13 +317,14 @@ fn settle_extent(
     } else if counted.is_some() {
         write.remove(REFERENCES, &key, &mut old)?;
     }
-    let bytes = match (before, after) {
-        (0, 1..) => occupied(delta.whole),
-        (1.., 0) => -occupied(delta.whole),
+    let sign = match (before, after) {
+        (0, 1..) => 1,
+        (1.., 0) => -1,
         _ => 0,
     };
     Ok(ExtentChange {
-        bytes,
+        bytes: sign * occupied(delta.stored),
+        plain: sign * occupied(delta.whole),
         freed: after == 0,
     })
 }

@@ -101,6 +101,7 @@ impl Writer {
             start: 0,
             len: 8192,
             whole: 8192,
+            packing: None,
             fresh: true,
         };
         let object = ObjectId::data(Inode(inode));
@@ -123,6 +124,7 @@ impl Writer {
             head,
             inline: false,
             logged: false,
+            held: size,
         };
         self.set(
             session,
@@ -428,6 +430,7 @@ fn a_split_extent_is_freed_with_its_last_piece() {
             start,
             len: 2048,
             whole: 8192,
+            packing: None,
             fresh: false,
         };
         writer.set(1, EXTENTS, &extent_key(object, offset), Some(&row.encode()));

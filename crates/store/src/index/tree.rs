@@ -172,7 +172,7 @@ impl Opened {
         })
     }
 
-    /// Makes the tree if there is none and refuses a newer format.
+    /// Makes the tree if there is none, brings an older format up to date and refuses a newer one.
     fn prepare(&self) -> Result<()> {
         let mut transaction = self.database.begin_write().map_err(engine)?;
         transaction.set_quick_repair(true);
@@ -183,6 +183,13 @@ impl Opened {
         };
         match known {
             Some(rows::FORMAT_VERSION) => transaction.abort().map_err(engine),
+            Some(found) if found < rows::FORMAT_VERSION => {
+                {
+                    let table = transaction.open_table(ROWS).map_err(engine)?;
+                    writer::TreeWrite::new(table)?.upgrade()?;
+                }
+                transaction.commit().map_err(engine)
+            }
             Some(found) => {
                 let known = rows::FORMAT_VERSION;
                 Err(StoreError::Newer {

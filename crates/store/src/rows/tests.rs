@@ -32,7 +32,18 @@ fn extent() -> ExtentRow {
         start: 4096,
         len: 100,
         whole: 65536,
+        packing: None,
         fresh: true,
+    }
+}
+
+fn compressed() -> ExtentRow {
+    ExtentRow {
+        packing: Some(Packing {
+            codec: Codec::Zstd,
+            stored: 5000,
+        }),
+        ..extent()
     }
 }
 
@@ -46,6 +57,7 @@ fn head() -> HeadRow {
         head,
         inline: true,
         logged: true,
+        held: 4000,
     }
 }
 
@@ -111,6 +123,12 @@ fn all() -> Vec<(&'static str, Vec<u8>, Decode, bool)> {
         (
             "extent",
             extent().encode(),
+            |b| ExtentRow::decode(b).is_ok(),
+            true,
+        ),
+        (
+            "compressed extent",
+            compressed().encode(),
             |b| ExtentRow::decode(b).is_ok(),
             true,
         ),

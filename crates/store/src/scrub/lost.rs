@@ -96,10 +96,15 @@ impl Engine {
     }
 }
 
-/// What of a row's bytes a part has: from which on, and how many.
+/// What of a row's bytes a part has: from which on, and how many. A compressed extent is lost as a whole.
 fn overlap(part: &LostPart, place: Address, row: &ExtentRow) -> Option<(u64, u64)> {
     if !part.stripes.contains(&place.stripe) {
         return None;
+    }
+    if row.packing.is_some() {
+        let end = place.offset.saturating_add(row.stored());
+        let hit = part.payload.start < end && place.offset < part.payload.end;
+        return hit.then_some((0, u64::from(row.len)));
     }
     let begin = u64::from(place.offset) + u64::from(row.start);
     let end = begin + u64::from(row.len);

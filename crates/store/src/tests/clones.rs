@@ -60,7 +60,7 @@ fn check_counts(store: &Store) {
         let row = ExtentRow::decode(payload).unwrap();
         let entry = rows.entry(row.address).or_default();
         entry.0 += 1;
-        entry.1 = u64::from(row.whole).next_multiple_of(4096);
+        entry.1 = u64::from(row.stored()).next_multiple_of(4096);
     };
     let mut present = |value: &[u8]| {
         count(

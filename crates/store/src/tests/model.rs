@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use strongroom_device::sim::Rng;
 
-use super::{ROWS, SESSION, World, key, object, read_all};
-use crate::{CloneRange, Result, Store};
+use super::{ROWS, SESSION, World, key, object, read_all, repeat};
+use crate::{CloneRange, Compression, Result, Store};
 
 /// Names that the workload uses.
 const NAMES: usize = 24;
@@ -169,12 +169,22 @@ fn write(world: &World, store: &Store, model: &mut Model, rng: &mut Rng) -> Resu
     };
     let mut bytes = vec![0; len];
     rng.fill(&mut bytes);
+    let compression = match inode % 3 {
+        0 => Compression::Off,
+        1 => Compression::Lz4,
+        _ => Compression::Zstd,
+    };
+    if compression != Compression::Off {
+        repeat(&mut bytes);
+    }
     if state.len() < offset + len {
         state.resize(offset + len, 0);
     }
     state[offset..offset + len].copy_from_slice(&bytes);
     push(model, inode, state);
-    world.block_on(store.write(SESSION, object(inode), offset as u64, &bytes, None))
+    let (id, offset) = (object(inode), offset as u64);
+    let written = store.write_compressed(SESSION, id, offset, &bytes, None, compression);
+    world.block_on(written)
 }
 
 fn truncate(world: &World, store: &Store, model: &mut Model, rng: &mut Rng) -> Result<()> {

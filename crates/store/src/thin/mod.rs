@@ -10,7 +10,7 @@ mod tests;
 use strongroom_pool::{Address, Txg};
 
 use crate::feed::DeadStripe;
-use crate::feed::tally::{META_GRAVES, META_LIVE, META_PRESENT, Tally};
+use crate::feed::tally::{META_GRAVES, META_LIVE, META_PLAIN, META_PRESENT, Tally};
 use crate::index::{Index, Snapshot, WriteTxn};
 use crate::keep::{Realms, Rules};
 use crate::lists::Lists;
@@ -219,6 +219,8 @@ pub(crate) struct Usage {
     pub(crate) present: u64,
     /// What only history and graves hold.
     pub(crate) history: u64,
+    /// What the live ones would take if none were compressed.
+    pub(crate) plain: u64,
 }
 
 /// Space by what holds it.
@@ -237,5 +239,6 @@ pub(crate) fn usage(snapshot: &dyn Snapshot) -> Result<Usage> {
         live,
         present,
         history: live.saturating_sub(present),
+        plain: number(META_PLAIN)?,
     })
 }

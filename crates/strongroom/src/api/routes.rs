@@ -10,8 +10,8 @@ use axum::routing::{delete, get};
 use axum::{Json, Router};
 use strongroom_identity::Identity;
 use strongroom_pool::Pool;
-use strongroom_store::{IndexStatus, Store, StoreSpace};
-use strongroom_vfs::{Sid, Vfs, VfsError};
+use strongroom_store::{Compression, IndexStatus, Store, StoreSpace};
+use strongroom_vfs::{ShareChange, Sid, Vfs, VfsError};
 
 use super::pool;
 use super::problem::Problem;
@@ -41,7 +41,10 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/v1/users", get(list_users).post(add_user))
         .route("/v1/users/{name}", delete(remove_user))
         .route("/v1/shares", get(list_shares).post(add_share))
-        .route("/v1/shares/{name}", delete(remove_share))
+        .route(
+            "/v1/shares/{name}",
+            delete(remove_share).patch(change_share),
+        )
         .merge(pool::routes())
         .merge(super::history::routes())
         .merge(super::alarms::routes())
@@ -126,6 +129,7 @@ fn share_document(identity: &Identity, share: &strongroom_vfs::Share) -> types::
             .as_ref()
             .map(|users| users.iter().map(name_of).collect()),
         nfs: share.exports.iter().map(ToString::to_string).collect(),
+        compress: share.compression.to_string(),
     }
 }
 
@@ -149,6 +153,7 @@ async fn add_share(
         hide_unreadable: new.hide_unreadable,
         users,
         exports,
+        compression: compression(&new.compress)?,
         ..Default::default()
     };
     let share = state
@@ -161,6 +166,32 @@ async fn add_share(
         StatusCode::CREATED,
         Json(share_document(&state.identity, &share)),
     ))
+}
+
+/// Nothing said is as good as off.
+fn compression(text: &str) -> Answer<Compression> {
+    if text.is_empty() {
+        return Ok(Compression::default());
+    }
+    text.parse()
+        .map_err(|why: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why))
+}
+
+async fn change_share(
+    Extracted(state): Extracted<Arc<State>>,
+    Path(name): Path<String>,
+    Json(change): Json<types::ShareChange>,
+) -> Answer<Json<types::Share>> {
+    let change = ShareChange {
+        compression: change.compress.as_deref().map(compression).transpose()?,
+    };
+    let share = state
+        .vfs
+        .change_share(&name, change)
+        .map_err(|error| share_problem(&name, error))?;
+    state.store.sync_all().await?;
+    tracing::info!(share = name, compression = %share.compression, "share changed");
+    Ok(Json(share_document(&state.identity, &share)))
 }
 
 fn resolve(identity: &Identity, names: &[String]) -> Answer<Vec<Sid>> {
@@ -278,6 +309,8 @@ pub(super) fn space_document(space: StoreSpace) -> types::Space {
         used_present: space.used_present,
         used_history: space.used_history,
         reserved: space.reserved,
+        stored: space.stored,
+        uncompressed: space.uncompressed,
     }
 }
 

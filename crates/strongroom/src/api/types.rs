@@ -55,6 +55,17 @@ pub(crate) struct NewShare {
     /// Machines that may use it by NFS, as `share add --nfs` takes them.
     #[serde(default)]
     pub(crate) nfs: Vec<String>,
+    /// `lz4`, `zstd` or `off`.
+    #[serde(default)]
+    pub(crate) compress: String,
+}
+
+/// What is to be different about a share.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ShareChange {
+    /// `lz4`, `zstd` or `off`; None leaves it.
+    #[serde(default)]
+    pub(crate) compress: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,6 +78,8 @@ pub(crate) struct Share {
     pub(crate) users: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) nfs: Vec<String>,
+    #[serde(default)]
+    pub(crate) compress: String,
 }
 
 /// Everything at a glance.
@@ -226,6 +239,11 @@ pub(crate) struct Space {
     pub(crate) used_present: u64,
     pub(crate) used_history: u64,
     pub(crate) reserved: u64,
+    /// What the data of files takes, now's and the past's, and what it would take uncompressed.
+    #[serde(default)]
+    pub(crate) stored: u64,
+    #[serde(default)]
+    pub(crate) uncompressed: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

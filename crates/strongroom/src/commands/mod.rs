@@ -7,7 +7,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::api::types::{NewShare, NewUser, Share, Status, User};
+use crate::api::types::{NewShare, NewUser, Share, ShareChange, Status, User};
 use crate::cli::{ShareCommand, UserCommand};
 use crate::control::{Control, segment};
 use crate::failure::{Failure, Kind, Result};
@@ -58,6 +58,7 @@ pub(crate) fn share(data: &Path, command: ShareCommand) -> Result<()> {
             hide_unreadable,
             users,
             nfs,
+            compress,
         } => {
             control.post(
                 "/v1/shares",
@@ -67,9 +68,17 @@ pub(crate) fn share(data: &Path, command: ShareCommand) -> Result<()> {
                     hide_unreadable,
                     users,
                     nfs: nfs.iter().map(ToString::to_string).collect(),
+                    compress: compress.to_string(),
                 },
             )?;
             say(&format!("share {name} added\n"))
+        }
+        ShareCommand::Set { name, compress } => {
+            let change = ShareChange {
+                compress: compress.map(|how| how.to_string()),
+            };
+            control.patch(&format!("/v1/shares/{}", segment(&name)), &change)?;
+            say(&format!("share {name} changed\n"))
         }
         ShareCommand::List { json } => {
             let shares: Vec<Share> = control.get("/v1/shares")?;
@@ -138,8 +147,12 @@ fn share_line(share: &Share) -> String {
         [] => String::new(),
         exports => format!(", by NFS to {}", exports.join(", ")),
     };
+    let compressed = match share.compress.as_str() {
+        "" | "off" => String::new(),
+        how => format!(", compressed by {how}"),
+    };
     format!(
-        "{:<20} {access}{encrypted}{hides}, for {users}{nfs}\n",
+        "{:<20} {access}{encrypted}{hides}{compressed}, for {users}{nfs}\n",
         share.name
     )
 }
@@ -203,6 +216,7 @@ fn status_text(status: &Status) -> String {
         size(space.used_present),
         size(space.used_history)
     );
+    text += &words::saving(space);
     text += &format!(
         "smb     {}: {} connections, {} sessions, {} open files\n",
         smb.address, smb.connections, smb.sessions, smb.opens

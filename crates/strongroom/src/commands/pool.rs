@@ -134,14 +134,15 @@ fn report_text(report: &PoolReport) -> String {
 
 /// What clients see, which is less than what the layout leaves: log, index and a reserve are kept back.
 fn space_line(space: &Space) -> String {
-    format!(
+    let line = format!(
         "clients {} free of {}; {} in files, {} in history, {} on its way to the disks\n",
         size(space.available),
         size(space.total),
         size(space.used_present),
         size(space.used_history),
         size(space.reserved)
-    )
+    );
+    line + &words::saving(space)
 }
 
 fn disk_line(disk: &Disk) -> String {

@@ -282,6 +282,7 @@ impl Vfs {
             share: request.share.id,
             root: request.share.root,
             read_only: request.share.read_only || !node.view.is_now() || node.is_history(),
+            compression: self.compression(request.share),
             hides_unreadable: request.share.hide_unreadable,
             posix: request.posix.is_some(),
             delete_on_close: AtomicBool::new(request.options.delete_on_close),

@@ -1,7 +1,11 @@
 //! Shares, sessions and volumes as rows.
 
 use super::*;
-use crate::SessionInfo;
+use std::time::Duration;
+
+use strongroom_store::Compression;
+
+use crate::{SessionInfo, ShareChange};
 
 #[test]
 fn shares_survive_and_are_named_without_case() {
@@ -14,6 +18,7 @@ fn shares_survive_and_are_named_without_case() {
         users: Some(listed),
         encrypt: true,
         hide_unreadable: true,
+        compression: Compression::Zstd,
         ..NewShare::default()
     };
     let made = world.vfs.add_share(new.clone()).unwrap();
@@ -33,6 +38,31 @@ fn shares_survive_and_are_named_without_case() {
         .map(|share| share.name.clone())
         .collect();
     assert_eq!(names, ["files"]);
+}
+
+#[test]
+fn a_share_is_changed_for_files_opened_from_then_on() {
+    let world = World::new(94);
+    let stored = |world: &World, name: &str| {
+        let before = world.vfs.store().space().unwrap().stored;
+        world.put(name, &b"the same line over and over\n".repeat(10_000));
+        world.wait(world.vfs.store().sync_all()).unwrap();
+        world.wait(world.env.sleep(Duration::from_secs(5)));
+        world.vfs.store().space().unwrap().stored - before
+    };
+    assert!(stored(&world, "plain") > 270_000);
+    let change = ShareChange {
+        compression: Some(Compression::Lz4),
+    };
+    let changed = world.vfs.change_share("FILES", change).unwrap();
+    assert_eq!(changed.compression, Compression::Lz4);
+    assert!(stored(&world, "compressed") < 30_000);
+    let world = world.reopen();
+    let share = world.vfs.share("files").unwrap();
+    assert_eq!(share, changed);
+    assert_eq!(world.vfs.share_by_id(share.id).unwrap(), share);
+    let none = world.vfs.change_share("nobody's", change);
+    assert_eq!(outcome(none), "NotFound");
 }
 
 #[test]

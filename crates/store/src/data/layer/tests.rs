@@ -97,6 +97,7 @@ fn change(layer: &mut Layer, model: &mut [Option<u8>], rng: &mut Rng) {
                 address,
                 start: 0,
                 whole: 100,
+                packing: None,
             };
             layer.insert(
                 from,

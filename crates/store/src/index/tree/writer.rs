@@ -8,6 +8,7 @@ use strongroom_pool::Txg;
 
 use super::reader::{last_of, range_end};
 use super::{META_LAST, META_VERSION, engine, tree_key};
+use crate::feed::tally::{META_LIVE, META_PLAIN};
 use crate::index::{Row, Visit, WriteTxn};
 use crate::rows;
 use crate::{Result, StoreError, Table};
@@ -37,6 +38,14 @@ impl<'t> TreeWrite<'t> {
         };
         let version = u32::try_from(rows::decode_number(&version)?);
         Ok(Some(version.unwrap_or(u32::MAX)))
+    }
+
+    /// Version 1 had nothing compressed, so it did not count what that saves.
+    pub(super) fn upgrade(&mut self) -> Result<()> {
+        if let Some(live) = WriteTxn::get(self, rows::META, META_LIVE)? {
+            self.insert(rows::META, META_PLAIN, &live, &mut Vec::new())?;
+        }
+        self.set_format_version(rows::FORMAT_VERSION)
     }
 
     pub(super) fn set_format_version(&mut self, version: u32) -> Result<()> {
