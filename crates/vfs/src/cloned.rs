@@ -6,6 +6,7 @@ use strongroom_store::View;
 
 use crate::differences::joined_path;
 use crate::rewind::Work;
+use crate::works::Running;
 use crate::{NewShare, Result, Rewound, SessionInfo, Share, Sid, Stat, Vfs, VfsError};
 
 impl Vfs {
@@ -34,7 +35,8 @@ impl Vfs {
             protocol: "Strongroom clone".to_owned(),
         })?;
         let mut work = Work::between(self, (source, &share), past.clone(), session);
-        let filled = work.fill(root).await;
+        let running = self.running("clone", &share.name, session);
+        let filled = work.fill(root, &running).await;
         let report = work.into_report();
         self.end_session(session)?;
         filled?;
@@ -45,12 +47,15 @@ impl Vfs {
 
 impl Work<'_> {
     /// Makes everything below the root, then puts back the directories' times, which that changed.
-    async fn fill(&mut self, root: Stat) -> Result<()> {
+    async fn fill(&mut self, root: Stat, running: &Running) -> Result<()> {
         let mut directories = vec![(String::new(), root)];
         let mut place = 0;
         while let Some((directory, stat)) = directories.get(place).cloned() {
             place += 1;
-            for entry in self.vfs.all_entries(&self.past, stat.inode)? {
+            let entries = self.vfs.all_entries(&self.past, stat.inode)?;
+            running.expect(entries.len());
+            for entry in entries {
+                running.step();
                 let path = joined_path(&directory, &entry.name);
                 match self.add(&path, &entry.stat).await {
                     Ok(()) => {

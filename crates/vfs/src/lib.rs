@@ -53,6 +53,7 @@ pub mod unix;
 mod versions;
 mod vfs;
 pub mod watch;
+mod works;
 
 pub use access::{AccessMask, Credentials, DosAttributes, ShareAccess};
 pub use copy::COPY_MAX;
@@ -86,3 +87,4 @@ pub use types::{
 pub use undo::{UndoWanted, Undone};
 pub use vfs::Vfs;
 pub use watch::{Watch, WatchAction, WatchEvent, WatchFilter, WatchOutcome};
+pub use works::WorkStatus;

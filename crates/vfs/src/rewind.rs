@@ -11,6 +11,7 @@ use std::sync::Arc;
 use strongroom_store::{Inode, ObjectId, SessionId, View};
 
 use crate::acl::{Control, SecurityParts};
+use crate::works::{Running, Unfinished};
 use crate::{
     AccessMask, Credentials, Difference, DifferenceKind, Disposition, DosAttributes,
     ExtendedAttribute, Handle, OpenRequest, Result, SessionInfo, SetTimes, Share, ShareAccess, Sid,
@@ -108,12 +109,16 @@ impl Vfs {
         past: &View,
         dry_run: bool,
     ) -> Result<Rewound> {
-        let found = self.differences(share, path, &View::Now, past, DIFFERENCES_MAX)?;
         if dry_run {
+            let found = self.differences(share, path, &View::Now, past, DIFFERENCES_MAX)?;
             return Ok(planned(&found));
         }
         if share.read_only {
             return Err(VfsError::ReadOnly);
+        }
+        let now = self.stat_at(share, &View::Now, path)?;
+        if now.is_none() && self.stat_at(share, past, path)?.is_none() {
+            return Err(VfsError::NotFound);
         }
         let session = self.begin_session(&SessionInfo {
             user: Sid::LOCAL_SYSTEM,
@@ -121,9 +126,28 @@ impl Vfs {
             address: String::new(),
             protocol: "Strongroom rewind".to_owned(),
         })?;
+        if let Some(to) = past.instant() {
+            let (share, path) = (share.id, path.to_owned());
+            self.unfinished(session, &Unfinished::Rewind { share, path, to })?;
+        }
+        self.rewind_in(share, path, past, session).await
+    }
+
+    /// Rewinds in a session that was begun, perhaps before a crash: what is done by then differs no more.
+    pub(crate) async fn rewind_in(
+        &self,
+        share: &Share,
+        path: &str,
+        past: &View,
+        session: SessionId,
+    ) -> Result<Rewound> {
         let mut work = Work::new(self, share, past.clone(), session);
-        work.run(&found).await;
+        let running = self.running("rewind", &share.name, session);
+        let found = self.differences(share, path, &View::Now, past, DIFFERENCES_MAX)?;
+        running.expect(found.len());
+        work.run(&found, &running).await;
         self.end_session(session)?;
+        self.finished(session)?;
         self.store.sync_all().await?;
         Ok(work.report)
     }
@@ -181,7 +205,7 @@ fn data_may_differ(now: Option<&Stat>, then: Option<&Stat>) -> bool {
 }
 
 impl Work<'_> {
-    async fn run(&mut self, found: &[Difference]) {
+    async fn run(&mut self, found: &[Difference], running: &Running) {
         let removed = |difference: &&Difference| difference.what == DifferenceKind::Removed;
         let folder = |difference: &&Difference| {
             difference
@@ -196,15 +220,18 @@ impl Work<'_> {
                 .remove(&difference.path, difference.stats.0.as_ref())
                 .await;
             self.note(difference, done);
+            running.step();
         }
         for difference in found.iter().filter(|difference| !removed(difference)) {
             let done = self.put_back(difference).await;
             self.note(difference, done);
+            running.step();
         }
         // Folders go when what is to be elsewhere has left them, inner ones first; they may have moved meanwhile.
         for difference in gone.iter().filter(|difference| folder(difference)) {
             let done = self.remove_folder(difference.stats.0.as_ref()).await;
             self.note(difference, done);
+            running.step();
         }
         for directory in std::mem::take(&mut self.touched).iter().rev() {
             if let Err(error) = self.restore_times(directory).await {

@@ -49,6 +49,8 @@ pub(crate) const CLIENTS: Table = Table(14);
 pub(crate) const SNAPSHOTS: Table = Table(15);
 /// 0, share id u32 → schedule of snapshots
 pub(crate) const SCHEDULES: Table = Table(19);
+/// 0, session id → rewind or undo that is not done yet
+pub(crate) const WORKS: Table = Table(20);
 /// 0, what, key → alarms and their settings
 pub(crate) const ALARMS: Table = Table(18);
 

@@ -14,6 +14,7 @@ use strongroom_store::{Aspect, Inode, LoggedChange, ObjectId, SessionId, Txg, Vi
 use crate::differences::{differs, joined_path};
 use crate::rewind::Work;
 use crate::rows::{self, Attr};
+use crate::works::Unfinished;
 use crate::{
     AccessMask, Disposition, FileTime, Handle, OpenRequest, Result, SessionInfo, Share, Sid, Stat,
     Vfs, VfsError,
@@ -25,7 +26,7 @@ const OF_ROW: usize = 65_536;
 const BESIDE_MAX: u32 = 1_000;
 
 /// What is to be undone, and how.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UndoWanted {
     pub sessions: BTreeSet<SessionId>,
     /// Only what was changed from then on.
@@ -168,9 +169,36 @@ impl Vfs {
         if share.read_only {
             return Err(VfsError::ReadOnly);
         }
-        let runs = self.runs_of(share, wanted)?;
+        if wanted.dry_run {
+            let mut report = Undone::default();
+            let items = self.items_of(share, wanted, None, &mut report)?;
+            items.iter().for_each(|item| report.plan(item, wanted));
+            return Ok(report);
+        }
+        let session = self.begin_session(&SessionInfo {
+            user: Sid::LOCAL_SYSTEM,
+            user_name: "undo".to_owned(),
+            address: String::new(),
+            protocol: "Strongroom undo".to_owned(),
+        })?;
+        let work = Unfinished::Undo {
+            share: share.id,
+            wanted: wanted.clone(),
+        };
+        self.unfinished(session, &work)?;
+        self.undo_in(share, wanted, session).await
+    }
+
+    /// What is to be put back, folders before what is in them. Changes of `own`, an undo that was interrupted, are none.
+    fn items_of(
+        &self,
+        share: &Share,
+        wanted: &UndoWanted,
+        own: Option<SessionId>,
+        report: &mut Undone,
+    ) -> Result<Vec<Item>> {
+        let runs = self.runs_of(share, wanted, own)?;
         let mut items = Vec::new();
-        let mut report = Undone::default();
         for (inode, runs) in runs {
             match self.item(share, wanted, inode, runs) {
                 Ok(Some(item)) => items.push(item),
@@ -182,26 +210,30 @@ impl Vfs {
                 Err(error) => return Err(error),
             }
         }
-        // Folders before what is in them.
         items.sort_by_key(Item::path);
-        if wanted.dry_run {
-            items.iter().for_each(|item| report.plan(item, wanted));
-            return Ok(report);
-        }
-        let session = self.begin_session(&SessionInfo {
-            user: Sid::LOCAL_SYSTEM,
-            user_name: "undo".to_owned(),
-            address: String::new(),
-            protocol: "Strongroom undo".to_owned(),
-        })?;
+        Ok(items)
+    }
+
+    /// Undoes in a session that was begun, perhaps before a crash: it goes on with what is not as it was yet.
+    pub(crate) async fn undo_in(
+        &self,
+        share: &Share,
+        wanted: &UndoWanted,
+        session: SessionId,
+    ) -> Result<Undone> {
+        let running = self.running("undo", &share.name, session);
+        let mut report = Undone::default();
+        let items = self.items_of(share, wanted, Some(session), &mut report)?;
+        running.expect(items.len() * STEPS.len());
         report.session = Some(session);
         let mut work = Work::new(self, share, View::Now, session);
-        for step in [Step::Remove, Step::Rename, Step::Recreate, Step::Restore] {
+        for step in STEPS {
             let mut all: Vec<&Item> = items.iter().collect();
             if step == Step::Remove {
                 all.reverse();
             }
             for item in all {
+                running.step();
                 work.past = item.view.clone();
                 if let Err(error) = work.undo(step, item, wanted, &mut report).await {
                     report.failed.push((item.path(), error));
@@ -209,12 +241,13 @@ impl Vfs {
             }
         }
         self.end_session(session)?;
+        self.finished(session)?;
         self.store.sync_all().await?;
         Ok(report)
     }
 
     /// What these sessions changed, from the log of changes.
-    fn runs_of(&self, share: &Share, wanted: &UndoWanted) -> Result<Runs> {
+    fn runs_of(&self, share: &Share, wanted: &UndoWanted, own: Option<SessionId>) -> Result<Runs> {
         let mut runs = Runs::new();
         let oldest = match wanted.since {
             Some(since) => self
@@ -229,7 +262,9 @@ impl Vfs {
             let changes = self.store.changes_before(before)?;
             let Some(last) = changes.last() else { break };
             before = last.txg;
-            for change in changes.iter().filter(|change| change.txg > oldest) {
+            let counts =
+                |change: &&LoggedChange| change.txg > oldest && own != Some(change.session);
+            for change in changes.iter().filter(counts) {
                 let theirs = wanted.sessions.contains(&change.session);
                 let part = part_of(&change.aspect) as usize;
                 runs.entry(change.inode).or_default()[part].take(change, theirs);
@@ -357,6 +392,8 @@ enum Step {
     Restore,
 }
 
+const STEPS: [Step; 4] = [Step::Remove, Step::Rename, Step::Recreate, Step::Restore];
+
 impl Undone {
     /// What would be done with a file.
     fn plan(&mut self, item: &Item, wanted: &UndoWanted) {
@@ -458,9 +495,14 @@ impl Work<'_> {
     /// Whether an earlier undo, or somebody else, has brought a file back.
     fn is_back(&self, path: &str, then: &Stat) -> Result<bool> {
         let now = self.vfs.stat_at(self.share, &View::Now, path)?;
-        Ok(now.is_some_and(|now| {
-            (now.size, now.modified, now.created) == (then.size, then.modified, then.created)
-        }))
+        let state = |stat: &Stat| (stat.size, stat.modified, stat.created);
+        Ok(
+            now.is_some_and(|now| match (now.is_directory, then.is_directory) {
+                // What came back into it changed its other time.
+                (true, true) => now.created == then.created,
+                _ => state(&now) == state(then),
+            }),
+        )
     }
 
     async fn past_handle(&self, inode: Inode) -> Result<Arc<Handle>> {
@@ -474,17 +516,39 @@ impl Work<'_> {
         self.open(request).await
     }
 
+    /// Makes a file anew under a name of its own, and gives it the wanted one, or one like it, when it is whole. What a
+    /// crash left half made is made over.
     async fn recreate(&self, item: &Item, path: &str, then: &Stat) -> Result<()> {
+        if then.is_directory {
+            return self.recreate_directory(item, path, then).await;
+        }
+        let making = format!("{path}.undo-{}", item.inode.0);
+        let mut request = self.request(&making);
+        request.disposition = Disposition::OverwriteIf;
+        let handle = self.open(request).await?;
+        let past = self.past_handle(item.inode).await?;
+        let made = async {
+            self.restore_open(&handle, &past, then, true).await?;
+            let path = self.free_name(path)?;
+            self.vfs.rename(&handle, &path, false).await
+        };
+        let made = made.await;
+        self.vfs.close(&past).await?;
+        self.vfs.close(&handle).await?;
+        made
+    }
+
+    async fn recreate_directory(&self, item: &Item, path: &str, then: &Stat) -> Result<()> {
         let path = self.free_name(path)?;
         let mut request = self.request(&path);
         request.disposition = Disposition::Create;
-        request.options.directory = then.is_directory;
+        request.options.directory = true;
         let handle = self.open(request).await?;
         let past = self.past_handle(item.inode).await?;
-        let done = self.restore_open(&handle, &past, then, true).await;
+        let made = self.restore_open(&handle, &past, then, false).await;
         self.vfs.close(&past).await?;
         self.vfs.close(&handle).await?;
-        done
+        made
     }
 
     async fn put_back_parts(

@@ -22,6 +22,7 @@ use crate::short::ShortNames;
 use crate::snapshots::Snapshots;
 use crate::unix::Listings;
 use crate::watch::Watches;
+use crate::works::Works;
 use crate::{AccessMask, DosAttributes, FileKind, FileTime, HandleId, Result, Sid, VfsError};
 
 /// Version of the rows; higher ones are refused.
@@ -42,6 +43,7 @@ pub struct Vfs {
     pub(crate) sessions: Sessions,
     pub(crate) snapshots: Snapshots,
     pub(crate) schedules: Schedules,
+    pub(crate) works: Works,
     pub(crate) guard: Guard,
     pub(crate) descriptors: DescriptorCache,
     /// Held while a directory moves to another, so that no two moves make a cycle.
@@ -104,6 +106,7 @@ impl Vfs {
             sessions,
             snapshots,
             schedules,
+            works: Works::default(),
             guard,
             descriptors: DescriptorCache::default(),
             rename_lock: Mutex::new(()),

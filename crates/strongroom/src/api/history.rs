@@ -173,7 +173,8 @@ async fn clone_share(
         hide_unreadable: share.hide_unreadable,
         ..Default::default()
     };
-    let made = state.vfs.clone_share(&share, &past, new).await;
+    let (vfs, source, then) = (Arc::clone(&state.vfs), Arc::clone(&share), past.clone());
+    let made = to_the_end(async move { vfs.clone_share(&source, &then, new).await }).await?;
     let (clone, done) = made.map_err(|error| share_problem(&wanted.name, error))?;
     tracing::info!(share = share.name, clone = clone.name, "share cloned");
     Ok((StatusCode::CREATED, Json(rewound_document(&past, done))))
@@ -457,6 +458,16 @@ async fn diff(
     Ok(Json(found.into_iter().map(document).collect()))
 }
 
+/// Runs long work to its end, also when nobody waits for it any more, and on a thread that may look things up for long
+/// without keeping clients waiting.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Answer<T> {
+    let runtime = tokio::runtime::Handle::current();
+    let done = tokio::task::spawn_blocking(move || runtime.block_on(work));
+    done.await.map_err(Problem::internal)
+}
+
 /// Makes a share, or what is at and below a path, what it was.
 async fn rewind(
     Extracted(state): Extracted<Arc<State>>,
@@ -464,8 +475,9 @@ async fn rewind(
 ) -> Answer<Json<types::Rewound>> {
     let (share, path) = split(&state, &wanted.path)?;
     let past = view(&state, &share, Some(wanted.to_s))?;
-    let done = state.vfs.rewind(&share, &path, &past, wanted.dry_run);
-    let done = done.await.map_err(|error| not_there(&wanted.path, error))?;
+    let (vfs, then, dry_run) = (Arc::clone(&state.vfs), past.clone(), wanted.dry_run);
+    let done = to_the_end(async move { vfs.rewind(&share, &path, &then, dry_run).await }).await?;
+    let done = done.map_err(|error| not_there(&wanted.path, error))?;
     tracing::info!(
         path = wanted.path,
         to_s = wanted.to_s,
@@ -520,7 +532,8 @@ async fn undo(
         keep_both: wanted.keep_both,
         dry_run: wanted.dry_run,
     };
-    let done = state.vfs.undo(&share, &plan).await?;
+    let (vfs, of, wanted) = (Arc::clone(&state.vfs), Arc::clone(&share), plan.clone());
+    let done = to_the_end(async move { vfs.undo(&of, &wanted).await }).await??;
     tracing::info!(share = share.name, sessions = ?plan.sessions, dry_run = plan.dry_run, "undone");
     let slashes = |paths: Vec<String>| paths.iter().map(|path| path.replace('\\', "/")).collect();
     let failed = done.failed.iter().map(|(path, error)| types::Failed {

@@ -268,8 +268,19 @@ async fn status(Extracted(state): Extracted<Arc<State>>) -> Answer<Json<types::S
         store: store_document(&store),
         smb: smb_document(&state),
         nfs: state.nfs.as_ref().map(nfs_document),
+        works: state.vfs.works().into_iter().map(work_document).collect(),
         alarms: open_alarms(&state)?,
     }))
+}
+
+fn work_document(work: strongroom_vfs::WorkStatus) -> types::Work {
+    types::Work {
+        what: work.what.to_owned(),
+        share: work.share,
+        session: work.session.0,
+        done: work.done,
+        total: work.total,
+    }
 }
 
 /// Alarms that nobody has cleared.

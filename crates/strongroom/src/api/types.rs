@@ -98,9 +98,22 @@ pub(crate) struct Status {
     /// None where it is not served.
     #[serde(default)]
     pub(crate) nfs: Option<Nfs>,
+    /// Rewinds, undos and clones that run.
+    #[serde(default)]
+    pub(crate) works: Vec<Work>,
     /// Numbers of alarms that nobody has cleared.
     #[serde(default)]
     pub(crate) alarms: Vec<u64>,
+}
+
+/// A rewind, an undo or a clone that runs: what is done of how much; 0 of 0 while that is being looked for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Work {
+    pub(crate) what: String,
+    pub(crate) share: String,
+    pub(crate) session: u64,
+    pub(crate) done: u64,
+    pub(crate) total: u64,
 }
 
 /// What the pool says of itself. Sizes are bytes.

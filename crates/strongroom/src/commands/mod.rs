@@ -171,6 +171,12 @@ fn status_text(status: &Status) -> String {
         status.version,
         period(status.uptime_s)
     );
+    for work in &status.works {
+        text += &format!(
+            "{:<9} {}: {} of {}\n",
+            work.what, work.share, work.done, work.total
+        );
+    }
     for alarm in &status.alarms {
         text += &format!(
             "ALARM     {alarm}: files were encrypted or destroyed; `strongroom alarm show {alarm}`\n"

@@ -55,6 +55,7 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     let nfs = nfs::start(&floors, &env, options).await?;
     let state = floors.state(&smb, listener.address(), nfs.as_ref());
     let control = control::start(data.path(), state)?;
+    resume_works(&floors.vfs);
     banner::print(
         data.path(),
         &listener,
@@ -189,6 +190,16 @@ impl Floors {
             started: Instant::now(),
         })
     }
+}
+
+/// Rewinds and undos that the last end cut off go on, beside everything else.
+fn resume_works(vfs: &Arc<Vfs>) {
+    let (vfs, runtime) = (Arc::clone(vfs), tokio::runtime::Handle::current());
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = runtime.block_on(vfs.resume_works()) {
+            tracing::warn!(%error, "interrupted rewinds and undos do not go on");
+        }
+    });
 }
 
 /// Clients that hold their handles open do not keep the server from stopping for longer than this.

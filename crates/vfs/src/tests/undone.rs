@@ -207,3 +207,82 @@ fn random_sessions_leave_what_others_did() {
         }
     }
 }
+
+/// Lets a future wait so often at most; true if it came to its end.
+fn run_some(world: &World, work: impl Future<Output = ()>, mut waits: u64) -> bool {
+    let mut work = std::pin::pin!(work);
+    world.wait(std::future::poll_fn(move |context| {
+        use std::task::Poll;
+        match work.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Pending if waits == 0 => Poll::Ready(false),
+            Poll::Pending => {
+                waits -= 1;
+                Poll::Pending
+            }
+        }
+    }))
+}
+
+/// Undoes and rewinds in part, as far as a crash lets them, then goes on.
+#[test]
+fn what_a_crash_cuts_off_goes_on_and_is_whole() {
+    for (seed, rewinds) in (0..12).zip([false, true].into_iter().cycle()) {
+        let mut world = World::new(860 + seed);
+        let good = session(&world, "good");
+        for n in 0..30_u8 {
+            put(&world, &good, &format!("f{n}"), &[n; 90_000]);
+        }
+        pass(&world);
+        let then = *instants(&world).last().unwrap();
+        let bad = session(&world, "bad");
+        for n in 0..30_u8 {
+            let path = format!("f{n}");
+            match n % 3 {
+                0 => overwrite(&world, &bad, &path, &[0xEE; 91_000]),
+                1 => rename(&world, &bad, &path, &format!("{path}.x")),
+                _ => delete(&world, &bad, &path),
+            }
+        }
+        put(&world, &bad, "note", b"note");
+        pass(&world);
+        let wanted = UndoWanted {
+            sessions: BTreeSet::from([bad.session]),
+            since: None,
+            keep_both: true,
+            dry_run: false,
+        };
+        let (vfs, share) = (Arc::clone(&world.vfs), Arc::clone(&world.share));
+        let steps = 1 + seed * 9;
+        let work = async {
+            if rewinds {
+                let past = vfs.view_of(&share, then).unwrap();
+                drop(vfs.rewind(&share, "", &past, false).await);
+            } else {
+                drop(vfs.undo(&share, &wanted).await);
+            }
+        };
+        // Some of it is done, and some of that is durable.
+        let done = run_some(&world, work, steps);
+        drop(vfs);
+        if seed % 4 < 2 {
+            world.wait(world.vfs.store().sync_all()).unwrap();
+        }
+        world = world.crash();
+        let resumed = world.wait(world.vfs.resume_works()).unwrap();
+        assert!(done || resumed <= 1);
+        if resumed == 0 && !done {
+            // Not even its beginning was durable.
+            let again = world.wait(world.vfs.undo(&world.share, &wanted)).unwrap();
+            assert!(again.failed.is_empty(), "{:?}", again.failed);
+        }
+        let mut names: Vec<_> = (0..30_u8).map(|n| format!("f{n}")).collect();
+        names.sort();
+        assert_eq!(world.names(&world.root()), names, "seed {seed}");
+        for n in 0..30_u8 {
+            let found = world.get(&format!("f{n}")).unwrap();
+            assert!(found == vec![n; 90_000], "seed {seed}, f{n}");
+        }
+        assert_eq!(world.wait(world.vfs.resume_works()).unwrap(), 0);
+    }
+}
