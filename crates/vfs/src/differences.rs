@@ -60,6 +60,8 @@ struct Walk<'a> {
     views: (&'a View, &'a View),
     max: usize,
     found: Vec<Difference>,
+    /// Directories of both whose modification times differ, as they do when names come and go.
+    touched: Vec<String>,
 }
 
 impl Vfs {
@@ -74,6 +76,27 @@ impl Vfs {
         to: &View,
         max: usize,
     ) -> Result<Vec<Difference>> {
+        let walk = self.walk_differences((share, path), (from, to), max)?;
+        Ok(joined(walk.found))
+    }
+
+    /// As [`Vfs::differences`], with the directories whose modification times differ.
+    pub(crate) fn differences_and_touched(
+        &self,
+        at: (&Share, &str),
+        views: (&View, &View),
+        max: usize,
+    ) -> Result<(Vec<Difference>, Vec<String>)> {
+        let walk = self.walk_differences(at, views, max)?;
+        Ok((joined(walk.found), walk.touched))
+    }
+
+    fn walk_differences<'a>(
+        &'a self,
+        (share, path): (&Share, &str),
+        (from, to): (&'a View, &'a View),
+        max: usize,
+    ) -> Result<Walk<'a>> {
         let (old, new) = (
             self.stat_at(share, from, path)?,
             self.stat_at(share, to, path)?,
@@ -86,9 +109,10 @@ impl Vfs {
             views: (from, to),
             max,
             found: Vec::new(),
+            touched: Vec::new(),
         };
         walk.pair(path, old, new, 0)?;
-        Ok(joined(walk.found))
+        Ok(walk)
     }
 
     /// Whether two states of files hold the same: data, streams and rights.
@@ -174,6 +198,13 @@ impl Walk<'_> {
                 old_path: None,
                 stats: (old, new),
             });
+        }
+        if let (Some(old), Some(new)) = (&old, &new)
+            && old.is_directory
+            && new.is_directory
+            && old.modified != new.modified
+        {
+            self.touched.push(path.to_owned());
         }
         if is_directory(&old) || is_directory(&new) {
             self.below(path, (&old, &new), depth)?;

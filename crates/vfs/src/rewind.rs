@@ -143,7 +143,9 @@ impl Vfs {
     ) -> Result<Rewound> {
         let mut work = Work::new(self, share, past.clone(), session);
         let running = self.running("rewind", &share.name, session);
-        let found = self.differences(share, path, &View::Now, past, DIFFERENCES_MAX)?;
+        let (at, views) = ((share, path), (&View::Now, past));
+        let (found, touched) = self.differences_and_touched(at, views, DIFFERENCES_MAX)?;
+        work.touched.extend(touched);
         running.expect(found.len());
         work.run(&found, &running).await;
         self.end_session(session)?;

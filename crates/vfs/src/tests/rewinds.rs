@@ -17,7 +17,7 @@ fn shape(world: &World, view: &View) -> Vec<(String, String)> {
 
 #[test]
 fn a_share_is_again_what_it_was_and_the_rewind_can_be_rewound() {
-    for seed in 0..12 {
+    for seed in 0..60 {
         let mut rng = Rng::new(seed);
         let world = World::new(700 + seed);
         let mut states = std::collections::BTreeMap::new();
