@@ -114,6 +114,12 @@ impl Server {
         Server::start_with(&directory.join("data"), free_address()?, Vec::new())
     }
 
+    /// As [`Server::start`], with more words for `serve`.
+    pub fn start_with_words(directory: &Path, more: &[&str]) -> Result<Server> {
+        let arguments = more.iter().map(Into::into).collect();
+        Server::start_with(&directory.join("data"), free_address()?, arguments)
+    }
+
     /// Starts on a copy of a pool, whose disks are named anew.
     pub fn start_moved(directory: &Path, disks: usize) -> Result<Server> {
         let arguments = disk_arguments(directory, disks);

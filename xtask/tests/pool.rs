@@ -469,3 +469,32 @@ async fn disks_come_and_go_by_their_words() {
     check_files(&server).await;
     server.stop().unwrap();
 }
+
+/// Bare disks, put into another machine in another order: another data directory, other paths, nothing remembered.
+#[tokio::test(flavor = "multi_thread")]
+async fn bare_disks_open_in_another_machine_in_any_order_with_all_that_is_on_them() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Server::create(place.path(), 3).unwrap();
+    write_files(&server).await;
+    server.admin(&["share", "add", "moved"]).unwrap();
+    let users = server.admin(&["user", "list"]).unwrap();
+    let shares = server.admin(&["share", "list"]).unwrap();
+    let snapshot = ["snapshot", "create", "files", "before the move"];
+    let (files, _) = shares.split_once(' ').unwrap();
+    let snapshot = [snapshot[0], snapshot[1], files, snapshot[3]];
+    server.admin(&snapshot).unwrap();
+    let past = server.admin(&["snapshot", "list", files]).unwrap();
+    server.stop().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let order = [2, 0, 1].map(|disk| format!("disk-{disk}"));
+    for (number, disk) in order.iter().enumerate() {
+        let new = other.path().join(format!("disk-{number}"));
+        fs::rename(place.path().join(disk), new).unwrap();
+    }
+    let server = Server::start_moved(other.path(), 3).unwrap();
+    check_files(&server).await;
+    assert_eq!(server.admin(&["user", "list"]).unwrap(), users);
+    assert_eq!(server.admin(&["share", "list"]).unwrap(), shares);
+    assert_eq!(server.admin(&["snapshot", "list", files]).unwrap(), past);
+    server.stop().unwrap();
+}

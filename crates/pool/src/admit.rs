@@ -242,6 +242,7 @@ impl Pool {
                         disk,
                         created_ns: self.env.now().0,
                         role: Some(role),
+                        keys: self.keys.lock().clone(),
                         ..found.label
                     });
                 }

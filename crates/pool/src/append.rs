@@ -14,6 +14,7 @@ use crate::geometry::{UNIT, shard_len, stripe_len, units};
 use crate::headers::HeaderKey;
 use crate::parity::Parity;
 use crate::pool::{Current, Pool};
+use crate::sealed;
 use crate::segment::{Segment, Shard, shard_path};
 use crate::{
     Address, BLOCK, ErrorKind, ExtentTag, Lane, Layout, MAX_STRIPE_PAYLOAD, PoolError, Result,
@@ -200,14 +201,21 @@ impl Pool {
             return Err(PoolError::Invalid("no open segment".into()));
         };
         let stripe = open.segment.known_end().unwrap_or(0);
-        let units = units(self.layout, &payload.pieces);
+        open.attempts += 1;
+        let mut header = self.header_of_append(payload, current, txg, open.attempts);
+        // Only what is encrypted reaches parity, checksums and disks.
+        let sealed = self.seal_payload((open.segment.id, stripe), payload, &mut header)?;
+        let stored: &[&[u8]] = match &sealed {
+            Some(bytes) => &[bytes],
+            None => &payload.pieces,
+        };
+        let units = units(self.layout, stored);
         parity.compute(&self.code, self.layout, &units, payload.len);
         if self.planted.forget_parity {
             parity.forget();
         }
-        open.attempts += 1;
         let pieces = Pieces { units, parity };
-        let blocks = self.write_stripe(open, current, txg, stripe, payload, &pieces)?;
+        let blocks = self.write_stripe(open, stripe, &header, &pieces)?;
         open.payload += payload.len as u64 / u64::from(self.layout.data);
         open.stripes += 1;
         open.segment.appended_to(stripe + blocks);
@@ -267,28 +275,53 @@ impl Pool {
         Ok(current)
     }
 
-    /// Writes the fragments of one stripe; returns their length in blocks.
-    fn write_stripe(
+    /// What the headers of a stripe have in common.
+    fn header_of_append(
         &self,
-        open: &mut OpenSegment,
+        payload: &Payload<'_>,
         current: Current,
         txg: Txg,
-        stripe: u32,
-        payload: &Payload<'_>,
-        pieces: &Pieces<'_>,
-    ) -> Result<u32> {
-        let header = Header {
+        attempt: u64,
+    ) -> Header {
+        Header {
             layout: self.layout,
             epoch: current.epoch,
             txg,
             payload_len: u32::try_from(payload.len).unwrap_or(u32::MAX),
             data_len: 0,
             punched: false,
-            attempt: open.attempts,
+            attempt,
             extents: payload.tags.clone(),
             sums: Vec::new(),
+            seal: None,
+        }
+    }
+
+    /// The payload as an encrypted pool stores it; None if it stays as it is.
+    fn seal_payload(
+        &self,
+        place: (SegmentId, u32),
+        payload: &Payload<'_>,
+        header: &mut Header,
+    ) -> Result<Option<Vec<u8>>> {
+        let Some(cipher) = self.cipher_if_encrypted()? else {
+            return Ok(None);
         };
-        let len = header.len() + stripe_len(self.layout, payload.len);
+        let mut bytes = payload.pieces.concat();
+        sealed::seal(&cipher, place, header, &mut bytes);
+        Ok(Some(bytes))
+    }
+
+    /// Writes the fragments of one stripe; returns their length in blocks.
+    fn write_stripe(
+        &self,
+        open: &mut OpenSegment,
+        stripe: u32,
+        header: &Header,
+        pieces: &Pieces<'_>,
+    ) -> Result<u32> {
+        let payload_len = header.payload_len as usize;
+        let len = header.len() + stripe_len(self.layout, payload_len);
         let end = u64::from(stripe) * BLOCK as u64 + len as u64;
         self.preallocate(open, end)?;
         let mut written = 0;
@@ -306,7 +339,7 @@ impl Pool {
         if written < usize::from(self.layout.data) {
             return Err(self.stop("too few disks took the data"));
         }
-        open.note_gaps(self.layout, payload.len, end);
+        open.note_gaps(self.layout, payload_len, end);
         Ok(u32::try_from(len / BLOCK).unwrap_or(u32::MAX))
     }
 

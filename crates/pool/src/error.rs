@@ -135,6 +135,10 @@ pub enum PoolError {
         "{device} shares a block device with {other} and would fail with it; use another disk, or allow it"
     )]
     SharedDevice { device: String, other: String },
+    #[error("the pool is encrypted: it takes its passphrase to open it")]
+    Locked,
+    #[error("this is not the passphrase of the pool; nothing was changed")]
+    WrongPassphrase,
     #[error("{0}")]
     Invalid(String),
     #[error(transparent)]
@@ -160,7 +164,9 @@ impl PoolError {
             | Self::WouldBreakLayout { .. }
             | Self::NoRoomElsewhere { .. }
             | Self::TooSmall { .. }
-            | Self::SharedDevice { .. } => ErrorKind::Refused,
+            | Self::SharedDevice { .. }
+            | Self::Locked
+            | Self::WrongPassphrase => ErrorKind::Refused,
             Self::UnknownDisk { .. } => ErrorKind::Invalid,
             Self::UnsupportedLayout { .. } | Self::TooFewDisks { .. } | Self::Invalid(_) => {
                 ErrorKind::Invalid

@@ -43,8 +43,10 @@ use std::sync::Arc;
 
 use crate::checksum::{Checksum, Seed, checksum};
 use crate::codec::{Reader, Truncated, Writer};
+use crate::crypt::{NONCE_LEN, ObjectNonce, TAG_LEN, Tag};
 use crate::epoch::halves;
 use crate::geometry::{shard_len, stripe_len};
+use crate::sealed::{Seal, chunks_of};
 use crate::{
     Address, BLOCK, EpochId, ExtentTag, Layout, MAX_STRIPE_PAYLOAD, PoolId, SegmentId, StripeInfo,
     Txg,
@@ -57,6 +59,9 @@ const MAGIC: &[u8; 8] = b"SRFRAG\0\0";
 const VERSION: u16 = 1;
 const FLAG_PUNCHED: u16 = 1;
 const EXTENT_LEN: usize = 48;
+/// Values of the field that says how the payload is encrypted.
+const PLAIN: u32 = 0;
+const AES_256_GCM: u32 = 1;
 const SECTOR_CHECKED: usize = SECTOR - 8;
 
 /// Which fragment of which pool; read from the place, not from the bytes.
@@ -106,6 +111,8 @@ pub(crate) struct Header {
     /// With their offsets in the payload.
     pub(crate) extents: Vec<(ExtentTag, u32)>,
     pub(crate) sums: Vec<u64>,
+    /// Of an encrypted stripe.
+    pub(crate) seal: Option<Arc<Seal>>,
 }
 
 /// Why bytes are not the header that belongs there.
@@ -132,12 +139,16 @@ pub(crate) struct Head {
     sums: usize,
     attempt: u64,
     table_sum: u64,
+    /// Nonce and tag of an encrypted stripe.
+    sealed: Option<(ObjectNonce, Tag)>,
 }
 
-/// Bytes of each header of a stripe with so many extents: there is room for the checksums of its longest shard.
-pub(crate) fn header_len(extents: usize, layout: Layout, payload: usize) -> usize {
+/// Bytes of each header of a stripe with so many extents: there is room for the checksums of its longest shard, and for
+/// the tags of all chunks of an encrypted one.
+pub(crate) fn header_len(extents: usize, layout: Layout, payload: usize, sealed: bool) -> usize {
     let sums = sums_of(stripe_len(layout, payload));
-    (SECTOR + extents * EXTENT_LEN + sums * 8).next_multiple_of(BLOCK)
+    let tags = if sealed { chunks_of(payload) } else { 0 };
+    (SECTOR + extents * EXTENT_LEN + tags * TAG_LEN + sums * 8).next_multiple_of(BLOCK)
 }
 
 pub(crate) fn sums_of(data_len: usize) -> usize {
@@ -154,7 +165,13 @@ fn narrow32(value: usize) -> u32 {
 
 impl Header {
     pub(crate) fn len(&self) -> usize {
-        header_len(self.extents.len(), self.layout, self.payload_len as usize)
+        let sealed = self.seal.is_some();
+        header_len(
+            self.extents.len(),
+            self.layout,
+            self.payload_len as usize,
+            sealed,
+        )
     }
 
     pub(crate) fn encode(&self, place: &Place) -> Vec<u8> {
@@ -166,6 +183,9 @@ impl Header {
             out.u64(0).u64(tag.inode).u64(tag.offset).u64(tag.txg.0);
             out.u32(tag.stream).u32(tag.len).u32(*payload_offset);
             out.u32(tag.packing);
+        }
+        for tag in self.seal.iter().flat_map(|seal| &seal.chunks) {
+            out.bytes(tag);
         }
         for sum in &self.sums {
             out.u64(*sum);
@@ -195,11 +215,12 @@ impl Header {
         out.u32(narrow32(self.extents.len()))
             .bytes(&self.epoch.0)
             .u64(self.txg.0);
+        let seal = self.seal.as_ref();
         out.u32(narrow32(self.sums.len()))
+            .u32(seal.map_or(PLAIN, |_| AES_256_GCM))
+            .bytes(&seal.map_or([0; NONCE_LEN], |seal| seal.nonce))
             .u32(0)
-            .bytes(&[0; 12])
-            .u32(0)
-            .bytes(&[0; 16]);
+            .bytes(&seal.map_or([0; TAG_LEN], |seal| seal.tag));
         out.bytes(&place.pool.0).u64(0).u64(self.attempt);
     }
 
@@ -214,6 +235,15 @@ impl Header {
         for _ in 0..head.extents {
             extents.push(decode_extent(&mut reader, head.payload_len)?);
         }
+        let seal = match head.sealed {
+            None => None,
+            Some((nonce, tag)) => {
+                let chunks = (0..chunks_of(head.payload_len as usize))
+                    .map(|_| reader.array())
+                    .collect::<Result<_, _>>()?;
+                Some(Arc::new(Seal { nonce, tag, chunks }))
+            }
+        };
         let sums = (0..head.sums)
             .map(|_| reader.u64())
             .collect::<Result<_, _>>()?;
@@ -227,6 +257,7 @@ impl Header {
             attempt: head.attempt,
             extents,
             sums,
+            seal,
         })
     }
 
@@ -251,6 +282,10 @@ impl Header {
             words.extend([tag.inode, tag.offset, tag.txg.0]);
             words.extend([tag.stream, tag.len, *offset, tag.packing].map(u64::from));
         }
+        if let Some(seal) = &self.seal {
+            let tag = seal.nonce.iter().chain(&seal.tag);
+            words.extend(tag.map(|byte| u64::from(*byte)));
+        }
         words.into_iter().fold(Seed::of(&[]), Seed::with).value()
     }
 
@@ -261,6 +296,7 @@ impl Header {
             data_len: narrow32(data_len),
             sums: vec![0; sums_of(data_len)],
             extents: self.extents.clone(),
+            seal: self.seal.clone(),
             ..*self
         }
     }
@@ -358,10 +394,19 @@ impl Head {
             (reader.u32()?, reader.u32()?, reader.u32()? as usize);
         let (epoch, txg) = (EpochId(reader.array()?), Txg(reader.u64()?));
         let sums = reader.u32()? as usize;
-        if reader.u32()? != 0 {
-            return Err(BadHeader("encrypted, which this version cannot read"));
-        }
-        reader.skip(32)?;
+        let encryption = reader.u32()?;
+        let nonce = reader.array()?;
+        reader.skip(4)?;
+        let tag = reader.array()?;
+        let sealed = match encryption {
+            PLAIN => None,
+            AES_256_GCM => Some((nonce, tag)),
+            _ => {
+                return Err(BadHeader(
+                    "encrypted in a way that this version cannot read",
+                ));
+            }
+        };
         let found = Place {
             pool: PoolId(reader.array()?),
             segment,
@@ -386,6 +431,7 @@ impl Head {
             sums,
             attempt,
             table_sum,
+            sealed,
         })
     }
 
@@ -399,7 +445,8 @@ impl Head {
             && data == shard_len(self.layout, shard, payload)
             && self.extents <= payload / BLOCK
             && self.sums == sums_of(data)
-            && self.header_len == header_len(self.extents, self.layout, payload);
+            && self.header_len
+                == header_len(self.extents, self.layout, payload, self.sealed.is_some());
         if good {
             Ok(())
         } else {

@@ -3,7 +3,7 @@
 //! ```text
 //! offset size
 //!      0    8  magic "STRONGRM"
-//!      8    4  format version: 1, or 2 for a disk that was added later or has a role of its own
+//!      8    4  format version: 1, 2 for a disk that was added later or has a role of its own, 3 of an encrypted pool
 //!     12    4  zero
 //!     16   16  pool id
 //!     32   16  disk id
@@ -16,6 +16,7 @@
 //!      …   16  version 2: the disk that this one stands in for, zero for none
 //!      …    1  version 2: length d of the failure domain's name, at most 64
 //!      …    d  version 2: the name, UTF-8
+//!      …   92  version 3: the pool's key, wrapped by its passphrase (see `crypt/keys.rs`)
 //!      …       zeroes
 //!   4088    8  checksum of bytes 0..4088
 //! ```
@@ -29,11 +30,13 @@ use strongroom_device::{Device, DeviceError, DeviceFile};
 
 use crate::checksum::{Seed, checksum};
 use crate::codec::{Reader, Truncated, Writer};
+use crate::crypt::{WRAPPED_LEN, WrappedKey};
 use crate::{DiskId, Layout, PoolError, PoolId, Result};
 
 /// The newest that can be read.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 3;
 const PLAIN_VERSION: u32 = 1;
+const ROLE_VERSION: u32 = 2;
 pub(crate) const LABEL_FILES: [&str; 2] = ["label.0", "label.1"];
 const LABEL_LEN: usize = 4096;
 const CHECKED_LEN: usize = LABEL_LEN - 8;
@@ -56,6 +59,8 @@ pub(crate) struct Label {
     pub(crate) disks: Vec<DiskId>,
     /// None in labels of version 1: the pool was made of this disk, among others.
     pub(crate) role: Option<Role>,
+    /// Of an encrypted pool, whose labels have version 3.
+    pub(crate) keys: Option<WrappedKey>,
 }
 
 /// What only a label of version 2 says.
@@ -97,8 +102,13 @@ impl Label {
         );
         let count = u16::try_from(self.disks.len()).unwrap_or(u16::MAX);
         let mut out = Writer::with_capacity(LABEL_LEN);
-        let role = self.role.as_ref();
-        let version = role.map_or(PLAIN_VERSION, |_| FORMAT_VERSION);
+        let none = Role::default();
+        let role = self.role.as_ref().or(self.keys.as_ref().map(|_| &none));
+        let version = match (role, &self.keys) {
+            (_, Some(_)) => FORMAT_VERSION,
+            (Some(_), None) => ROLE_VERSION,
+            (None, None) => PLAIN_VERSION,
+        };
         out.bytes(MAGIC).u32(version).u32(0);
         out.bytes(&self.pool.0).bytes(&self.disk.0);
         out.u8(self.layout.data)
@@ -117,6 +127,9 @@ impl Label {
             out.bytes(&role.stands_for.0);
             out.u8(u8::try_from(role.domain.len()).unwrap_or(u8::MAX));
             out.bytes(role.domain.as_bytes());
+        }
+        if let Some(keys) = &self.keys {
+            keys.encode(&mut out);
         }
         out.pad_to(LABEL_LEN);
         let mut bytes = out.into_bytes();
@@ -149,7 +162,8 @@ impl Label {
 
     /// Whether a label of version 2 can carry a failure domain of this name.
     pub(crate) fn has_room_for(&self, domain: &str) -> bool {
-        let used = DISKS_AT + 16 * self.disks.len() + 16 + 1;
+        let keys = self.keys.as_ref().map_or(0, |_| WRAPPED_LEN);
+        let used = DISKS_AT + 16 * self.disks.len() + 16 + 1 + keys;
         domain.len() <= DOMAIN_MAX && used + domain.len() <= CHECKED_LEN
     }
 
@@ -176,6 +190,13 @@ impl Label {
             PLAIN_VERSION => None,
             _ => Some(Role::decode(flags, &mut reader)?),
         };
+        let keys = match version {
+            PLAIN_VERSION | ROLE_VERSION => None,
+            _ => {
+                let greedy = || BadLabel::Damaged("its key asks for too much memory".into());
+                Some(WrappedKey::decode(&mut reader)?.ok_or_else(greedy)?)
+            }
+        };
         if role.is_none() && !disks.contains(&disk) {
             return Err(BadLabel::Damaged("the disk is not among the pool's".into()));
         }
@@ -186,6 +207,7 @@ impl Label {
             created_ns,
             disks,
             role,
+            keys,
         })
     }
 }
@@ -339,6 +361,7 @@ mod tests {
             created_ns: 77,
             disks: (0..6).map(|n| DiskId([n; 16])).collect(),
             role,
+            keys: None,
         }
     }
 

@@ -6,6 +6,7 @@ mod balance;
 mod check;
 pub mod checksum;
 pub mod codec;
+pub mod crypt;
 mod decode;
 mod disk;
 mod epoch;
@@ -33,12 +34,14 @@ mod returned;
 mod salvage;
 mod scan;
 mod scrub;
+mod sealed;
 mod segment;
 mod survival;
 mod sync;
 #[cfg(test)]
 mod tests;
 mod types;
+mod unlock;
 mod upkeep;
 mod watch;
 
@@ -52,6 +55,7 @@ pub use types::{
     ExtentTag, Home, Lane, Layout, PoolId, PoolSpace, PoolStatus, SegmentContents, SegmentId,
     SegmentInfo, StripeInfo, Txg, UpkeepStatus, UpkeepStep, UpkeepTask,
 };
+pub use unlock::NewPassphrase;
 
 /// Payload bytes of one stripe for each data shard.
 pub const MAX_STRIPE_PAYLOAD: usize = 1 << 20;

@@ -27,7 +27,9 @@ impl Pool {
     /// A member that fails is set aside; an error means that too few are left.
     pub fn begin_epoch(&self, last_txg: Txg, live_ends: &[(SegmentId, u32)]) -> Result<EpochId> {
         let mut chain = self.chain.lock();
+        self.cipher_if_encrypted()?;
         self.repair_labels();
+        self.level_keys()?;
         let recent = self.left_by(&chain);
         let mut ends = live_ends.to_vec();
         ends.sort_unstable();

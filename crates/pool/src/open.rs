@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use strongroom_device::Device;
 
+use crate::crypt::WrappedKey;
 use crate::disk::Disk;
 use crate::epoch::{Chain, EpochRecord, read_chain};
 use crate::label::{FoundLabel, Label, read_label};
@@ -23,6 +24,8 @@ pub(crate) struct Opened {
     pub(crate) label: Label,
     pub(crate) disks: Vec<Arc<Disk>>,
     pub(crate) chain: Chain,
+    /// Of an encrypted pool, those of its newest passphrase that a member has.
+    pub(crate) keys: Option<WrappedKey>,
 }
 
 /// A device that cannot be used, and why.
@@ -51,12 +54,29 @@ pub(crate) fn survey(devices: Vec<Arc<dyn Device>>) -> Result<Opened> {
             .map_or_else(no_devices, |disk| disk.why));
     }
     let chain = join_chains(&label, &candidates)?;
+    let keys = newest_keys(&candidates, &chain);
     let disks = judge(&label, candidates, unusable, &chain);
     Ok(Opened {
         label,
         disks,
         chain,
+        keys,
     })
+}
+
+/// A disk that was away may know an older passphrase only; it counts if there is no other.
+fn newest_keys(candidates: &[Candidate], chain: &Chain) -> Option<WrappedKey> {
+    let rank = |candidate: &&Candidate| {
+        let head = candidate.records.last().map(|record| record.info.id);
+        let label = &candidate.found.label;
+        let current = is_current(chain, label.disk, head);
+        (current, label.keys.as_ref().map(|keys| keys.sequence))
+    };
+    let newest = candidates
+        .iter()
+        .filter(|candidate| candidate.found.label.keys.is_some())
+        .max_by_key(rank)?;
+    newest.found.label.keys.clone()
 }
 
 fn no_devices() -> PoolError {

@@ -1,13 +1,14 @@
 //! The open pool: its parts, and how it comes to be.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 use strongroom_device::{Device, Env};
 
 use crate::append::LaneState;
+use crate::crypt::{Cipher, WrappedKey};
 use crate::disk::{Disk, Disks};
 use crate::epoch::{Chain, EPOCH_FILES, EpochKind, EpochRecord};
 use crate::headers::HeaderCache;
@@ -16,11 +17,12 @@ use crate::label::{Label, MAX_DISKS, read_label, write_label};
 use crate::open::{not_made_good, survey};
 use crate::progress::Progress;
 use crate::reed_solomon::Code;
+use crate::sealed::Openers;
 use crate::segment::{Handles, ReturnedShard, SEGMENT_DIR, SegmentTable, find_segments};
 use crate::upkeep::Upkeep;
 use crate::{
-    DiskId, EpochId, EpochInfo, EpochTerm, Lane, Layout, OpenOptions, Planted, PoolError, PoolId,
-    Result,
+    DiskId, EpochId, EpochInfo, EpochTerm, Lane, Layout, NewPassphrase, OpenOptions, Planted,
+    PoolError, PoolId, Result,
 };
 
 /// An open pool. Everything is a plain call from any thread; what may wait for a disk does so inside
@@ -64,6 +66,12 @@ pub struct Pool {
     /// What upkeep works on; held during a step.
     pub(crate) upkeep: Mutex<Upkeep>,
     pub(crate) progress: Mutex<Progress>,
+    /// As labels say it; None of a pool that is not encrypted.
+    pub(crate) keys: Mutex<Option<WrappedKey>>,
+    pub(crate) encrypted: bool,
+    /// Once it was unlocked.
+    pub(crate) cipher: OnceLock<Arc<Cipher>>,
+    pub(crate) openers: Openers,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -133,6 +141,16 @@ impl Pool {
         devices: Vec<Arc<dyn Device>>,
         layout: Layout,
     ) -> Result<Arc<Self>> {
+        Self::create_with(env, devices, layout, None)
+    }
+
+    /// [`Pool::create`] of a pool that is encrypted if a passphrase is given, and unlocked then.
+    pub fn create_with(
+        env: Arc<dyn Env>,
+        devices: Vec<Arc<dyn Device>>,
+        layout: Layout,
+        passphrase: Option<&NewPassphrase>,
+    ) -> Result<Arc<Self>> {
         check_layout(layout, devices.len())?;
         for device in &devices {
             if let Some(found) = contents(&**device)? {
@@ -150,6 +168,9 @@ impl Pool {
         let pool = PoolId(random());
         let disks: Vec<DiskId> = devices.iter().map(|_| DiskId(random())).collect();
         let created_ns = env.now().0;
+        let keys = passphrase
+            .map(|new| new.first_key(&*env, pool))
+            .transpose()?;
         for (device, disk) in devices.iter().zip(&disks) {
             let label = Label {
                 pool,
@@ -158,11 +179,21 @@ impl Pool {
                 created_ns,
                 disks: disks.clone(),
                 role: None,
+                keys: keys.clone(),
             };
+            if keys.is_some() && !label.has_room_for("") {
+                return Err(PoolError::Invalid(
+                    "too many disks for an encrypted pool".into(),
+                ));
+            }
             write_label(&**device, &label)?;
         }
         warn_of_shared_domains(&devices);
-        Self::open(env, devices)
+        let pool = Self::open(env, devices)?;
+        if let Some(new) = passphrase {
+            pool.unlock(new.passphrase())?;
+        }
+        Ok(pool)
     }
 
     /// Reads labels and epochs and decides which disks are members. Writes nothing.
@@ -222,6 +253,10 @@ impl Pool {
             changing: Mutex::default(),
             upkeep: Mutex::new(Upkeep::with(found.returned)),
             progress: Mutex::default(),
+            encrypted: opened.keys.is_some(),
+            keys: Mutex::new(opened.keys),
+            cipher: OnceLock::new(),
+            openers: Openers::default(),
         }))
     }
 

@@ -80,13 +80,28 @@ impl Pool {
         }
         self.activity.read(buffer.len());
         let from = u64::from(address.offset) + u64::from(start);
+        let raw = |from: u64, buffer: &mut [u8]| self.read_raw(&segment, address, from, buffer);
+        match self.cipher_if_encrypted()? {
+            None => raw(from, buffer),
+            Some(cipher) => self.read_sealed(&cipher, &segment, address.stripe, from, buffer, &raw),
+        }
+    }
+
+    /// Reads the payload of a stripe as it is stored.
+    fn read_raw(
+        &self,
+        segment: &Arc<Segment>,
+        address: Address,
+        from: u64,
+        buffer: &mut [u8],
+    ) -> Result<()> {
         let (outcome, mut bad) = loop {
             let shards = segment.shards();
             let mut bad = BadShards::new();
             let outcome = if self.layout.data == 1 {
-                self.read_mirror(&segment, address.stripe, from, buffer, &mut bad)
+                self.read_mirror(segment, address.stripe, from, buffer, &mut bad)
             } else {
-                self.read_spread(&segment, address.stripe, from, buffer, &mut bad)
+                self.read_spread(segment, address.stripe, from, buffer, &mut bad)
             };
             // A shard that moved meanwhile is not bad: its file is gone.
             if bad.is_empty() || Arc::ptr_eq(&shards, &segment.shards()) {
@@ -96,17 +111,17 @@ impl Pool {
         bad.retain(|(_, why)| !matches!(why, BadCopy::Missing));
         let outcome = outcome.or_else(|why| {
             // Bad here and there, shards may still be good enough together.
-            let salvaged = self.read_salvaged(&segment, address.stripe, from, buffer);
+            let salvaged = self.read_salvaged(segment, address.stripe, from, buffer);
             salvaged.map_err(|more| format!("{why}; {more}"))
         });
         match outcome {
             Ok(()) if bad.is_empty() => Ok(()),
             Ok(()) => {
-                self.mend(&segment, address.stripe, &bad);
+                self.mend(segment, address.stripe, &bad);
                 Ok(())
             }
             Err(why) => {
-                self.count_bad(&segment, address.stripe, &bad);
+                self.count_bad(segment, address.stripe, &bad);
                 let reasons = bad.iter().map(|(_, why)| why.to_string());
                 let reasons: Vec<String> = reasons.chain([why]).collect();
                 Err(self.lost(address, reasons.join("; ")))

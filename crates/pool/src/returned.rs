@@ -45,7 +45,8 @@ impl Pool {
         };
         clear_stale(&**device)?;
         // Both copies of the label are made good; one of them was read when the pool was opened.
-        let label = read_label(&**device)?.label;
+        let mut label = read_label(&**device)?.label;
+        label.keys = self.keys.lock().clone();
         write_label(&**device, &label)?;
         let role = label.role.unwrap_or_default();
         let fresh = Arc::new(Disk::fresh(Arc::clone(device), id, role));

@@ -4,6 +4,7 @@ mod basics;
 mod changes;
 mod check;
 mod damage;
+mod encryption;
 mod layouts;
 mod mirrors;
 mod power;

@@ -59,6 +59,7 @@ pub(crate) fn redundancy(machine: &Machine, model: &mut Model) -> Result<(), Str
             options: machine.options.clone(),
             layout: machine.layout,
             compression: machine.compression,
+            encrypted: machine.encrypted,
             absent: away.clone(),
             planted: machine.planted,
         };

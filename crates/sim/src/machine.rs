@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use strongroom_device::sim::{Injection, Rng, SimDevice, SimEnv};
 use strongroom_device::{Device, Env};
-use strongroom_pool::{Layout, OpenOptions, Planted, Pool};
+use strongroom_pool::crypt::KdfParams;
+use strongroom_pool::{Layout, NewPassphrase, OpenOptions, Planted, Pool};
 use strongroom_store::{Compression, Store, StoreOptions};
 use strongroom_vfs::{NewShare, Share, Vfs};
 
@@ -19,6 +20,7 @@ pub(crate) struct Machine {
     pub(crate) options: StoreOptions,
     pub(crate) layout: Layout,
     pub(crate) compression: Compression,
+    pub(crate) encrypted: bool,
     /// Disks that are not given to the pool.
     pub(crate) absent: Vec<usize>,
     /// Bugs planted in the pool.
@@ -33,6 +35,17 @@ pub(crate) struct Stack {
     pub(crate) share: Arc<Share>,
 }
 
+const PASSPHRASE: &[u8] = b"a passphrase of the simulator";
+
+fn passphrase() -> NewPassphrase {
+    let cheap = KdfParams {
+        memory_kib: 8,
+        passes: 1,
+        lanes: 1,
+    };
+    NewPassphrase::new(PASSPHRASE, cheap).unwrap()
+}
+
 impl Machine {
     pub(crate) fn new(seed: u64, plan: &Plan, options: StoreOptions) -> Self {
         let env = SimEnv::new(seed);
@@ -44,6 +57,7 @@ impl Machine {
             options,
             layout: plan.layout,
             compression: plan.compression,
+            encrypted: plan.encrypted,
             absent: Vec::new(),
             planted: Planted::default(),
         }
@@ -62,7 +76,9 @@ impl Machine {
     }
 
     pub(crate) fn create(&self) -> Stack {
-        let pool = Pool::create(self.env(), self.devices(), self.layout).unwrap();
+        let new = self.encrypted.then(passphrase);
+        let pool = Pool::create_with(self.env(), self.devices(), self.layout, new.as_ref());
+        let pool = pool.unwrap();
         let store = Store::create(self.env(), Arc::clone(&pool), self.options.clone()).unwrap();
         let vfs = Vfs::create(Arc::clone(&store), self.env()).unwrap();
         let name = SHARE.into();
@@ -89,6 +105,7 @@ impl Machine {
         };
         let pool = Pool::open_with(self.env(), self.devices(), options);
         let pool = pool.map_err(|error| error.to_string())?;
+        pool.unlock(PASSPHRASE).map_err(|error| error.to_string())?;
         let store = Store::open(self.env(), Arc::clone(&pool), self.options.clone());
         let store = store.map_err(|error| error.to_string())?;
         let vfs = Vfs::open_store(Arc::clone(&store), self.env());

@@ -126,6 +126,7 @@ pub(crate) struct Plan {
     pub(crate) quotas: bool,
     pub(crate) history: bool,
     pub(crate) compression: Compression,
+    pub(crate) encrypted: bool,
     pub(crate) inline_max: usize,
     /// Little memory, so that clients are made to wait.
     pub(crate) tight: bool,
@@ -154,6 +155,7 @@ impl Plan {
             steps: [15, 40, 80][rng.below(3)],
             quotas: rng.chance(40),
             history: rng.chance(70),
+            encrypted: seed % 4 == 1,
             compression: [Compression::Off, Compression::Lz4, Compression::Zstd]
                 [usize::try_from(seed % 3).unwrap_or(0)],
             inline_max: [0, 2048, 2048][rng.below(3)],

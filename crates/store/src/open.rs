@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use strongroom_device::{DeviceError, Env, Timestamp};
+use strongroom_pool::crypt::Cipher;
 use strongroom_pool::{Home, Pool, SegmentId, Txg};
 
 use crate::engine::{Engine, Group, Parts};
@@ -27,7 +28,9 @@ pub(crate) fn create(
         remove_files(home)?;
     }
     let (homes, failed) = (index_homes(&pool), failure_hook(&pool));
-    let index = RedbIndex::create(Arc::clone(&env), homes, failed, index_options(&options))?;
+    let cipher = pool.cipher_if_encrypted()?;
+    let index_options = index_options(&options, cipher.as_ref());
+    let index = RedbIndex::create(Arc::clone(&env), homes, failed, index_options)?;
     pool.begin_epoch(Txg(0), &[])?;
     let tail = Tail {
         sequence: 0,
@@ -39,6 +42,7 @@ pub(crate) fn create(
     };
     let log = Log::new(
         &pool,
+        cipher,
         log_copies(&pool),
         tail,
         options.log_file,
@@ -89,10 +93,11 @@ fn failure_hook(pool: &Arc<Pool>) -> FailureHook {
     })
 }
 
-fn index_options(options: &StoreOptions) -> IndexOptions {
+fn index_options(options: &StoreOptions, cipher: Option<&Arc<Cipher>>) -> IndexOptions {
     IndexOptions {
         cache: options.index_cache,
         readers: options.index_readers,
+        cipher: cipher.cloned(),
     }
 }
 
@@ -113,14 +118,23 @@ pub(crate) fn open(
         return create(env, pool, options);
     };
     let (homes, failed) = (index_homes(&pool), failure_hook(&pool));
-    let index: Arc<dyn Index> =
-        RedbIndex::open(Arc::clone(&env), homes, failed, index_options(&options))?;
+    let cipher = pool.cipher_if_encrypted()?;
+    let index_options = index_options(&options, cipher.as_ref());
+    let index: Arc<dyn Index> = RedbIndex::open(Arc::clone(&env), homes, failed, index_options)?;
     let held = index.last_txg();
     let known = held.max(epoch.last_txg);
     let copies = log_copies(&pool);
     let planted = options.planted.cut_below_watermark;
     let terms = pool.epoch_terms();
-    let recovered = recover(&copies, &terms, options.log_file, held, known, planted)?;
+    let recovered = recover(
+        &copies,
+        &terms,
+        options.log_file,
+        held,
+        known,
+        planted,
+        cipher.as_deref(),
+    )?;
     let Recovered {
         records,
         last_txg,
@@ -132,7 +146,14 @@ pub(crate) fn open(
     let decoded = Decoded::read(&records, options.planted.half_group)?;
     let ends = live_ends(&pool, index.snapshot().as_ref(), &decoded)?;
     pool.begin_epoch(last_txg, &ends)?;
-    let log = Log::new(&pool, copies, tail, options.log_file, options.log_files_max);
+    let log = Log::new(
+        &pool,
+        cipher,
+        copies,
+        tail,
+        options.log_file,
+        options.log_files_max,
+    );
     let last_time = records.last().map_or(Timestamp(0), |record| record.time);
     let engine = Engine::new(Parts {
         env,

@@ -8,6 +8,7 @@ use strongroom_pool::Layout;
 use strongroom_store::Compression;
 
 use crate::alarms::AlarmCommand;
+use crate::passphrase::PassphraseSource;
 use crate::past::{HistoryCommand, RewindOptions, SnapshotCommand, UndoOptions};
 
 /// Where a server started without arguments keeps everything.
@@ -129,6 +130,11 @@ pub(crate) struct ServeOptions {
     /// Make a new pool although some of its directories lie on one block device and fail together
     #[arg(long)]
     pub(crate) allow_shared_device: bool,
+    /// Encrypt a new pool: what it stores can be read with its passphrase only, which no one can restore
+    #[arg(long)]
+    pub(crate) encrypt: bool,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseSource,
     /// A disk that does not answer for so many seconds is set aside, and the others go on
     #[arg(long, value_name = "SECONDS", default_value_t = DISK_TIMEOUT, value_parser = clap::value_parser!(u16).range(1..=600))]
     pub(crate) disk_timeout: u16,
@@ -155,6 +161,8 @@ impl Default for ServeOptions {
             disks: Vec::new(),
             layout: None,
             allow_shared_device: false,
+            encrypt: false,
+            passphrase: PassphraseSource::default(),
             disk_timeout: DISK_TIMEOUT,
             smb: None,
             nfs: None,
@@ -173,6 +181,8 @@ pub(crate) struct FsckOptions {
     /// Make good what can be made good
     #[arg(long)]
     pub(crate) repair: bool,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseSource,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -280,6 +290,15 @@ pub(crate) enum PoolCommand {
         /// Let it hold data again
         #[arg(long)]
         off: bool,
+    },
+    /// Give an encrypted pool another passphrase
+    ChangePassphrase {
+        /// The one it has
+        #[command(flatten)]
+        old: PassphraseSource,
+        /// Read the new one from a file: its first line
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: Option<PathBuf>,
     },
     /// Read everything and repair what has rotted
     Scrub {

@@ -13,6 +13,7 @@ mod disks;
 mod failure;
 mod fsck;
 mod logging;
+mod passphrase;
 mod past;
 mod serve;
 mod when;

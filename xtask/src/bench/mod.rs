@@ -4,6 +4,7 @@
 //! Every row is run on each server in turn, in an order that rotates, and the median of the turns counts. CPU time is
 //! the server's own, from the row's start until all dirty data is on disk and every server is idle.
 
+mod cost;
 pub mod echo;
 mod measure;
 pub mod pool;

@@ -51,17 +51,18 @@ pub async fn run(options: Options) -> Result<()> {
         println!("turn {} of {} done", turn + 1, options.turns);
     }
     lines.extend(Turn::lines(&turns));
+    lines.extend(super::cost::lines(place.path(), options.bytes / 4, options.turns).await?);
     let report = Report::of(lines, options.turns);
     print!("{report}");
     report.write(&place.report())
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-fn line(
+pub(super) fn line(
     name: &str,
     unit: &'static str,
     better: &'static str,
@@ -218,7 +219,7 @@ async fn one_turn(place: &Path, options: Options, turn: usize) -> Result<Turn> {
 }
 
 /// Forgets what the kernel has cached; without the right to, all rows of a run are warm alike.
-fn cool() {
+pub(super) fn cool() {
     rustix::fs::sync();
     fs::write("/proc/sys/vm/drop_caches", "3").ok();
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::epoch::{EpochRecord, parse_chain};
 use crate::fragment::{Head, Header, Place};
 use crate::label::Label;
+use crate::sealed::Seal;
 use crate::{DiskId, PoolId, SegmentId};
 
 #[test]
@@ -35,6 +36,7 @@ fn a_label_cut_or_flipped_anywhere_is_no_label() {
         created_ns: 5,
         disks: vec![DiskId([3; 16]), DiskId([2; 16])],
         role: None,
+        keys: None,
     };
     let bytes = label.encode();
     assert_eq!(Label::decode(&bytes), Ok(label));
@@ -221,6 +223,11 @@ fn sample() -> (Place, Header) {
         attempt: 3,
         extents: vec![(tag(1, 70_000), 0), (tag(2, 4096), 73_728)],
         sums: vec![1, 2, 3, 4, 5],
+        seal: Some(Arc::new(Seal {
+            nonce: [3; 12],
+            tag: [4; 16],
+            chunks: vec![[5; 16]; 5],
+        })),
     };
     (place, header)
 }

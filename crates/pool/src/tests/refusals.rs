@@ -93,7 +93,7 @@ fn refuses_a_newer_format_even_where_a_mirror_would_do() {
             error,
             PoolError::NewerFormat {
                 found: 7,
-                known: 2,
+                known: 3,
                 ..
             }
         ),

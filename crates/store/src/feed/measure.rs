@@ -145,6 +145,7 @@ fn measure(name: &str, options: FeedOptions) {
         homes,
         Arc::new(|_, _| true),
         IndexOptions {
+            cipher: None,
             cache: 512 << 20,
             readers: 0,
         },

@@ -18,6 +18,7 @@ use crate::{Result, StoreError, Table};
 const OPTIONS: IndexOptions = IndexOptions {
     cache: 1 << 20,
     readers: 0,
+    cipher: None,
 };
 
 /// Two copies on two simulated disks.

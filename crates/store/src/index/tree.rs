@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use redb::{Database, TableDefinition};
 use strongroom_device::Env;
 use strongroom_pool::Txg;
+use strongroom_pool::crypt::Cipher;
 
 use super::pages::{Backend, Health, PageStore};
 use super::{FailureHook, Index, IndexStatus, PageHome, Snapshot, WriteTxn};
@@ -29,8 +30,10 @@ const META_LAST: &[u8] = b"last";
 /// Rows below which a group is not worth prefetching.
 const PREFETCH_MIN: usize = 2048;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct IndexOptions {
+    /// The keys of an encrypted pool.
+    pub(crate) cipher: Option<Arc<Cipher>>,
     /// Memory for pages, in bytes.
     pub(crate) cache: usize,
     /// Threads that prefetch before a large group; 0 for none (a simulation must have none).
@@ -133,6 +136,7 @@ impl RedbIndex {
             &homes,
             Arc::clone(&failed),
             Arc::clone(&health),
+            options.cipher.clone(),
             create,
         )?;
         let opened = Opened::on(pages, 0, options.cache)?;
@@ -238,6 +242,7 @@ impl Shared {
             &homes,
             Arc::clone(&self.failed),
             Arc::clone(&self.health),
+            self.options.cipher.clone(),
             false,
         )?;
         let opened = Opened::on(pages, generation + 1, self.options.cache)?;

@@ -3,7 +3,7 @@
 //! ```text
 //!   0  magic "SRLF"          4
 //!   4  version               2   1
-//!   6  flags                 2   1 last frame of its record, 2 watermark only
+//!   6  flags                 2   1 last frame of its record, 2 watermark only, 4 encrypted body
 //!   8  epoch                16
 //!  24  txg                   8
 //!  32  frame number          4   from 0 within the record
@@ -13,17 +13,19 @@
 //!  56  hash of the frame before  8
 //!  64  durable through       8   this group and all before are on every copy in service
 //!  72  time                  8   nanoseconds since 1970
-//!  80  nonce                12   zero; for encryption
+//!  80  nonce                12   of an encrypted body, else zero
 //!  92  pool                  4   first bytes of the pool's id
-//!  96  tag                  16   zero; for encryption
+//!  96  tag                  16   of an encrypted body, else zero
 //! 112  reserved              8   zero
 //! 120  checksum              8   CRC-64/NVME of bytes 0..120 and the body, seeded with sequence and offset
 //! 128  body, then zeroes to a multiple of 4096
 //! ```
 
+use bytes::Bytes;
 use strongroom_device::Timestamp;
 use strongroom_pool::checksum::{Checksum, Seed};
 use strongroom_pool::codec::Reader;
+use strongroom_pool::crypt::{Cipher, NONCE_LEN, ObjectKey, ObjectNonce, Purpose, TAG_LEN, Tag};
 use strongroom_pool::{EpochId, PoolId, Txg};
 
 pub(crate) const HEADER_LEN: usize = 128;
@@ -35,6 +37,9 @@ const MAGIC: [u8; 4] = *b"SRLF";
 pub(crate) const VERSION: u16 = 1;
 const LAST: u16 = 1;
 const WATERMARK: u16 = 2;
+const ENCRYPTED: u16 = 4;
+const NONCE_AT: usize = 80;
+const TAG_AT: usize = 96;
 const CHECKSUM_AT: usize = 120;
 
 /// Where a frame lies.
@@ -59,6 +64,7 @@ pub(crate) struct Header {
     pub(crate) durable: Txg,
     pub(crate) time: Timestamp,
     pub(crate) pool: PoolId,
+    pub(crate) encrypted: bool,
 }
 
 /// Why bytes are no frame.
@@ -76,8 +82,9 @@ impl Header {
         padded(self.body_len as usize)
     }
 
-    /// Encodes the frame with its body and padding; returns the bytes and the hash that the next frame carries.
-    pub(crate) fn encode(&self, body: &[&[u8]]) -> (Vec<u8>, u64) {
+    /// Encodes the frame with its body and padding; returns the bytes and the hash that the next frame carries. An
+    /// encrypted pool's body is encrypted on the way.
+    pub(crate) fn encode(&self, body: &[&[u8]], cipher: Option<&Cipher>) -> (Vec<u8>, u64) {
         let len: usize = body.iter().map(|part| part.len()).sum();
         assert_eq!(
             len, self.body_len as usize,
@@ -89,6 +96,11 @@ impl Header {
         for part in body {
             out.extend_from_slice(part);
         }
+        if self.encrypted
+            && let Some(cipher) = cipher
+        {
+            self.seal(cipher, &mut out);
+        }
         let checksum = self.checksum(&out[..CHECKSUM_AT], &out[HEADER_LEN..]);
         out[CHECKSUM_AT..HEADER_LEN].copy_from_slice(&checksum.to_le_bytes());
         out.resize(total, 0);
@@ -98,6 +110,7 @@ impl Header {
     fn encode_fields(&self, out: &mut Vec<u8>) {
         let flags =
             if self.last { LAST } else { 0 } | if self.watermark_only { WATERMARK } else { 0 };
+        let flags = flags | if self.encrypted { ENCRYPTED } else { 0 };
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&flags.to_le_bytes());
@@ -118,6 +131,49 @@ impl Header {
         out.extend_from_slice(&self.pool.0[..4]);
         out.extend_from_slice(&[0; 32]);
         assert_eq!(out.len(), HEADER_LEN, "the header has its fixed length");
+    }
+
+    /// The key of one frame. One that is written again in its place has another nonce.
+    fn key(&self, cipher: &Cipher, nonce: &ObjectNonce) -> ObjectKey {
+        let (low, high) = self.epoch.0.split_at(8);
+        let word = |half: &[u8]| {
+            half.iter()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte))
+        };
+        let place = [
+            word(low),
+            word(high),
+            self.position.sequence,
+            self.position.offset,
+            self.txg.0,
+            u64::from(self.number),
+        ];
+        cipher.object(Purpose::Log, nonce, &place)
+    }
+
+    /// Encrypts the body of a frame and binds it to the fields before it.
+    fn seal(&self, cipher: &Cipher, frame: &mut [u8]) {
+        let nonce = cipher.nonce();
+        let (fields, body) = frame.split_at_mut(HEADER_LEN);
+        let tag = self.key(cipher, &nonce).seal(0, &fields[..NONCE_AT], body);
+        fields[NONCE_AT..NONCE_AT + NONCE_LEN].copy_from_slice(&nonce);
+        fields[TAG_AT..TAG_AT + TAG_LEN].copy_from_slice(&tag);
+    }
+
+    /// The body of a verified frame as it was before; None if it was changed, belongs elsewhere, or is not encrypted
+    /// though its pool is.
+    pub(crate) fn open(&self, frame: &Bytes, cipher: Option<&Cipher>) -> Option<Bytes> {
+        let body = frame.slice(HEADER_LEN..);
+        let Some(cipher) = cipher.filter(|_| !body.is_empty()) else {
+            return (!self.encrypted).then_some(body);
+        };
+        let nonce: ObjectNonce = frame.get(NONCE_AT..NONCE_AT + NONCE_LEN)?.try_into().ok()?;
+        let tag: Tag = frame.get(TAG_AT..TAG_AT + TAG_LEN)?.try_into().ok()?;
+        let mut bytes = body.to_vec();
+        self.key(cipher, &nonce)
+            .open(0, &frame[..NONCE_AT], &tag, &mut bytes)
+            .ok()?;
+        Some(Bytes::from(bytes))
     }
 
     fn checksum(&self, fields: &[u8], body: &[u8]) -> u64 {
@@ -180,6 +236,7 @@ impl Fields {
         reader.skip(24).ok()?;
         let checksum = reader.u64().ok()?;
         let (last, watermark_only) = (flags & LAST != 0, flags & WATERMARK != 0);
+        let encrypted = flags & ENCRYPTED != 0;
         let header = Header {
             epoch,
             txg,
@@ -192,6 +249,7 @@ impl Fields {
             durable,
             time,
             pool,
+            encrypted,
         };
         Some(Self {
             magic,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use strongroom_device::{Device, DeviceError, DeviceFile, Timestamp};
+use strongroom_pool::crypt::Cipher;
 use strongroom_pool::{EpochId, Home, Pool, PoolId, Txg};
 
 pub(crate) use members::NotFollowed;
@@ -163,6 +164,7 @@ pub(crate) struct Tail {
 #[derive(Debug)]
 pub(crate) struct Log {
     pool_id: PoolId,
+    cipher: Option<Arc<Cipher>>,
     /// The one whose members hold the copies; none at first.
     epoch: Mutex<EpochId>,
     file_len: u64,
@@ -174,6 +176,7 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn new(
         pool: &Pool,
+        cipher: Option<Arc<Cipher>>,
         copies: Vec<Arc<LogCopy>>,
         tail: Tail,
         file_len: u64,
@@ -181,6 +184,7 @@ impl Log {
     ) -> Self {
         Self {
             pool_id: pool.id(),
+            cipher,
             epoch: Mutex::default(),
             file_len,
             files_max,
@@ -225,6 +229,7 @@ impl Log {
                 number,
                 last: cutter.is_empty(),
                 body_len: total(&parts),
+                encrypted: self.cipher.is_some() && !parts.is_empty(),
                 ..self.header(&tail, txg, time, durable)
             };
             self.place(&mut tail, &mut prepared, &header, &parts);
@@ -268,6 +273,7 @@ impl Log {
             durable,
             time,
             pool: self.pool_id,
+            encrypted: false,
         }
     }
 
@@ -289,7 +295,7 @@ impl Log {
     }
 
     fn place(&self, tail: &mut Tail, prepared: &mut Prepared, header: &Header, parts: &[&[u8]]) {
-        let (bytes, hash) = header.encode(parts);
+        let (bytes, hash) = header.encode(parts, self.cipher.as_deref());
         let offset = tail.offset;
         tail.previous = hash;
         tail.offset += bytes.len() as u64;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use strongroom_device::DeviceError;
+use strongroom_pool::crypt::Cipher;
 use strongroom_pool::{EpochId, EpochTerm, Txg};
 
 use crate::log::frame::{ALIGNMENT, HEADER_LEN, Header, NoFrame, Position, VERSION};
@@ -44,6 +45,7 @@ struct Reader<'a> {
     file_len: u64,
     repairs: u64,
     failed: Vec<(Arc<LogCopy>, DeviceError)>,
+    cipher: Option<&'a Cipher>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +64,7 @@ pub(crate) fn recover(
     held: Txg,
     known: Txg,
     cut_below_watermark: bool,
+    cipher: Option<&Cipher>,
 ) -> Result<Recovered> {
     let mut reader = Reader {
         copies,
@@ -71,9 +74,13 @@ pub(crate) fn recover(
         file_len,
         repairs: 0,
         failed: Vec::new(),
+        cipher,
     };
     reader.find_files();
     let walk = reader.walk(held);
+    if let Some(at) = walk.tampered {
+        return Err(tampered(&reader, at));
+    }
     if walk.headless
         || walk
             .records
@@ -110,6 +117,14 @@ fn gap(reader: &Reader<'_>, walk: &Walk, held: Txg) -> StoreError {
     StoreError::Corrupt { what }
 }
 
+fn tampered(reader: &Reader<'_>, at: Position) -> StoreError {
+    let what = format!(
+        "the log at {} cannot be decrypted: it was changed, or belongs elsewhere",
+        reader.place(at)
+    );
+    StoreError::Corrupt { what }
+}
+
 fn lost(reader: &Reader<'_>, walk: &Walk, known: Txg) -> StoreError {
     let what = format!(
         "the log ends with group {} at {}, but group {} was acknowledged: log files are missing or damaged on every copy",
@@ -122,6 +137,7 @@ fn lost(reader: &Reader<'_>, walk: &Walk, known: Txg) -> StoreError {
 
 /// How far the log reads on.
 struct Walk {
+    tampered: Option<Position>,
     records: Vec<Record>,
     last: Txg,
     /// Where the first unreadable frame lies.
@@ -233,7 +249,7 @@ impl Reader<'_> {
             sequence: first.unwrap_or(0),
             offset: 0,
         };
-        let mut walker = Walker::new(start, held);
+        let mut walker = Walker::new(start, held, self.cipher);
         // A file's end shows only in that the next one goes on: files of an earlier setting have other lengths.
         while let Some(frame) = self.next_frame(&walker) {
             walker.accept(frame);
@@ -416,7 +432,10 @@ impl Reader<'_> {
 }
 
 /// Follows the chain.
-struct Walker {
+struct Walker<'a> {
+    cipher: Option<&'a Cipher>,
+    /// The first frame that does not decrypt.
+    tampered: Option<Position>,
     at: Position,
     held: Txg,
     started: bool,
@@ -431,9 +450,11 @@ struct Walker {
     headless: bool,
 }
 
-impl Walker {
-    fn new(at: Position, held: Txg) -> Self {
+impl<'a> Walker<'a> {
+    fn new(at: Position, held: Txg, cipher: Option<&'a Cipher>) -> Self {
         Self {
+            cipher,
+            tampered: None,
             at,
             held,
             started: false,
@@ -513,12 +534,14 @@ impl Walker {
         self.last = header.txg;
         let frames = std::mem::take(&mut self.partial);
         if header.txg > self.held {
-            let body = join(&frames);
-            self.records.push(Record {
-                txg: header.txg,
-                time: header.time,
-                body,
-            });
+            match join(&frames, self.cipher) {
+                Ok(body) => self.records.push(Record {
+                    txg: header.txg,
+                    time: header.time,
+                    body,
+                }),
+                Err(at) => self.tampered = self.tampered.or(Some(at)),
+            }
         }
     }
 
@@ -531,19 +554,25 @@ impl Walker {
             first_sequence,
             ends: self.ends,
             headless: self.headless,
+            tampered: self.tampered,
         }
     }
 }
 
-fn join(frames: &[Frame]) -> Bytes {
+/// The bodies of frames, decrypted, or where one lies that does not decrypt.
+fn join(frames: &[Frame], cipher: Option<&Cipher>) -> std::result::Result<Bytes, Position> {
+    let open = |frame: &Frame| {
+        let opened = frame.header.open(&frame.bytes, cipher);
+        opened.ok_or(frame.header.position)
+    };
     if let [frame] = frames {
-        return frame.bytes.slice(HEADER_LEN..);
+        return open(frame);
     }
     let mut body = Vec::with_capacity(frames.iter().map(|frame| frame.bytes.len()).sum());
     for frame in frames {
-        body.extend_from_slice(&frame.bytes[HEADER_LEN..]);
+        body.extend_from_slice(&open(frame)?);
     }
-    Bytes::from(body)
+    Ok(Bytes::from(body))
 }
 
 /// Reads one frame of one copy; None if there is no whole one. What one copy cannot read is as good as missing there.

@@ -9,6 +9,7 @@ mod basics;
 mod clones;
 mod compressed;
 mod disks;
+mod encrypted;
 mod limits;
 mod members;
 mod model;
@@ -21,7 +22,8 @@ use std::sync::Arc;
 
 use strongroom_device::sim::{Rng, SimDevice, SimEnv};
 use strongroom_device::{Device, Env};
-use strongroom_pool::{Layout, Pool};
+use strongroom_pool::crypt::KdfParams;
+use strongroom_pool::{Layout, NewPassphrase, Pool};
 
 use crate::data::Object;
 use crate::engine::Engine;
@@ -35,6 +37,19 @@ pub(crate) struct World {
     pub(crate) env: Arc<SimEnv>,
     pub(crate) disks: Vec<Arc<SimDevice>>,
     pub(crate) options: StoreOptions,
+    /// Pools made here are encrypted.
+    pub(crate) encrypted: bool,
+}
+
+const PASSPHRASE: &[u8] = b"a passphrase of tests";
+
+fn passphrase() -> NewPassphrase {
+    let cheap = KdfParams {
+        memory_kib: 8,
+        passes: 1,
+        lanes: 1,
+    };
+    NewPassphrase::new(PASSPHRASE, cheap).unwrap()
 }
 
 /// Small files and buffers, so that tests reach their limits.
@@ -57,6 +72,8 @@ impl World {
             env,
             disks,
             options: small_options(),
+            // Every other one, so that all that is tested is tested with encryption, too.
+            encrypted: seed % 2 == 1,
         }
     }
 
@@ -67,6 +84,7 @@ impl World {
             env,
             disks: Vec::new(),
             options,
+            encrypted: self.encrypted,
         }
     }
 
@@ -91,12 +109,14 @@ impl World {
         } else {
             Layout::MIRROR
         };
-        let pool = Pool::create(self.env(), self.devices(), layout)?;
+        let new = self.encrypted.then(passphrase);
+        let pool = Pool::create_with(self.env(), self.devices(), layout, new.as_ref())?;
         Store::create(self.env(), pool, self.options.clone())
     }
 
     pub(crate) fn open(&self) -> Result<Arc<Store>> {
         let pool = Pool::open(self.env(), self.devices())?;
+        pool.unlock(PASSPHRASE)?;
         Store::open(self.env(), pool, self.options.clone())
     }
 
@@ -122,6 +142,13 @@ impl World {
         txn.put(ROWS, key, value.to_vec());
         txn.commit().unwrap();
     }
+}
+
+/// A pool that is encrypted and unlocked.
+pub(crate) fn encrypted_pool() -> Arc<Pool> {
+    let world = World::new(1, 1);
+    let new = passphrase();
+    Pool::create_with(world.env(), world.devices(), Layout::SINGLE, Some(&new)).unwrap()
 }
 
 /// A row's key under an inode.

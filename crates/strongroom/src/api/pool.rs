@@ -6,7 +6,8 @@ use axum::extract::{Path, State as Extracted};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use strongroom_pool::{DiskOptions, DiskStatus, Pool, UpkeepStatus, UpkeepTask};
+use strongroom_pool::crypt::KdfParams;
+use strongroom_pool::{DiskOptions, DiskStatus, NewPassphrase, Pool, UpkeepStatus, UpkeepTask};
 use strongroom_store::{JobState, JobStatus, Store};
 
 use super::problem::Problem;
@@ -22,6 +23,7 @@ pub(super) fn routes() -> Router<Arc<State>> {
         .route("/v1/pool/disks", post(add_disk))
         .route("/v1/pool/disks/{disk}", delete(remove_disk))
         .route("/v1/pool/disks/{disk}/spare", post(set_spare))
+        .route("/v1/pool/passphrase", post(change_passphrase))
         .route("/v1/pool/scrub", scrub)
 }
 
@@ -47,6 +49,7 @@ pub(crate) fn document(pool: &Pool) -> strongroom_pool::Result<types::Pool> {
     Ok(types::Pool {
         id: status.id,
         layout: status.layout,
+        encrypted: pool.is_encrypted(),
         data: layout.data,
         parity: layout.parity,
         survives: status.survives,
@@ -123,6 +126,20 @@ async fn add_disk(
     store.disks_changed();
     tracing::info!(disk = %id, path = %path.display(), "disk added");
     Ok((StatusCode::CREATED, Json(id.to_string())))
+}
+
+/// Stretching passphrases takes a while on purpose, and labels are written to all disks.
+async fn change_passphrase(
+    Extracted(state): Extracted<Arc<State>>,
+    Json(change): Json<types::PassphraseChange>,
+) -> Answer<StatusCode> {
+    let pool = Arc::clone(&state.pool);
+    let changed = tokio::task::spawn_blocking(move || {
+        let new = NewPassphrase::new(change.new.as_bytes(), KdfParams::default())?;
+        pool.change_passphrase(change.old.as_bytes(), &new)
+    });
+    changed.await.map_err(Problem::internal)??;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn remove_disk(

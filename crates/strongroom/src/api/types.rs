@@ -4,6 +4,15 @@ use serde::{Deserialize, Serialize};
 use strongroom_pool::DiskState;
 use zeroize::Zeroizing;
 
+/// Another passphrase for an encrypted pool.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PassphraseChange {
+    #[serde(with = "secret")]
+    pub(crate) old: Zeroizing<String>,
+    #[serde(with = "secret")]
+    pub(crate) new: Zeroizing<String>,
+}
+
 /// An account to be made.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct NewUser {
@@ -121,6 +130,8 @@ pub(crate) struct Work {
 pub(crate) struct Pool {
     pub(crate) id: String,
     pub(crate) layout: String,
+    #[serde(default)]
+    pub(crate) encrypted: bool,
     /// Parts of data and of parity in the layout.
     pub(crate) data: u8,
     pub(crate) parity: u8,

@@ -185,7 +185,8 @@ fn status_text(status: &Status) -> String {
     if let Some(reason) = &status.offline {
         text += &format!("NOTHING CAN BE WRITTEN: {reason}\n");
     }
-    text += &format!("pool    {}, layout {}\n", pool.id, pool.layout);
+    let encrypted = if pool.encrypted { ", encrypted" } else { "" };
+    text += &format!("pool    {}, layout {}{encrypted}\n", pool.id, pool.layout);
     text += &format!("        {}\n", words::survival(pool));
     for disk in &pool.disks {
         let reason = disk

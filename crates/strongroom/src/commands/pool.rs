@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::{print_json, say};
-use crate::api::types::{Disk, Index, Job, NewDisk, Pool, PoolReport, Space, Spare, Upkeep};
+use crate::api::types::{
+    Disk, Index, Job, NewDisk, PassphraseChange, Pool, PoolReport, Space, Spare, Upkeep,
+};
 use crate::cli::{DiskPlace, PoolCommand, ScrubCommand};
 use crate::control::{Control, segment};
 use crate::failure::{Failure, Result};
+use crate::passphrase::PassphraseSource;
 use crate::words::{self, size};
 
 pub(crate) fn pool(data: &Path, command: PoolCommand) -> Result<()> {
@@ -47,8 +50,27 @@ pub(crate) fn pool(data: &Path, command: PoolCommand) -> Result<()> {
                 "the disk is a spare; what it holds moves to the others\n"
             })
         }
+        PoolCommand::ChangePassphrase {
+            old,
+            new_passphrase_file,
+        } => change_passphrase(&control, &old, new_passphrase_file),
         PoolCommand::Scrub { command } => scrub(&control, &command),
     }
+}
+
+fn change_passphrase(
+    control: &Control,
+    old: &PassphraseSource,
+    new_file: Option<PathBuf>,
+) -> Result<()> {
+    let source = PassphraseSource {
+        passphrase_file: new_file,
+        passphrase_command: None,
+    };
+    let old = old.get("The pool's passphrase: ")?;
+    let new = source.get_twice("Its new passphrase: ")?;
+    control.post("/v1/pool/passphrase", &PassphraseChange { old, new })?;
+    say("the pool has another passphrase; disks that are away learn it when they come back\n")
 }
 
 fn add(

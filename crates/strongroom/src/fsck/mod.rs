@@ -65,17 +65,25 @@ async fn check(data: &Path, options: &FsckOptions) -> Result<Report> {
         .is_dir()
         .then(|| DataDirectory::lock(data))
         .transpose()?;
-    let disks = open_disks(&env, locked.as_ref(), options)?;
+    let mut disks = open_disks(&env, locked.as_ref(), options)?;
     // What is lost is told; making it good takes a server, or would fill memory.
     let look = OpenOptions {
         upkeep: false,
         ..OpenOptions::default()
     };
-    let pool = Pool::open_with(Arc::clone(&env), disks.devices, look)?;
+    let devices = std::mem::take(&mut disks.devices);
+    let pool = Pool::open_with(Arc::clone(&env), devices, look)?;
     let mut report = Report {
         repaired: options.repair,
         ..Report::default()
     };
+    if pool.is_encrypted() {
+        if !options.passphrase.is_there() {
+            return check_locked(&pool, disks, options, report);
+        }
+        let passphrase = options.passphrase.get("The pool's passphrase: ")?;
+        pool.unlock(passphrase.as_bytes())?;
+    }
     let store = Store::open(Arc::clone(&env), Arc::clone(&pool), StoreOptions::default())?;
     let vfs = Vfs::open_store(Arc::clone(&store), env)?;
     check_index(&store, &mut report).await?;
@@ -83,7 +91,23 @@ async fn check(data: &Path, options: &FsckOptions) -> Result<Report> {
     names::check(&vfs, damaged, &mut report).await?;
     store.close().await?;
     check_counts(&store, &vfs, damaged, &mut report).await?;
-    let document = pool::document(&pool)?;
+    finish(&pool, disks, report)
+}
+
+/// Without the passphrase of an encrypted pool its stripes can be checked and made good, and nothing above them.
+fn check_locked(
+    pool: &Pool,
+    disks: Disks,
+    options: &FsckOptions,
+    mut report: Report,
+) -> Result<Report> {
+    check_segments(pool, options.repair, &mut report)?;
+    report.locked = true;
+    finish(pool, disks, report)
+}
+
+fn finish(pool: &Pool, disks: Disks, mut report: Report) -> Result<Report> {
+    let document = pool::document(pool)?;
     // Where no disk of the pool is missing, one that is not there was taken out.
     if document.disks.iter().any(|disk| disk.state == "missing") {
         report.problems.extend(disks.problems);

@@ -11,6 +11,8 @@ use crate::words::{self, size};
 pub(crate) struct Report {
     /// Repairs were wanted.
     pub(super) repaired: bool,
+    /// The passphrase was not given: only the parts of stripes were checked.
+    pub(super) locked: bool,
     pub(super) pool: Pool,
     pub(super) index: Option<Index>,
     pub(super) log_repairs: u64,
@@ -96,6 +98,10 @@ impl Report {
                 size(index.bytes)
             );
         }
+        if self.locked {
+            text += "names   not checked, nor log and index: the pool is encrypted, and its passphrase was not given\n";
+            return text + &self.verdict();
+        }
         text += &format!(
             "names   {} files in {} directories of {} shares\n",
             self.files, self.directories, self.shares
@@ -121,7 +127,12 @@ impl Report {
             "Nothing was changed.\n".to_owned()
         };
         if self.problems.is_empty() {
-            return format!("{repaired}Everything is right.\n");
+            let all = if self.locked {
+                "What was checked"
+            } else {
+                "Everything"
+            };
+            return format!("{repaired}{all} is right.\n");
         }
         let list = self
             .problems

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use strongroom_device::{Device, Env, RealDevice};
-use strongroom_pool::Pool;
+use strongroom_pool::{NewPassphrase, Pool};
 
 use crate::cli::{DEFAULT_DATA, ServeOptions};
 use crate::data::DataDirectory;
@@ -57,13 +57,39 @@ impl Disks<'_> {
         if may_create && all_blank(&devices)? {
             let layout = layout::choose(self.options, &devices)?;
             tracing::info!(%layout, disks = devices.len(), "making a new pool");
-            return Ok((Pool::create(Arc::clone(env), devices, layout)?, true));
+            let passphrase = self.new_passphrase()?;
+            let pool = Pool::create_with(Arc::clone(env), devices, layout, passphrase.as_ref())?;
+            return Ok((pool, true));
         }
         let pool = Pool::open(Arc::clone(env), devices)?;
         layout::refuse_another(self.options, pool.layout())?;
+        self.unlock(&pool)?;
         // Labels without an epoch: making the pool was cut short before anything was stored.
         let is_new = pool.last_epoch().is_none();
         Ok((pool, is_new))
+    }
+
+    fn new_passphrase(&self) -> Result<Option<NewPassphrase>> {
+        let source = &self.options.passphrase;
+        let prompt = "A passphrase for the new pool, without which nobody can read it: ";
+        self.options
+            .encrypt
+            .then(|| source.get_new(prompt))
+            .transpose()
+    }
+
+    fn unlock(&self, pool: &Pool) -> Result<()> {
+        if !pool.is_encrypted() {
+            return match self.options.encrypt {
+                false => Ok(()),
+                true => Err(Failure::new(
+                    Kind::Storage,
+                    "the pool is not encrypted, which is chosen when a pool is made: start without --encrypt",
+                )),
+            };
+        }
+        let passphrase = self.options.passphrase.get("The pool's passphrase: ")?;
+        Ok(pool.unlock(passphrase.as_bytes())?)
     }
 
     /// The next start finds the disks without being told.

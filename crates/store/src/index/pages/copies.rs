@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use strongroom_device::{DeviceError, DeviceFile, Env};
 
+use strongroom_pool::crypt::Cipher;
+
 use super::records::{self, RecordHead, Replayed};
 use super::sums::sum_of;
 use super::{FailureHook, Health, PAGE, PAGE_U64, PageHome, PageStore, Written};
@@ -122,11 +124,12 @@ impl PageCopy {
     }
 
     /// The newest state that this copy knows of, and the file that leads to it.
-    fn newest(&self) -> Result<Option<(usize, Replayed)>> {
+    fn newest(&self, cipher: Option<&Cipher>) -> Result<Option<(usize, Replayed)>> {
         let mut best: Option<(usize, Replayed)> = None;
         for area in 0..2 {
             let bytes = read_all(&*self.sums[area])?;
-            let Some(state) = records::replay(&bytes, &format!("{self}/sums.{area}"))? else {
+            let Some(state) = records::replay(&bytes, &format!("{self}/sums.{area}"), cipher)?
+            else {
                 continue;
             };
             if best
@@ -172,9 +175,10 @@ impl PageStore {
         homes: &[PageHome],
         failed: FailureHook,
         health: Arc<Health>,
+        cipher: Option<Arc<Cipher>>,
         create: bool,
     ) -> Result<Arc<Self>> {
-        let store = Self::attach(env, homes, failed, health)?;
+        let store = Self::attach(env, homes, failed, health, cipher)?;
         let mut found = store.survey()?;
         found.sort_by_key(|found| std::cmp::Reverse(found.state.head.sequence));
         let level = store.level(&found);
@@ -203,6 +207,7 @@ impl PageStore {
         homes: &[PageHome],
         failed: FailureHook,
         health: Arc<Health>,
+        cipher: Option<Arc<Cipher>>,
     ) -> Result<Self> {
         let mut copies = Vec::new();
         let mut last = StoreError::Invalid {
@@ -226,14 +231,14 @@ impl PageStore {
         if copies.is_empty() {
             Err(last)
         } else {
-            Ok(Self::new(env, copies, failed, health))
+            Ok(Self::new(env, copies, failed, health, cipher))
         }
     }
 
     fn survey(&self) -> Result<Vec<Found>> {
         let mut found = Vec::new();
         for (number, copy) in self.copies.load().iter().enumerate() {
-            match copy.newest() {
+            match copy.newest(self.cipher.as_deref()) {
                 Ok(Some((area, state))) => found.push(Found {
                     copy: number,
                     area,
@@ -271,6 +276,7 @@ impl PageStore {
         for page in 0..pages {
             let sum = best.state.sums.get(page);
             if sum != 0 {
+                self.seals.set(page, best.state.seals.get(page));
                 self.sums.set(page, sum);
             }
         }

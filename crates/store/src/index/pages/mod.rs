@@ -11,6 +11,7 @@ mod copies;
 mod join;
 mod read;
 mod records;
+mod seals;
 mod sums;
 mod sync;
 
@@ -22,9 +23,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use strongroom_device::{Device, DeviceError, Env};
+use strongroom_pool::crypt::Cipher;
 
 use crate::{Result, StoreError};
 use copies::{PageCopy, Stage};
+use seals::{PageSeal, SealTable};
 use sums::SumTable;
 
 /// Bytes of a page.
@@ -87,7 +90,8 @@ impl Health {
 #[derive(Debug)]
 struct Pending {
     sum: u64,
-    /// None once it was written out.
+    seal: PageSeal,
+    /// As it is stored; None once it was written out.
     data: Option<Arc<[u8]>>,
 }
 
@@ -117,6 +121,8 @@ pub(super) struct PageStore {
     failed: FailureHook,
     health: Arc<Health>,
     sums: SumTable,
+    cipher: Option<Arc<Cipher>>,
+    seals: SealTable,
     pending: Vec<RwLock<HashMap<u64, Pending>>>,
     pending_pages: AtomicUsize,
     buffered_pages: AtomicUsize,
@@ -143,6 +149,7 @@ impl PageStore {
         copies: Vec<Arc<PageCopy>>,
         failed: FailureHook,
         health: Arc<Health>,
+        cipher: Option<Arc<Cipher>>,
     ) -> Self {
         Self {
             env,
@@ -150,6 +157,8 @@ impl PageStore {
             failed,
             health,
             sums: SumTable::default(),
+            cipher,
+            seals: SealTable::default(),
             pending: (0..SHARDS).map(|_| RwLock::default()).collect(),
             pending_pages: AtomicUsize::new(0),
             buffered_pages: AtomicUsize::new(0),

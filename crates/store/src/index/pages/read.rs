@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::copies::PageCopy;
+use super::seals::{PageSeal, open_page};
 use super::sums::sum_of;
 use super::{PAGE, PAGE_U64, PageStore};
 use crate::{Result, StoreError};
@@ -54,6 +55,20 @@ impl PageStore {
                 .chunks_exact(PAGE)
                 .zip(first..)
                 .all(|(chunk, page)| sum_of(chunk) == self.sums.get(page))
+            && out
+                .chunks_exact_mut(PAGE)
+                .zip(first..)
+                .all(|(chunk, page)| self.reveal(page, &self.seals.get(page), chunk).is_ok())
+    }
+
+    /// Decrypts a page of an encrypted pool in place.
+    fn reveal(&self, page: u64, seal: &PageSeal, out: &mut [u8]) -> Result<()> {
+        let Some(cipher) = &self.cipher else {
+            return Ok(());
+        };
+        open_page(cipher, page, seal, out).map_err(|why| StoreError::Corrupt {
+            what: format!("index page {page} cannot be decrypted: {why}"),
+        })
     }
 
     fn read_page(&self, page: u64, out: &mut [u8]) -> Result<()> {
@@ -61,33 +76,35 @@ impl PageStore {
             self.read_first(out);
             return Ok(());
         }
-        let sum = match self.read_pending(page, out) {
-            Some(None) => return Ok(()),
-            Some(Some(sum)) => sum,
-            None => self.sums.get(page),
+        let (sum, seal) = match self.read_pending(page, out) {
+            Some((None, seal)) => return self.reveal(page, &seal, out),
+            Some((Some(sum), seal)) => (sum, seal),
+            None => (self.sums.get(page), self.seals.get(page)),
         };
         if sum == 0 {
             out.fill(0);
             return Ok(());
         }
-        self.read_copies(page, sum, out)
+        self.read_copies(page, sum, out)?;
+        self.reveal(page, &seal, out)
     }
 
-    /// Looks among pages that no record holds yet: `Some(None)` when it filled `out`, `Some(Some(sum))` when the page
-    /// was already written out.
-    fn read_pending(&self, page: u64, out: &mut [u8]) -> Option<Option<u64>> {
+    /// Looks among pages that no record holds yet: with `None` when it filled `out`, with the checksum when the page was
+    /// already written out.
+    fn read_pending(&self, page: u64, out: &mut [u8]) -> Option<(Option<u64>, PageSeal)> {
         if self.pending_pages.load(Ordering::Acquire) == 0 {
             return None;
         }
         let shard = self.shard(page).read();
         let pending = shard.get(&page)?;
-        Some(match &pending.data {
+        let written = match &pending.data {
             Some(data) => {
                 out.copy_from_slice(&data[..]);
                 None
             }
             None => Some(pending.sum),
-        })
+        };
+        Some((written, pending.seal))
     }
 
     fn read_copies(&self, page: u64, sum: u64, out: &mut [u8]) -> Result<()> {

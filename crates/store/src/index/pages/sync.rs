@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::records::{RecordHead, encode_changes, encode_checkpoint};
+use super::seals::{NO_SEAL, PageSeal, SEAL_LEN, seal_page};
 use super::sums::{PAGES_MAX, sum_of};
 use super::{PAGE, PAGE_U64, PageStore, Pending, SPILL_PAGES, Stage, Written};
 use crate::{Result, StoreError};
@@ -40,9 +41,15 @@ impl PageStore {
     }
 
     fn stage(&self, page: u64, chunk: &[u8]) {
+        let mut data: Arc<[u8]> = Arc::from(chunk);
+        let mut seal = NO_SEAL;
+        if let (Some(cipher), Some(bytes)) = (&self.cipher, Arc::get_mut(&mut data)) {
+            seal = seal_page(cipher, page, bytes);
+        }
         let pending = Pending {
-            sum: sum_of(chunk),
-            data: Some(Arc::from(chunk)),
+            sum: sum_of(&data),
+            seal,
+            data: Some(data),
         };
         let replaced = self.shard(page).write().insert(page, pending);
         if replaced.is_none() {
@@ -145,16 +152,17 @@ impl PageStore {
                 shard
                     .read()
                     .iter()
-                    .map(|(page, pending)| (*page, pending.sum)),
+                    .map(|(page, pending)| (*page, pending.sum, pending.seal)),
             );
         }
         changes.sort_unstable();
         let joins = !self.copies_at(Stage::Whole).is_empty();
-        if joins || written.area_end > RECORDS_MIN.max(written.len / PAGE_U64 * 8) {
+        if joins || written.area_end > RECORDS_MIN.max(written.len / PAGE_U64 * self.entry_len()) {
             self.settle(&changes);
             return self.checkpoint(written);
         }
-        let record = encode_changes(&head(written, written.generation), &changes);
+        let head = head(written, written.generation);
+        let record = encode_changes(&head, &changes, self.cipher.as_deref());
         self.on_copies(Stage::Serving, |copy| {
             copy.append(written.area, written.area_end, &record)
         })?;
@@ -164,9 +172,17 @@ impl PageStore {
         Ok(())
     }
 
+    /// Bytes that a checkpoint has for each page.
+    fn entry_len(&self) -> u64 {
+        8 + self.cipher.as_ref().map_or(0, |_| SEAL_LEN as u64)
+    }
+
     /// Moves checksums from the pending pages to the table. Readers see one or the other.
-    fn settle(&self, changes: &[(u64, u64)]) {
-        for (page, sum) in changes {
+    fn settle(&self, changes: &[(u64, u64, PageSeal)]) {
+        for (page, sum, seal) in changes {
+            if self.cipher.is_some() {
+                self.seals.set(*page, *seal);
+            }
             self.sums.set(*page, *sum);
             self.shard(*page).write().remove(page);
         }
@@ -178,8 +194,11 @@ impl PageStore {
     pub(super) fn checkpoint(&self, written: &mut Written) -> Result<()> {
         let (area, generation) = (1 - written.area, written.generation + 1);
         let pages = usize::try_from(written.len / PAGE_U64).unwrap_or(usize::MAX);
-        let sums = (0..pages).map(|page| self.sums.get(page as u64));
-        let record = encode_checkpoint(&head(written, generation), sums);
+        let sums = (0..pages).map(|page| {
+            let page = page as u64;
+            (self.sums.get(page), self.seals.get(page))
+        });
+        let record = encode_checkpoint(&head(written, generation), sums, self.cipher.as_deref());
         let joining = self.copies_at(Stage::Whole);
         self.on_copies(Stage::Whole, |copy| copy.begin_area(area, &record))?;
         for copy in joining.iter().filter(|copy| copy.stage() == Stage::Whole) {

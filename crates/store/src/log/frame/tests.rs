@@ -1,3 +1,4 @@
+use super::{NONCE_AT, TAG_AT};
 use strongroom_device::Timestamp;
 use strongroom_device::sim::Rng;
 use strongroom_pool::{EpochId, PoolId, Txg};
@@ -22,6 +23,7 @@ fn sample(body_len: u32) -> Header {
         durable: Txg(76),
         time: Timestamp(1_700_000_000_000_000_000),
         pool,
+        encrypted: false,
     }
 }
 
@@ -30,7 +32,7 @@ fn a_frame_is_read_as_it_was_written() {
     for len in [0, 1, 3967, 3968, 3969, 100_000] {
         let body = vec![0x33; len];
         let header = sample(u32::try_from(len).unwrap());
-        let (bytes, hash) = header.encode(&[&body[..len / 2], &body[len / 2..]]);
+        let (bytes, hash) = header.encode(&[&body[..len / 2], &body[len / 2..]], None);
         assert_eq!(bytes.len() as u64 % ALIGNMENT, 0);
         let (read, stored) = Header::parse(&bytes).unwrap();
         assert_eq!(read, header);
@@ -40,7 +42,7 @@ fn a_frame_is_read_as_it_was_written() {
 
 #[test]
 fn the_fields_lie_where_the_format_says() {
-    let (bytes, hash) = sample(2).encode(&[b"hi"]);
+    let (bytes, hash) = sample(2).encode(&[b"hi"], None);
     assert_eq!(&bytes[..8], b"SRLF\x01\x00\x01\x00");
     assert_eq!(bytes[24], 77);
     assert_eq!(bytes[32], 3);
@@ -57,7 +59,7 @@ fn the_fields_lie_where_the_format_says() {
 
 #[test]
 fn any_flipped_bit_of_header_or_body_is_found() {
-    let (bytes, _) = sample(40).encode(&[&[7; 40]]);
+    let (bytes, _) = sample(40).encode(&[&[7; 40]], None);
     for bit in 0..(HEADER_LEN + 40) * 8 {
         let mut damaged = bytes.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
@@ -69,7 +71,7 @@ fn any_flipped_bit_of_header_or_body_is_found() {
 
 #[test]
 fn frames_cut_anywhere_and_noise_are_no_frames() {
-    let (bytes, _) = sample(40).encode(&[&[7; 40]]);
+    let (bytes, _) = sample(40).encode(&[&[7; 40]], None);
     for len in 0..HEADER_LEN + 40 {
         let cut = &bytes[..len];
         let accepted =
@@ -91,7 +93,38 @@ fn frames_cut_anywhere_and_noise_are_no_frames() {
 
 #[test]
 fn a_newer_version_is_told_apart() {
-    let (mut bytes, _) = sample(0).encode(&[]);
+    let (mut bytes, _) = sample(0).encode(&[], None);
     bytes[4] = 2;
     assert_eq!(Header::parse(&bytes), Err(NoFrame::Newer(2)));
+}
+
+#[test]
+fn an_encrypted_body_opens_in_its_place_only() {
+    let pool = crate::tests::encrypted_pool();
+    let cipher = pool.cipher_if_encrypted().unwrap();
+    let cipher = cipher.as_deref();
+    let header = Header {
+        encrypted: true,
+        ..sample(40)
+    };
+    let (bytes, hash) = header.encode(&[&[7; 40]], cipher);
+    assert!(!bytes.windows(8).any(|window| window == [7; 8]));
+    let frame = bytes::Bytes::from(bytes).slice(..HEADER_LEN + 40);
+    let (read, stored) = Header::parse(&frame).unwrap();
+    assert_eq!(read.verify(&frame, stored), Some(hash));
+    assert_eq!(read.open(&frame, cipher).as_deref(), Some(&[7; 40][..]));
+    let (again, _) = header.encode(&[&[7; 40]], cipher);
+    assert_ne!(frame[HEADER_LEN..], again[HEADER_LEN..HEADER_LEN + 40]);
+    let mut other = read;
+    other.position.offset += ALIGNMENT;
+    assert_eq!(other.open(&frame, cipher), None);
+    for byte in [0, 24, 64, NONCE_AT, TAG_AT, HEADER_LEN, HEADER_LEN + 39] {
+        let mut bad = frame.to_vec();
+        bad[byte] ^= 1;
+        assert_eq!(read.open(&bad.into(), cipher), None, "byte {byte}");
+    }
+    // One that is not encrypted does not count in a pool that is.
+    let (plain, _) = sample(40).encode(&[&[7; 40]], None);
+    let plain = bytes::Bytes::from(plain).slice(..HEADER_LEN + 40);
+    assert_eq!(sample(40).open(&plain, cipher), None);
 }

@@ -76,8 +76,8 @@ fn opened_twice() -> (World, Vec<u8>, Vec<u8>, String) {
     };
     (
         world,
-        group.encode(&[&body]).0,
-        watermark.encode(&[]).0,
+        group.encode(&[&body], None).0,
+        watermark.encode(&[], None).0,
         path,
     )
 }
