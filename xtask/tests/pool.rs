@@ -470,6 +470,114 @@ async fn disks_come_and_go_by_their_words() {
     server.stop().unwrap();
 }
 
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_vanished_comes_back_by_itself() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Server::create(place.path(), 3).unwrap();
+    let before = server.connect().await.unwrap().share();
+    before.create_file("before").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (disk, kept) = (place.path().join("disk-1"), place.path().join("kept"));
+    copy(&disk, &kept);
+    fs::remove_dir_all(&disk).unwrap();
+    wait_for(&server, "the loss", |report| {
+        report["pool"]["disks"][1]["state"] == "set_aside"
+    })
+    .await;
+    write_files(&server).await;
+    // An empty mount point is left as it is.
+    fs::create_dir(&disk).unwrap();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(fs::read_dir(&disk).unwrap().count(), 0);
+    fs::remove_dir(&disk).unwrap();
+    fs::rename(&kept, &disk).unwrap();
+    wait_for(&server, "the return", |report| {
+        report["pool"]["disks"][1]["state"] == "member" && is_whole(report)
+    })
+    .await;
+    for lost in ["disk-0", "disk-2"] {
+        fs::remove_dir_all(place.path().join(lost)).unwrap();
+    }
+    check_files(&server).await;
+    server.stop().unwrap();
+}
+
+/// Each flush is a transaction group of its own.
+async fn flush_often(server: &Server, times: u64) {
+    let requests = server.connect().await.unwrap().share();
+    let handle = requests.create_file("often").await.unwrap();
+    for time in 0..times {
+        let bytes = time.to_le_bytes().to_vec();
+        requests.write(handle, time * 8, bytes).await.unwrap();
+        requests.flush(handle).await.unwrap();
+    }
+    requests.close(handle).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_was_away_for_a_thousand_groups_is_believed_in_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Server::create(place.path(), 3).unwrap();
+    flush_often(&server, 3).await;
+    server.kill().unwrap();
+    let (disk, away) = (place.path().join("disk-0"), place.path().join("away"));
+    fs::rename(&disk, &away).unwrap();
+    let server = Server::start(place.path()).unwrap();
+    let requests = server.connect().await.unwrap().share();
+    requests.delete("often").await.unwrap();
+    flush_often(&server, 1000).await;
+    write_files(&server).await;
+    server.kill().unwrap();
+    fs::rename(&away, &disk).unwrap();
+    let server = Server::start(place.path()).unwrap();
+    check_files(&server).await;
+    wait_for(&server, "the return", |report| {
+        report["pool"]["disks"][0]["state"] == "member" && is_whole(report)
+    })
+    .await;
+    // It alone has everything now, and nothing of what it had.
+    for lost in ["disk-1", "disk-2"] {
+        fs::remove_dir_all(place.path().join(lost)).unwrap();
+    }
+    check_files(&server).await;
+    let requests = server.connect().await.unwrap().share();
+    let (handle, size) = requests.open_file("often").await.unwrap();
+    let found = requests.read_all(handle, size).await.unwrap();
+    let told: Vec<u8> = (0..1000u64).flat_map(u64::to_le_bytes).collect();
+    assert!(found == told);
+    server.stop().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn halves_of_a_mirror_that_were_used_apart_refuse_each_other_by_name() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Server::create(place.path(), 2).unwrap();
+    write_files(&server).await;
+    server.stop().unwrap();
+    let disks = ["disk-0", "disk-1"].map(|name| place.path().join(name));
+    let away = place.path().join("away");
+    for disk in [&disks[1], &disks[0]] {
+        fs::rename(disk, &away).unwrap();
+        let server = Server::start(place.path()).unwrap();
+        flush_often(&server, 2).await;
+        server.kill().unwrap();
+        fs::rename(&away, disk).unwrap();
+    }
+    let before = snapshot(place.path());
+    let data = place.path().join("data");
+    let refused = strongroom(&["--data", text(&data), "serve", "--smb", "127.0.0.1:0"]);
+    assert_eq!(refused.status.code(), Some(5), "{}", said(&refused));
+    for part in [text(&disks[0]), text(&disks[1]), "used apart"] {
+        assert!(said(&refused).contains(part), "{}", said(&refused));
+    }
+    assert!(snapshot(place.path()) == before, "something was changed");
+}
+
 /// Bare disks, put into another machine in another order: another data directory, other paths, nothing remembered.
 #[tokio::test(flavor = "multi_thread")]
 async fn bare_disks_open_in_another_machine_in_any_order_with_all_that_is_on_them() {

@@ -91,7 +91,7 @@ async fn a_flipped_byte_on_a_mirror_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_hangs_in_the_kernel_is_set_aside() {
+async fn a_disk_that_hangs_in_the_kernel_is_set_aside_and_comes_back() {
     assert!(
         xtask::process::is_root(),
         "this test mounts file systems: run it as root"
@@ -103,7 +103,7 @@ async fn a_disk_that_hangs_in_the_kernel_is_set_aside() {
 /// Log and index have their copies on the first three disks: both of the lost ones have some, one, none.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_of_six_disks_deleted_under_load_fail_no_operation() {
-    for lost in [vec![0, 1], vec![2, 4], vec![5, 3]] {
+    for (lost, replaced) in [(vec![0, 1], true), (vec![2, 4], true), (vec![5, 3], false)] {
         let place = place();
         let plan = lost_disks::Plan {
             disks: 6,
@@ -111,6 +111,7 @@ async fn two_of_six_disks_deleted_under_load_fail_no_operation() {
             clients: 8,
             seed: 4,
             time: Duration::from_secs(3),
+            replaced,
         };
         println!("{:?}", lost_disks::run(place.path(), &plan).await.unwrap());
     }

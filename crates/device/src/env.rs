@@ -32,6 +32,8 @@ pub trait Env: Send + Sync + Debug {
     fn unblock(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<()>;
     /// Runs blocking work on this thread after others were given its other tasks.
     fn block_in_place(&self, work: &mut dyn FnMut());
+    /// Keeps this thread for so long. For blocking work only.
+    fn pause(&self, duration: Duration);
     /// Runs all of this blocking work, side by side where that is possible, and returns when it is done.
     fn run_all(&self, works: &mut [&mut (dyn FnMut() + Send)]) {
         self.block_in_place(&mut || works.iter_mut().for_each(|work| work()));

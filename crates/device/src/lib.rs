@@ -109,4 +109,27 @@ pub trait DeviceFile: Send + Sync + Debug {
     fn punch(&self, offset: u64, len: u64) -> Result<()>;
     /// Makes the file's data and length durable. Never called again on this file after it failed.
     fn sync(&self) -> Result<()>;
+    /// Has later reads ask the disk for what was synced, or should have been: after a sync that failed the kernel may show
+    /// bytes from memory that never reached it.
+    fn uncache(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether a disk takes writes and makes them durable.
+///
+/// # Errors
+/// Of the operation that failed.
+pub fn takes_writes(device: &dyn Device) -> Result<()> {
+    const PROBE: &str = "probe";
+    let remove = || match device.delete(PROBE) {
+        Ok(()) | Err(DeviceError::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error),
+    };
+    remove()?;
+    let file = device.create(PROBE, 0)?;
+    file.write_at(0, &[0x5A; 4096])?;
+    file.sync()?;
+    device.sync_dir("")?;
+    remove()
 }

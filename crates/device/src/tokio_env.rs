@@ -82,6 +82,10 @@ impl Env for TokioEnv {
         }
     }
 
+    fn pause(&self, duration: Duration) {
+        self.block_in_place(&mut || std::thread::sleep(duration));
+    }
+
     fn run_all(&self, works: &mut [&mut (dyn FnMut() + Send)]) {
         self.block_in_place(&mut || run_side_by_side(works));
     }

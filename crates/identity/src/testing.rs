@@ -47,6 +47,10 @@ impl Env for SeededEnv {
         unreachable!("accounts run no tasks")
     }
 
+    fn pause(&self, duration: Duration) {
+        std::thread::sleep(duration);
+    }
+
     fn block_in_place(&self, work: &mut dyn FnMut()) {
         work();
     }

@@ -37,7 +37,12 @@ impl Pool {
     pub fn add_disk(&self, device: Arc<dyn Device>, options: DiskOptions) -> Result<DiskId> {
         let _changing = self.begin_change()?;
         match self.look_at(&*device)? {
-            Holds::Away(disk) => self.note_return(device, &disk),
+            Holds::Away(disk) => {
+                if let Some(id) = disk.id {
+                    self.recalls.lock().forgive(id);
+                }
+                self.note_return(device, &disk)
+            }
             Holds::Former(id) => {
                 self.refuse_unfit(&*device, &options)?;
                 self.readmit(device, id, options, DiskId::default())
@@ -177,7 +182,7 @@ impl Pool {
     }
 
     /// A disk of this pool with epochs of its own was used apart: what was acknowledged there is on no other disk.
-    fn refuse_diverged(&self, device: &dyn Device) -> Result<()> {
+    pub(crate) fn refuse_diverged(&self, device: &dyn Device) -> Result<()> {
         let records = read_chain(device, self.id)?;
         let chain = self.chain.lock();
         let (Some(head), Some(newest)) = (records.last(), chain.newest()) else {
@@ -325,7 +330,7 @@ impl Pool {
     }
 
     /// The work is done by upkeep, once log and index are where they should be.
-    fn note_return(&self, device: Arc<dyn Device>, disk: &Arc<Disk>) -> Result<DiskId> {
+    pub(crate) fn note_return(&self, device: Arc<dyn Device>, disk: &Arc<Disk>) -> Result<DiskId> {
         let Some(id) = disk.id else {
             return Err(PoolError::Invalid(format!(
                 "{} has no label",
@@ -335,6 +340,8 @@ impl Pool {
         let reason = Some("it is about to be brought up to date".to_owned());
         let back = Arc::new(Disk::new(Some(device), Some(id), DiskState::Stale, reason));
         back.set_role(disk.role());
+        back.errors
+            .store(disk.errors.load(Ordering::Relaxed), Ordering::Relaxed);
         self.disks.replace(|disks| {
             let mut same = disks.iter_mut().filter(|other| other.id == Some(id));
             if let Some(slot) = same.next() {

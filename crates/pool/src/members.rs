@@ -93,6 +93,7 @@ impl Pool {
         }
         if disk.leave(DiskState::SetAside, &why.to_string()) {
             tracing::error!(device = disk.name(), %why, "disk set aside");
+            self.note_failure(disk, why);
             self.owe(disk);
             self.record_members(&mut chain)?;
         }
@@ -184,6 +185,7 @@ impl Pool {
                 }
                 tracing::error!(device = device.name(), %error, "disk set aside");
                 disk.leave(DiskState::SetAside, &error.to_string());
+                self.note_failure(disk, &error);
                 self.owe(disk);
                 return Ok(false);
             }

@@ -15,7 +15,9 @@ use crate::headers::HeaderCache;
 use crate::homes::HomeKey;
 use crate::label::{Label, MAX_DISKS, read_label, write_label};
 use crate::open::{not_made_good, survey};
+use crate::pace::Pace;
 use crate::progress::Progress;
+use crate::recall::{Recalls, Reopen};
 use crate::reed_solomon::Code;
 use crate::sealed::Openers;
 use crate::segment::{Handles, ReturnedShard, SEGMENT_DIR, SegmentTable, find_segments};
@@ -61,6 +63,12 @@ pub struct Pool {
     pub(crate) torn_epoch: AtomicBool,
     /// Shards of disks that were taken back, which upkeep does not know of yet.
     pub(crate) arrived: Mutex<Vec<ReturnedShard>>,
+    /// How disks that were set aside are opened anew.
+    pub(crate) reopen: OnceLock<Arc<dyn Reopen>>,
+    /// When disks that were set aside are asked again. Locked last.
+    pub(crate) recalls: Mutex<Recalls>,
+    /// How long work in the background was at it.
+    pub(crate) pace: Mutex<Pace>,
     /// Held while disks are added, removed, replaced or taken back.
     pub(crate) changing: Mutex<()>,
     /// What upkeep works on; held during a step.
@@ -250,6 +258,9 @@ impl Pool {
             followed: Mutex::default(),
             torn_epoch: AtomicBool::new(false),
             arrived: Mutex::default(),
+            reopen: OnceLock::new(),
+            recalls: Mutex::default(),
+            pace: Mutex::default(),
             changing: Mutex::default(),
             upkeep: Mutex::new(Upkeep::with(found.returned)),
             progress: Mutex::default(),

@@ -62,6 +62,7 @@ impl Pool {
         let moves = making.iter().any(|making| making.before.is_some());
         let mut at = 0;
         while at < end && !making.is_empty() {
+            self.give_way();
             match self.remake_stripe(segment, at, &mut making, &mut room)? {
                 Remade::Whole(blocks) => at += blocks,
                 Remade::Lost(blocks) => {

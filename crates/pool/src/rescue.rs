@@ -51,6 +51,9 @@ impl Pool {
             Err(DeviceError::NotFound { .. }) => return Ok(Adopted::Gone),
             Err(error) => return self.old_failed(old, &error),
         };
+        if let Err(error) = old_file.uncache() {
+            return self.old_failed(old, &error);
+        }
         let mut live = segment.live_shards().into_iter();
         let pair = Pair {
             segment,
@@ -90,6 +93,7 @@ impl Pool {
         };
         let (mut at, mut wrote) = (0, false);
         while at < end {
+            self.give_way();
             let (blocks, written) = self.rescue_stripe(pair, at)?;
             at += blocks;
             wrote |= written;

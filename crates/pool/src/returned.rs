@@ -5,6 +5,7 @@
 //! the shard gets its name back. So each step is durable, and a crash or another absence loses none of the work.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use strongroom_device::{Device, DeviceError, DeviceFile};
 
@@ -50,6 +51,10 @@ impl Pool {
         write_label(&**device, &label)?;
         let role = label.role.unwrap_or_default();
         let fresh = Arc::new(Disk::fresh(Arc::clone(device), id, role));
+        fresh
+            .errors
+            .store(disk.errors.load(Ordering::Relaxed), Ordering::Relaxed);
+        uncache_chain(&**device)?;
         let mut chain = self.chain.lock();
         self.try_chain(&chain, &**device)?;
         self.disks.replace(|disks| {
@@ -151,11 +156,15 @@ impl Pool {
     ) -> std::result::Result<u64, DeviceError> {
         let device = returned.disk.live_or_error("open", &returned.path())?;
         let file = device.open(&returned.path())?;
+        // What can be written out is; of the rest memory is not believed.
+        file.sync()?;
+        file.uncache()?;
         let end = self
             .end_of(segment)
             .map_err(|error| lost_end(&returned.disk, &error))?;
         let (mut at, mut written) = (0, 0);
         while at < end {
+            self.give_way();
             let (blocks, bytes) = self.level_stripe(segment, returned, &*file, at)?;
             at += blocks;
             written += bytes;
@@ -305,6 +314,18 @@ impl ReturnedShard {
             stripe,
         }
     }
+}
+
+/// Of a disk that failed memory may show epochs that it does not have.
+fn uncache_chain(device: &dyn Device) -> Result<()> {
+    for path in crate::epoch::EPOCH_FILES {
+        match device.open(path) {
+            Ok(file) => file.uncache()?,
+            Err(DeviceError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Takes from all files of a disk that was away the names under which they would be believed. Durable on return.

@@ -10,6 +10,7 @@ mod mirrors;
 mod power;
 mod races;
 mod rebuild;
+mod recall;
 mod refusals;
 mod rescue;
 mod review;

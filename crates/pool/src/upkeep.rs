@@ -107,6 +107,9 @@ impl Pool {
             return Ok(UpkeepStep::Idle);
         }
         self.probe(&mut upkeep.probed)?;
+        if self.recall_disks()? {
+            return Ok(UpkeepStep::Changed);
+        }
         if self.bring_back(&mut upkeep)? {
             return Ok(UpkeepStep::Changed);
         }
@@ -201,14 +204,7 @@ impl Pool {
         let _changing = self.changing.lock();
         match self.take_back(disk) {
             Ok(returned) => upkeep.add_returned(returned),
-            Err(error) => {
-                let disk = disk
-                    .id
-                    .and_then(|id| self.disks.find(id))
-                    .unwrap_or_else(|| Arc::clone(disk));
-                tracing::error!(disk = disk.name(), %error, "a disk that came back cannot be used");
-                disk.describe(DiskState::Unusable, &error.to_string());
-            }
+            Err(error) => self.note_not_taken_back(disk.id.unwrap_or_default(), &error),
         }
         self.refuse_if_stopped()?;
         Ok(true)

@@ -1,14 +1,18 @@
 //! Whether space adds up, and whether everything is as redundant as it is said to be.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use strongroom_device::sim::SimDevice;
+use strongroom_device::sim::{SimDevice, SimEnv};
 use strongroom_pool::DiskState;
 
 use crate::check::{self, Verdict};
-use crate::machine::{Machine, Stack};
+use crate::machine::{Bays, Machine, Stack};
 use crate::model::Model;
 use crate::plan::Budget;
+
+/// Seconds within which all that was lost is made good again.
+const WHOLE_WITHIN: u32 = 300;
 
 /// Counts are the sums over what is alive, the pool holds all of that, and nothing of earlier lives besides.
 /// A write that a disk lost without a word may have been the mark of a stripe that was given back.
@@ -37,10 +41,28 @@ pub(crate) fn space(stack: &Stack, budget: Budget, silent: bool) -> Result<(), S
 }
 
 /// Whether no disk of the pool is away or set aside, and everything has its full redundancy.
-pub(crate) fn is_whole(stack: &Stack) -> bool {
+fn is_whole(stack: &Stack) -> bool {
     let disks = stack.pool.status().disks;
-    let members = disks.iter().all(|disk| disk.state == DiskState::Member);
-    members && stack.pool.upkeep_status().lost_disks.is_empty()
+    // One whose contents were made good on others is no member until somebody adds it.
+    let fine = |state| matches!(state, DiskState::Member | DiskState::Retired);
+    let members = disks.iter().all(|disk| fine(disk.state));
+    let upkeep = stack.pool.upkeep_status();
+    members && upkeep.lost_disks.is_empty() && upkeep.lost_stripes == 0
+}
+
+/// All disks are there and work: what was lost or away must be made good after a while, by itself.
+pub(crate) fn becomes_whole(stack: &Stack, env: &SimEnv) -> Result<(), String> {
+    for _ in 0..WHOLE_WITHIN {
+        if is_whole(stack) {
+            return Ok(());
+        }
+        env.advance(Duration::from_secs(1));
+    }
+    Err(format!(
+        "it does not become whole: {:?} {:?}",
+        stack.pool.upkeep_status(),
+        stack.pool.status().disks
+    ))
 }
 
 /// With as many of its disks away as the layout survives, everything is still there: each disk with its next ones. The
@@ -53,9 +75,11 @@ pub(crate) fn redundancy(machine: &Machine, model: &mut Model) -> Result<(), Str
     for first in 0..count {
         let away: Vec<usize> = (first..first + parity).map(|disk| disk % count).collect();
         let copy = |disk: &Arc<SimDevice>| disk.duplicate(&format!("copy of {disk:?}"));
+        let disks: Vec<_> = machine.disks.iter().map(copy).collect();
         let copies = Machine {
             env: Arc::clone(&machine.env),
-            disks: machine.disks.iter().map(copy).collect(),
+            bays: Bays::new(&disks, machine.env.fork_rng()),
+            disks,
             options: machine.options.clone(),
             layout: machine.layout,
             compression: machine.compression,

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use strongroom_device::sim::{Injection, Rng, SimDevice, SimEnv};
-use strongroom_device::{Device, Env};
+use strongroom_device::{Device, DeviceError, Env, takes_writes};
 use strongroom_pool::crypt::KdfParams;
-use strongroom_pool::{Layout, NewPassphrase, OpenOptions, Planted, Pool};
+use strongroom_pool::{Layout, NewPassphrase, OpenOptions, Planted, Pool, Reopen};
 use strongroom_store::{Compression, Store, StoreOptions};
 use strongroom_vfs::{NewShare, Share, Vfs};
 
@@ -25,6 +26,35 @@ pub(crate) struct Machine {
     pub(crate) absent: Vec<usize>,
     /// Bugs planted in the pool.
     pub(crate) planted: Planted,
+    /// Disks that were opened anew while the program ran.
+    pub(crate) bays: Arc<Bays>,
+}
+
+/// Where the program opens disks anew that it set aside.
+#[derive(Debug)]
+pub(crate) struct Bays {
+    disks: Mutex<Vec<Arc<SimDevice>>>,
+    rng: Mutex<Rng>,
+}
+
+impl Bays {
+    pub(crate) fn new(disks: &[Arc<SimDevice>], rng: Rng) -> Arc<Self> {
+        Arc::new(Self {
+            disks: Mutex::new(disks.to_vec()),
+            rng: Mutex::new(rng),
+        })
+    }
+}
+
+impl Reopen for Bays {
+    fn reopen(&self, name: &str) -> Result<Arc<dyn Device>, DeviceError> {
+        let mut disks = self.disks.lock();
+        let found = disks.iter_mut().find(|disk| disk.name() == name);
+        let slot = found.expect("it was given to the pool");
+        takes_writes(&**slot)?;
+        *slot = slot.reattach(self.rng.lock().chance(50));
+        Ok(Arc::clone(slot) as Arc<dyn Device>)
+    }
 }
 
 /// The running program.
@@ -50,8 +80,9 @@ impl Machine {
     pub(crate) fn new(seed: u64, plan: &Plan, options: StoreOptions) -> Self {
         let env = SimEnv::new(seed);
         let disk = |n| SimDevice::new(&env, &format!("disk{n}"), n as u64);
-        let disks = (0..plan.disks).map(disk).collect();
+        let disks: Vec<_> = (0..plan.disks).map(disk).collect();
         Self {
+            bays: Bays::new(&disks, env.fork_rng()),
             env,
             disks,
             options,
@@ -105,6 +136,7 @@ impl Machine {
         };
         let pool = Pool::open_with(self.env(), self.devices(), options);
         let pool = pool.map_err(|error| error.to_string())?;
+        pool.set_reopen(Arc::clone(&self.bays) as Arc<dyn Reopen>);
         pool.unlock(PASSPHRASE).map_err(|error| error.to_string())?;
         let store = Store::open(self.env(), Arc::clone(&pool), self.options.clone());
         let store = store.map_err(|error| error.to_string())?;
@@ -122,8 +154,10 @@ impl Machine {
     /// The disks as they are found after the power failed or the program died.
     pub(crate) fn restart(&mut self) {
         self.env.kill_tasks();
-        for disk in &mut self.disks {
-            *disk = disk.reopen();
+        let mut there = self.bays.disks.lock();
+        for (disk, there) in self.disks.iter_mut().zip(&mut *there) {
+            *disk = there.reopen();
+            *there = Arc::clone(disk);
         }
     }
 
@@ -159,7 +193,7 @@ impl Machine {
     /// Full disks have room again, and those that were away are back.
     pub(crate) fn relieve(&mut self) {
         self.absent.clear();
-        for disk in &self.disks {
+        for disk in &*self.bays.disks.lock() {
             disk.set_capacity(1 << 40);
         }
     }

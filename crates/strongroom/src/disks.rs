@@ -1,13 +1,17 @@
 //! The directories that are the pool's disks: opened, locked against other servers, and written down for the next start.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use strongroom_device::{BoundedDevice, Device, DeviceLock, Env, RealDevice};
-use strongroom_pool::{DiskId, DiskOptions, DiskState, DiskStatus, Pool, PoolError};
+use strongroom_device::{
+    BoundedDevice, Device, DeviceError, DeviceLock, Env, RealDevice, takes_writes,
+};
+use strongroom_pool::{DiskId, DiskOptions, DiskState, DiskStatus, Pool, PoolError, Reopen};
 
 use crate::data::DataDirectory;
 use crate::failure::{Failure, Kind, Result};
@@ -20,8 +24,16 @@ pub(crate) struct Directories {
     /// How long a disk is waited for.
     limit: Duration,
     /// Held so that no second server uses the disks through another data directory.
-    locks: Mutex<Vec<(PathBuf, DeviceLock)>>,
+    locks: Arc<Locks>,
+    /// Disks that are being opened anew. One that hangs answers late or never, so there is one attempt at a time.
+    attempts: Mutex<HashMap<PathBuf, Receiver<Attempt>>>,
 }
+
+type Locks = Mutex<Vec<(PathBuf, DeviceLock)>>;
+type Attempt = std::result::Result<Arc<RealDevice>, DeviceError>;
+
+/// How long a disk that was set aside is waited for when it is asked again.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Directories {
     pub(crate) fn new(env: &Arc<dyn Env>, data: &Arc<DataDirectory>, limit: Duration) -> Self {
@@ -29,7 +41,8 @@ impl Directories {
             env: Arc::clone(env),
             data: Arc::clone(data),
             limit,
-            locks: Mutex::default(),
+            locks: Arc::default(),
+            attempts: Mutex::default(),
         }
     }
 
@@ -112,6 +125,74 @@ impl Directories {
         let mut seen = std::collections::BTreeSet::new();
         paths.retain(|path| seen.insert(path.clone()));
         self.data.remember_disks(&paths)
+    }
+}
+
+impl Reopen for Directories {
+    fn reopen(&self, name: &str) -> std::result::Result<Arc<dyn Device>, DeviceError> {
+        let path = PathBuf::from(name);
+        let mut attempts = self.attempts.lock();
+        let attempt = attempts
+            .entry(path.clone())
+            .or_insert_with(|| self.attempt(path.clone()));
+        let device = match attempt.recv_timeout(PATIENCE) {
+            Err(RecvTimeoutError::Timeout) => return Err(silent(name)),
+            Err(RecvTimeoutError::Disconnected) => Err(silent(name)),
+            Ok(outcome) => outcome,
+        };
+        attempts.remove(&path);
+        Ok(BoundedDevice::new(
+            Arc::clone(&self.env),
+            device?,
+            self.limit,
+        ))
+    }
+}
+
+impl Directories {
+    /// Opens a directory anew on a thread that may be given up.
+    fn attempt(&self, path: PathBuf) -> Receiver<Attempt> {
+        let (sender, receiver) = channel();
+        let (env, locks) = (Arc::clone(&self.env), Arc::clone(&self.locks));
+        std::thread::spawn(move || {
+            let outcome = open_anew(&env, &locks, &path);
+            // Nobody may be waiting any more.
+            sender.send(outcome).ok();
+        });
+        receiver
+    }
+}
+
+/// A mount point without its disk is left as it is.
+fn open_anew(env: &Arc<dyn Env>, locks: &Locks, path: &Path) -> Attempt {
+    let device = RealDevice::open(Arc::clone(env), path)?;
+    let blank = Pool::is_blank(&*device).map_err(|error| unusable(path, &error.to_string()))?;
+    if blank {
+        return Err(unusable(path, "nothing of a pool is there"));
+    }
+    let mut held = locks.lock();
+    // What is mounted there now may be another file system than before.
+    let locked = |(known, lock): &(PathBuf, DeviceLock)| known == path && lock.is_of(&device);
+    if !held.iter().any(locked) {
+        let lock = device.lock()?;
+        held.retain(|(known, _)| known != path);
+        held.push((path.to_owned(), lock));
+    }
+    drop(held);
+    takes_writes(&*device)?;
+    Ok(device)
+}
+
+fn silent(name: &str) -> DeviceError {
+    unusable(Path::new(name), "it does not answer yet")
+}
+
+fn unusable(path: &Path, why: &str) -> DeviceError {
+    DeviceError::Io {
+        device: path.display().to_string(),
+        operation: "open",
+        path: ".".to_owned(),
+        message: why.to_owned(),
     }
 }
 

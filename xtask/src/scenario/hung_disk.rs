@@ -1,4 +1,5 @@
-//! A disk of a real pool stops answering in the kernel: its file system is frozen. Clients go on.
+//! A disk of a real pool stops answering in the kernel: its file system is frozen. Clients go on, and when it answers
+//! again it is brought up to date.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ const LIMIT: u64 = 2;
 const DISKS: usize = 3;
 const DISK_BYTES: u64 = 3 << 30;
 
-/// Needs root. Writes, freezes one of three disks, writes on, thaws it, and reads everything back.
+/// Needs root. Writes, freezes one of three disks, writes on, thaws it, has another vanish, and reads everything back.
 pub async fn run(directory: &Path) -> Result<()> {
     let disks = (0..DISKS)
         .map(|number| Disk::new(directory, number))
@@ -52,6 +53,12 @@ pub async fn run(directory: &Path) -> Result<()> {
     for number in 0..40 {
         check(&requests, number).await?;
     }
+    wait_until_back(&server).await?;
+    // It is as good as the others.
+    std::fs::remove_dir_all(&paths[0])?;
+    for number in 0..40 {
+        check(&requests, number).await?;
+    }
     server.stop()?;
     let server = Server::start(directory)?;
     let requests = server.connect().await?.share();
@@ -59,6 +66,23 @@ pub async fn run(directory: &Path) -> Result<()> {
         check(&requests, number).await?;
     }
     server.stop()
+}
+
+/// The disk comes back without a word, and gets what it missed.
+async fn wait_until_back(server: &Server) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let status = server.status()?;
+        let lost = status["upkeep"]["lost_disks"].as_array();
+        if status["pool"]["disks"][1]["state"] == "member" && lost.is_some_and(Vec::is_empty) {
+            return Ok(());
+        }
+        ensure!(
+            start.elapsed() < Duration::from_secs(100),
+            "the disk does not come back: {status}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 fn file(number: u64) -> (String, Vec<u8>) {

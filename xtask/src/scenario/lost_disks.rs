@@ -22,6 +22,8 @@ pub struct Plan {
     pub seed: u64,
     /// How long clients work before, between and after the losses.
     pub time: Duration,
+    /// Whether they are then replaced, and as many others deleted.
+    pub replaced: bool,
 }
 
 /// What clients did meanwhile.
@@ -61,8 +63,49 @@ pub async fn run(directory: &Path, plan: &Plan) -> Result<Outcome> {
     check(&server.target(), &diaries)
         .await
         .context("after a kill and a start without the lost disks")?;
+    if plan.replaced {
+        replace(&server, directory, plan).await?;
+        let mut others = (0..plan.disks).filter(|disk| !plan.lost.contains(disk));
+        for _ in &plan.lost {
+            let other = others.next().context("too few disks")?;
+            delete(&directory.join(format!("disk-{other}")))?;
+        }
+        wait_until_set_aside(&server, plan.lost.len()).await?;
+        check(&server.target(), &diaries)
+            .await
+            .context("with two replaced and two others deleted")?;
+    }
     server.stop()?;
     Ok(outcome)
+}
+
+/// Gives the pool an empty directory for each that was lost, and waits until all is whole again.
+async fn replace(server: &Server, directory: &Path, plan: &Plan) -> Result<()> {
+    for lost in &plan.lost {
+        let status = server.status()?;
+        let disks = status["pool"]["disks"].as_array().context("no disks")?;
+        let mut missing = disks.iter().filter(|disk| disk["state"] == "missing");
+        let old = missing.next().context("none is missing")?["id"].clone();
+        let new = directory.join(format!("new-{lost}"));
+        fs::create_dir(&new)?;
+        let words = ["pool", "replace-disk", old.as_str().context("no id")?];
+        let new = new.to_str().context("a strange path")?;
+        let words = [&words[..], &[new, "--allow-shared-device"]].concat();
+        server.admin(&words)?;
+    }
+    let start = Instant::now();
+    loop {
+        let status = server.status()?;
+        let (upkeep, lost) = (&status["upkeep"], &status["upkeep"]["lost_disks"]);
+        if lost.as_array().is_some_and(Vec::is_empty) && upkeep["task"] == "idle" {
+            return Ok(());
+        }
+        ensure!(
+            start.elapsed() < Duration::from_secs(120),
+            "it does not become whole: {status}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// As `rm -rf` does, also while the server makes new files there.

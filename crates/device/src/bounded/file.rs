@@ -119,4 +119,8 @@ impl DeviceFile for BoundedFile {
     fn sync(&self) -> Result<()> {
         self.call("sync", |file| file.sync())
     }
+
+    fn uncache(&self) -> Result<()> {
+        self.call("drop the cache of", |file| file.uncache())
+    }
 }

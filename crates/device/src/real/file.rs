@@ -4,7 +4,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::{self, FallocateFlags};
+use rustix::fs::{self, Advice, FallocateFlags};
 use rustix::io::{Errno, ReadWriteFlags, preadv, preadv2, pwritev};
 
 use super::{Shared, allocate, io_error};
@@ -140,6 +140,11 @@ impl DeviceFile for RealFile {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.write_zeroes(offset, len),
             other => other.map_err(|errno| self.error("punch", errno)),
         }
+    }
+
+    fn uncache(&self) -> Result<()> {
+        fs::fadvise(&self.fd, 0, None, Advice::DontNeed)
+            .map_err(|errno| self.error("drop the cache of", errno))
     }
 
     fn sync(&self) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{self, FlockOperation, OFlags};
+use rustix::fs::{self, AtFlags, FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::Shared;
@@ -13,10 +13,20 @@ const LOCK_FILE: &str = "lock";
 /// Held while a server uses the directory; the kernel releases it when the process ends, however it ends.
 #[derive(Debug)]
 pub struct DeviceLock {
-    _file: OwnedFd,
+    file: OwnedFd,
 }
 
 impl DeviceLock {
+    /// Whether this is the lock of the directory as it is found now.
+    pub fn is_of(&self, device: &super::RealDevice) -> bool {
+        let held = fs::fstat(&self.file);
+        let there = fs::statat(&device.shared.root, LOCK_FILE, AtFlags::SYMLINK_NOFOLLOW);
+        match (held, there) {
+            (Ok(held), Ok(there)) => (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino),
+            _ => false,
+        }
+    }
+
     pub(super) fn take(shared: &Shared) -> Result<Self> {
         let fail = |operation, errno| shared.error(operation, LOCK_FILE, errno);
         let file = shared
@@ -30,7 +40,7 @@ impl DeviceLock {
         let text = format!("process {}\n", rustix::process::getpid().as_raw_nonzero());
         fs::ftruncate(&file, 0).map_err(|errno| fail("write", errno))?;
         rustix::io::pwrite(&file, text.as_bytes(), 0).map_err(|errno| fail("write", errno))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

@@ -129,6 +129,20 @@ impl SimDevice {
         Self::with_state(env, &self.shared.name, self.shared.domain, state)
     }
 
+    /// The disk opened anew while the machine runs on; it works again, and the old handles fail for ever. `remounted`: its
+    /// file system was away meanwhile, and of what was not synced the seed decides what is left.
+    pub fn reattach(&self, remounted: bool) -> Arc<Self> {
+        let mut state = self.shared.state.lock();
+        let mut new = state.clone();
+        state.broken = true;
+        new.broken = false;
+        if remounted {
+            new.disk.survive(&mut self.shared.env.fork_rng());
+        }
+        new.disk.forget_failed_syncs();
+        Self::with_state(&self.shared.env, &self.shared.name, self.shared.domain, new)
+    }
+
     /// An independent copy of what readers see now, as a blunt tool would copy the disk.
     pub fn duplicate(&self, name: &str) -> Arc<Self> {
         let state = self.shared.state.lock().clone();
@@ -539,6 +553,12 @@ impl DeviceFile for SimFile {
             },
             &[offset, hash],
         )
+    }
+
+    fn uncache(&self) -> Result<()> {
+        self.shared
+            .enter(Operation::Any, "uncache", &self.path, &[])?;
+        self.with(FileData::uncache)
     }
 
     fn set_len(&self, len: u64) -> Result<()> {

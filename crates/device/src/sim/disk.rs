@@ -139,6 +139,14 @@ impl FileData {
         }
     }
 
+    /// Readers see what is durable and what the next sync makes so, not what a failed one forgot.
+    pub(super) fn uncache(&mut self) {
+        self.live.clone_from(&self.durable);
+        for change in &self.pending {
+            apply(&mut self.live, change);
+        }
+    }
+
     fn settle(&mut self) {
         self.live.clone_from(&self.durable);
         self.blocks = blocks_of(0, self.durable.len()).collect();
@@ -288,6 +296,13 @@ impl Disk {
     }
 
     /// What is left after the power went.
+    /// What is opened anew may be synced again, though nobody knows what a failed sync left.
+    pub(super) fn forget_failed_syncs(&mut self) {
+        for file in self.files.values_mut() {
+            file.sync_failed = false;
+        }
+    }
+
     pub(super) fn survive(&mut self, rng: &mut Rng) {
         let changes = std::mem::take(&mut self.name_changes);
         let lose_all = rng.chance(30);

@@ -385,6 +385,10 @@ impl Env for SimEnv {
         Box::pin(WaitFor { done })
     }
 
+    fn pause(&self, duration: Duration) {
+        self.pass(duration);
+    }
+
     fn block_in_place(&self, work: &mut dyn FnMut()) {
         work();
     }

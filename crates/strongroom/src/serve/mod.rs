@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use strongroom_device::{Env, TokioEnv};
 use strongroom_discovery::{Discovery, Host};
 use strongroom_identity::Identity;
-use strongroom_pool::Pool;
+use strongroom_pool::{Pool, Reopen};
 use strongroom_smb::{Server, ServerConfig};
 use strongroom_store::{Store, StoreOptions};
 use strongroom_vfs::Vfs;
@@ -117,8 +117,10 @@ impl Floors {
     ) -> Result<Floors> {
         let started = Instant::now();
         let limit = Duration::from_secs(options.disk_timeout.into());
-        let directories = Directories::new(env, data, limit);
+        let directories = Arc::new(Directories::new(env, data, limit));
         let (pool, is_new) = disks.open(env, data, &directories)?;
+        let reopen: Arc<dyn Reopen> = directories.clone();
+        pool.set_reopen(reopen);
         let options = store_options(options);
         let (env_store, env_vfs) = (Arc::clone(env), Arc::clone(env));
         let (store, vfs);
@@ -139,7 +141,7 @@ impl Floors {
             store,
             vfs,
             identity,
-            directories: Arc::new(directories),
+            directories,
             password,
             is_new,
         })
