@@ -49,9 +49,10 @@ class Seen(ServiceListener):
         self.gone.set()
 
 
-zeroconf, smb, info = Zeroconf(interfaces=[ADDRESS]), Seen(), Seen()
+zeroconf, smb, info, disks = Zeroconf(interfaces=[ADDRESS]), Seen(), Seen(), Seen()
 ServiceBrowser(zeroconf, "_smb._tcp.local.", smb)
 ServiceBrowser(zeroconf, "_device-info._tcp.local.", info)
+ServiceBrowser(zeroconf, "_adisk._tcp.local.", disks)
 name = until(lambda: next(iter(smb.names), None))
 service = zeroconf.get_service_info("_smb._tcp.local.", name, 5000)
 assert service.port == PORT, service
@@ -59,6 +60,11 @@ assert service.parsed_addresses() == [ADDRESS], service
 device = until(lambda: next(iter(info.names), None))
 properties = zeroconf.get_service_info("_device-info._tcp.local.", device, 5000).properties
 assert properties[b"model"] == b"RackMac", properties
+disk = until(lambda: next(iter(disks.names), None))
+properties = zeroconf.get_service_info("_adisk._tcp.local.", disk, 5000).properties
+assert properties[b"sys"] == b"waMa=0,adVF=0x100", properties
+assert properties[b"dk0"].startswith(b"adVN=backups,adVF=0x82,adVU="), properties
+assert b"dk1" not in properties, properties
 label = name.split(".")[0]
 print("multicast DNS:", name, service.server)
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use xtask::bench::{self, Options, Scale};
+use xtask::scenario::kernel_smb;
 use xtask::sim::{self, Seeds};
 use xtask::{checks, soak, torture};
 
@@ -59,6 +60,15 @@ enum Command {
     Bench {
         #[command(subcommand)]
         what: Bench,
+    },
+    /// A script in a guest that has the share mounted, with the client's counts of requests: for reasons in
+    /// xtask/pjdfstest.tsv
+    Trace {
+        /// What bash runs in the share
+        script: String,
+        /// More options of the mount
+        #[arg(long, value_delimiter = ',')]
+        options: Vec<String>,
     },
     /// The bare echo server that benchmarks measure as their floor
     #[command(hide = true)]
@@ -211,6 +221,10 @@ async fn main() -> Result<()> {
             .await
         }
         Command::Torture { suites } => torture::command(&suites),
+        Command::Trace { script, options } => {
+            let place = tempfile::tempdir_in(xtask::server::target_directory())?;
+            kernel_smb::trace(place.path(), &options, &script)
+        }
         Command::EchoServer { port } => bench::echo::serve(port).await,
     }
 }

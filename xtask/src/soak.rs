@@ -144,16 +144,14 @@ fn kernel_kill(place: &Path) -> Result<()> {
 fn kernel_smb(place: &Path) -> Result<()> {
     let network = Network::enter(&[FSX, PJDFSTEST])?;
     let server = Server::create_for_guests(place)?;
-    for (security, options) in [
-        (Security::Signed, &kernel_smb::POSIX[..]),
-        (Security::Encrypted, &[]),
-    ] {
-        let guest = kernel_smb::guest(1, security, options);
-        kernel_smb::fsx(&network, &guest, &[1, 2, 3, 4], 20_000)?;
-        println!("{security:?}, {options:?}: fsx found no wrong byte in 4 times 20,000 operations");
-    }
     let guest = kernel_smb::guest(1, Security::Signed, &kernel_smb::NUMBERS);
-    let cases = kernel_smb::pjdfstest(&network, &guest, &[], Duration::from_secs(1800))?;
+    let cases = kernel_smb::pjdfstest(
+        &network,
+        &guest,
+        &[],
+        kernel_smb::NUMBERS_SETTINGS,
+        Duration::from_secs(3600),
+    )?;
     println!(
         "pjdfstest: {} of {} cases passed, {} skipped",
         cases.passed.len(),
@@ -162,6 +160,14 @@ fn kernel_smb(place: &Path) -> Result<()> {
     );
     for (case, said) in &cases.failed {
         println!("failed: {case}: {said}");
+    }
+    for (security, options) in [
+        (Security::Signed, &kernel_smb::POSIX[..]),
+        (Security::Encrypted, &[]),
+    ] {
+        let guest = kernel_smb::guest(1, security, options);
+        kernel_smb::fsx(&network, &guest, &[1, 2, 3, 4], 20_000)?;
+        println!("{security:?}, {options:?}: fsx found no wrong byte in 4 times 20,000 operations");
     }
     kernel_smb::check(&cases, kernel_smb::LEDGER)?;
     server.stop()
@@ -174,7 +180,13 @@ fn kernel_nfs(place: &Path) -> Result<()> {
         let guest = kernel_nfs::guest(1, version);
         kernel_smb::fsx(&network, &guest, &[1, 2, 3, 4], 20_000)?;
         println!("{version:?}: fsx found no wrong byte in 4 times 20,000 operations");
-        let cases = kernel_smb::pjdfstest(&network, &guest, &[], Duration::from_secs(3600))?;
+        let cases = kernel_smb::pjdfstest(
+            &network,
+            &guest,
+            &[],
+            kernel_nfs::SETTINGS,
+            Duration::from_secs(3600),
+        )?;
         println!(
             "{version:?}: pjdfstest: {} of {} cases passed, {} skipped",
             cases.passed.len(),

@@ -22,6 +22,8 @@ fn the_server_is_found_tells_what_it_is_and_says_goodbye() {
     let place = tempfile::tempdir_in(parent).unwrap();
     let network = Network::enter(&[]).unwrap();
     let server = Server::create_for_guests(place.path()).unwrap();
+    let backups = ["share", "add", "backups", "--time-machine"];
+    server.admin(&backups).unwrap();
     let found = place.path().join("found");
     std::thread::scope(|scope| {
         let script = || python::run(&server, "with_discovery.py", found.to_str().unwrap());

@@ -167,6 +167,13 @@ fn the_words_show_the_past_and_bring_it_back() {
 #[test]
 fn sambas_cases_of_previous_versions_pass() {
     let (place, server) = server();
+    run(&server, "mkdir subdir").unwrap();
+    put(
+        &server,
+        place.path(),
+        "subdir\\hardlink",
+        "there all the time",
+    );
     put(&server, place.path(), "twrp", "then, before the change");
     put(&server, place.path(), "twrp:stream", "of the past");
     settle();
@@ -180,7 +187,12 @@ fn sambas_cases_of_previous_versions_pass() {
         "torture:twrp_stream=stream".to_owned(),
         "torture:twrp_stream_size=11".to_owned(),
     ];
-    for case in ["smb2.twrp.write", "smb2.twrp.stream", "smb2.twrp.openroot"] {
+    for case in [
+        "smb2.twrp.write",
+        "smb2.twrp.stream",
+        "smb2.twrp.openroot",
+        "smb2.twrp.listdir",
+    ] {
         let limit = Duration::from_secs(60);
         let outcome = xtask::torture::case::run_with(&server, case, &options, limit).unwrap();
         let passed = outcome.ending == xtask::torture::case::Ending::Success;

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use xtask::kernel::suites::{FSX, Suite};
-use xtask::kernel::{Network, Security};
+use xtask::kernel::{Network, Outcome, Security};
 use xtask::scenario::kernel_smb::{POSIX, fsx, guest};
 use xtask::server::Server;
 
@@ -86,5 +86,43 @@ fn fsx_finds_no_wrong_byte() {
         2000,
     )
     .unwrap();
+    world.server.stop().unwrap();
+}
+
+/// What one guest does while another looks on; each waits for files that the other makes.
+const LOCKS: &str = "set -ex
+    await() { for n in $(seq 300); do ls >/run/seen; grep -qx $1 /run/seen && return; sleep 0.1; done; exit 9; }
+    echo one >data; exec 6<>data; echo cached >&6
+    exec 5>lock; flock -x 5; touch locked
+    await refused
+    flock -u 5; touch unlocked
+    await appended
+    grep -q cached data; grep -q other data
+    touch seen";
+
+const LOOKS: &str = "set -ex
+    await() { for n in $(seq 300); do ls >/run/seen; grep -qx $1 /run/seen && return; sleep 0.1; done; exit 9; }
+    await locked
+    [ $(cat data) = cached ]
+    exec 5>>lock; if flock -n 5; then exit 8; fi
+    touch refused
+    await unlocked
+    flock -w 20 5
+    echo other >>data; touch appended
+    await seen";
+
+#[test]
+fn two_kernels_see_each_others_locks_and_caches() {
+    let world = world(&[]);
+    let boot = |number, script| {
+        let guest = guest(number, Security::Signed, &["actimeo=0"]);
+        guest.boot(&world.network, script).unwrap()
+    };
+    let (first, second) = (boot(1, LOCKS), boot(2, LOOKS));
+    for (name, running) in [("first", first), ("second", second)] {
+        let outcome = running.wait(LIMIT * 2).unwrap();
+        let Outcome { code, stderr, .. } = &outcome;
+        assert_eq!(*code, 0, "{name}: {stderr}");
+    }
     world.server.stop().unwrap();
 }

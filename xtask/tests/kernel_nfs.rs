@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use xtask::kernel::suites::{FSX, PJDFSTEST, Suite};
 use xtask::kernel::{Network, NfsVersion};
-use xtask::scenario::kernel_nfs::{V3, V42, guest, ledger};
+use xtask::scenario::kernel_nfs::{SETTINGS, V3, V42, guest, ledger};
 use xtask::scenario::kernel_smb::{check, fsx, pjdfstest};
 use xtask::server::Server;
 
@@ -80,7 +80,14 @@ const QUICK: [&str; 4] = ["rename::", "chown::", "link::", "open::"];
 
 fn posix_semantics(version: NfsVersion) {
     let world = world(&[FSX, PJDFSTEST]);
-    let cases = pjdfstest(&world.network, &guest(1, version), &QUICK, LIMIT * 5).unwrap();
+    let cases = pjdfstest(
+        &world.network,
+        &guest(1, version),
+        &QUICK,
+        SETTINGS,
+        LIMIT * 5,
+    )
+    .unwrap();
     check(&cases, ledger(version)).unwrap();
     fsx(&world.network, &guest(2, version), &[1], 2_000).unwrap();
     world.server.stop().unwrap();

@@ -5,6 +5,7 @@
 //! all the same.
 
 mod mdns;
+mod uuid;
 mod wsd;
 
 use std::net::SocketAddr;
@@ -29,6 +30,15 @@ pub struct Host {
     /// Where SMB is served. At an unspecified address it is announced on every network but the loopback one, at another
     /// on the network of that address.
     pub listening: SocketAddr,
+}
+
+/// A share that takes backups of Macs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Of the share.
+    pub name: String,
+    /// The same for as long as there is the share; becomes a UUID.
+    pub id: [u8; 16],
 }
 
 /// The announcements of one server, until they are stopped.
@@ -57,6 +67,15 @@ impl Discovery {
         Self {
             mdns: mdns.ok(),
             wsd,
+        }
+    }
+
+    /// Tells Macs which shares take their backups, in place of what they were told before.
+    pub fn show_backups(&mut self, volumes: &[Volume]) {
+        if let Some(mdns) = &mut self.mdns
+            && let Err(error) = mdns.show_backups(volumes)
+        {
+            tracing::warn!(%error, "Macs were not told which shares take their backups");
         }
     }
 

@@ -4,6 +4,7 @@ mod accounts;
 mod error;
 mod identity;
 mod names;
+mod numbers;
 mod password;
 mod rows;
 mod secret;
@@ -17,6 +18,7 @@ mod testing;
 
 pub use error::{IdentityError, NameError, PasswordError, Result};
 pub use identity::Identity;
+pub use numbers::{Kind, NOBODY, Numbers};
 pub use password::generate_password;
 pub use secret::NtHash;
 pub use sid::{MAX_SID_LEN, MAX_SUB_AUTHORITIES, Sid, SidError};

@@ -10,6 +10,7 @@ use strongroom_store::Compression;
 use crate::alarms::AlarmCommand;
 use crate::passphrase::PassphraseSource;
 use crate::past::{HistoryCommand, RewindOptions, SnapshotCommand, UndoOptions};
+use crate::words;
 
 /// Where a server started without arguments keeps everything.
 pub(crate) const DEFAULT_DATA: &str = "strongroom-data";
@@ -117,6 +118,8 @@ impl Default for Command {
     }
 }
 
+const INDEX_CACHE: &str = "256M";
+
 #[derive(Debug, Args)]
 pub(crate) struct ServeOptions {
     /// A disk of the pool: a directory on a file system of its own. Given with an empty or absent data directory, empty
@@ -150,6 +153,9 @@ pub(crate) struct ServeOptions {
     /// Where to tell NFS clients which port is which; without it port 111 of all addresses, where no rpcbind has it
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) portmap: Option<SocketAddr>,
+    /// Memory for the pages of the index, as in 64M; more helps where there are many millions of files
+    #[arg(long, value_name = "SIZE", default_value = INDEX_CACHE, value_parser = words::parse_size)]
+    pub(crate) index_cache: u64,
     /// Keep no past. Only for measuring what the past costs
     #[arg(long, hide = true)]
     pub(crate) no_history: bool,
@@ -168,6 +174,7 @@ impl Default for ServeOptions {
             nfs: None,
             portmap: None,
             no_discovery: false,
+            index_cache: words::parse_size(INDEX_CACHE).unwrap_or_default(),
             no_history: false,
         }
     }
@@ -221,6 +228,12 @@ pub(crate) enum ShareCommand {
         /// Listings leave out what their reader may not read
         #[arg(long)]
         hide_unreadable: bool,
+        /// Show it to Macs as a place for Time Machine's backups
+        #[arg(long)]
+        time_machine: bool,
+        /// All its files together take no more, and clients see a volume of this size, as in 500G or 2T
+        #[arg(long, value_name = "SIZE", value_parser = words::parse_size)]
+        size_limit: Option<u64>,
         /// Only these accounts may connect
         #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
         users: Option<Vec<String>>,

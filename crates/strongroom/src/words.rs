@@ -15,6 +15,32 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{amount:.digits$} {}", UNITS[unit])
 }
 
+/// "500G", "2 TiB": with or without the B, in powers of 1024; a number alone is bytes.
+///
+/// Errors: what is wrong, in words.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    const UNITS: [char; 5] = ['K', 'M', 'G', 'T', 'P'];
+    let wrong = || format!("{text:?} is no size; it is written as 500G or 2T");
+    let text = text.trim().to_ascii_uppercase();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let unit = unit.trim_start();
+    let power = match unit.chars().next() {
+        None | Some('B') if unit.len() <= 1 => 0,
+        Some(letter) if ["", "B", "IB"].contains(&unit.get(1..).unwrap_or("?")) => {
+            let at = UNITS.iter().position(|known| *known == letter);
+            at.ok_or_else(wrong)? + 1
+        }
+        _ => return Err(wrong()),
+    };
+    let power = u32::try_from(power).unwrap_or(u32::MAX);
+    let bytes = 1024_u64
+        .checked_pow(power)
+        .and_then(|unit| unit.checked_mul(number));
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(wrong)
+}
+
 pub(crate) fn period(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match (days, hours, minutes) {
@@ -136,6 +162,34 @@ mod tests {
     use super::*;
 
     const TIB: u64 = 1 << 40;
+
+    #[test]
+    fn sizes_are_read_as_they_are_written() {
+        for (text, bytes) in [
+            ("1", 1),
+            ("7B", 7),
+            ("3k", 3 << 10),
+            ("500G", 500 << 30),
+            ("2 TiB", 2 * TIB),
+            ("1mb", 1 << 20),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in [
+            "",
+            "G",
+            "0",
+            "5X",
+            "5GG",
+            "-1",
+            "1.5T",
+            "99999999P",
+            "5BB",
+            "é",
+        ] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
 
     fn pool(layout: (u8, u8), totals: &[u64], usable: &[u64], survives: usize) -> Pool {
         let disk = |(number, (total, usable)): (usize, (&u64, &u64))| Disk {

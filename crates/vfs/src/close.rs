@@ -89,10 +89,8 @@ impl Vfs {
             mark(&mut state, handle.stream, &link);
             doomed = handle.is_directory() && self.is_empty(node.inode)?;
         }
-        if handle.stream != 0
-            && state.pending_streams.contains(&handle.stream)
-            && state.opens_of_stream(handle.stream).next().is_none()
-        {
+        let goes = state.pending_streams.contains(&handle.stream) || state.is_void(handle.stream);
+        if handle.stream != 0 && goes && state.opens_of_stream(handle.stream).next().is_none() {
             self.finish_stream(handle, &mut state)?;
         }
         let at_once = handle.stream == 0 && handle.unlinks.load(Ordering::Acquire);

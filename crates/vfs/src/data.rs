@@ -8,6 +8,7 @@ use std::task::Poll;
 use strongroom_device::Timestamp;
 use strongroom_store::{Aspect, ObjectId};
 
+use crate::apple::MacStream;
 use crate::grants::Conflict;
 use crate::locks::LockOwner;
 use crate::rows::AttrFlags;
@@ -128,6 +129,21 @@ impl Vfs {
         let compression = handle.compression;
         let store = &self.store;
         let work = store.write_compressed(session, object, offset, data, mtime, compression);
+        self.change_data(handle, true, work).await?;
+        if handle.stream != 0 {
+            self.weigh_info(handle, offset, data);
+        }
+        Ok(())
+    }
+
+    /// Writes the first bytes of a stream that was just made, whatever its open may do.
+    pub(crate) async fn write_stream_start(&self, handle: &Handle, data: &[u8]) -> Result<()> {
+        let len = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        self.charge_growth(handle, 0, len)?;
+        let mtime = Some(self.timestamp());
+        let work = self
+            .store
+            .write(handle.session(), handle.object(), 0, data, mtime);
         self.change_data(handle, true, work).await
     }
 
@@ -170,6 +186,9 @@ impl Vfs {
         handle.wrote.store(true, Ordering::Release);
         let mut state = handle.node.lock();
         state.dirty = true;
+        if handle.stream != 0 {
+            state.set_void(handle.stream, false);
+        }
         if state.attr.flags.has(AttrFlags::OWN_MODIFIED) && !handle.frozen.lock().modified {
             let mut attr = state.attr.clone();
             attr.flags.set(AttrFlags::OWN_MODIFIED, false);
@@ -214,6 +233,7 @@ impl Vfs {
         if before == size {
             return Ok(());
         }
+        let empties = size == 0 && handle.stream != 0;
         if size < before {
             self.guard_cut(handle)?;
             self.doubt_charge(&handle.node, &mut handle.node.lock())?;
@@ -222,7 +242,11 @@ impl Vfs {
         }
         let mtime = self.write_time(handle);
         let work = self.store.truncate(handle.session(), object, size, mtime);
-        self.change_data(handle, true, work).await
+        self.change_data(handle, true, work).await?;
+        if empties && MacStream::of(&handle.stream_name()) == MacStream::Resource {
+            self.empty_means_gone(handle);
+        }
+        Ok(())
     }
 
     /// FileAllocationInformation: cuts a file that is longer; growing only checks that there is room.

@@ -2,7 +2,7 @@
 
 use strongroom_store::{Inode, Txn, View};
 
-use crate::names::fold;
+use crate::names::{fold, other_forms};
 use crate::node::{LinkRef, State};
 use crate::rows::{self, Attr, AttrFlags, INLINE_NAME_MAX, NameEntry, NameRow};
 use crate::{CaseMode, Result, Vfs, VfsError};
@@ -32,7 +32,27 @@ impl Vfs {
         case: CaseMode,
     ) -> Result<Option<NameEntry>> {
         let row = self.name_row(view, directory, &fold(name))?;
-        Ok(row.find(name, case).cloned())
+        let found = row.find(name, case).cloned();
+        if found.is_some() || case == CaseMode::Exact {
+            return Ok(found);
+        }
+        self.lookup_other_forms(view, directory, name)
+    }
+
+    /// What a name means that is spelt the same, in Unicode's other form.
+    fn lookup_other_forms(
+        &self,
+        view: &View,
+        directory: Inode,
+        name: &str,
+    ) -> Result<Option<NameEntry>> {
+        for form in other_forms(name) {
+            let row = self.name_row(view, directory, &fold(&form))?;
+            if let Some(entry) = row.find(&form, CaseMode::Insensitive) {
+                return Ok(Some(entry.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a directory has no names. Its state is locked.

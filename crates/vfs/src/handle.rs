@@ -39,6 +39,8 @@ pub struct Handle {
     pub(crate) hides_unreadable: bool,
     /// Opened with the semantics of POSIX.
     pub(crate) posix: bool,
+    /// A renaming of the directory does not mind what is open below.
+    pub(crate) carries_opens: AtomicBool,
     pub(crate) delete_on_close: AtomicBool,
     /// The deletion that this handle asked for does not wait for other handles.
     pub(crate) unlinks: AtomicBool,
@@ -111,6 +113,11 @@ impl Handle {
     /// Whether it was opened with the semantics of POSIX.
     pub fn is_posix(&self) -> bool {
         self.posix
+    }
+
+    /// From now on the directory may be renamed with files open below it, as POSIX has it.
+    pub fn carry_opens(&self) {
+        self.carries_opens.store(true, Ordering::Release);
     }
 
     /// How the names that it leads to are compared.

@@ -4,11 +4,13 @@
 
 mod access;
 pub mod acl;
+mod apple;
 mod attributes;
 mod cloned;
 mod close;
 mod contend;
 mod copy;
+mod copyfile;
 mod data;
 mod differences;
 mod directory;
@@ -56,6 +58,7 @@ pub mod watch;
 mod works;
 
 pub use access::{AccessMask, Credentials, DosAttributes, ShareAccess};
+pub use apple::{AFP_INFO_LEN, AppleAttributes, is_afp_info};
 pub use copy::COPY_MAX;
 pub use data::APPEND;
 pub use differences::{Difference, DifferenceKind};
@@ -86,5 +89,5 @@ pub use types::{
 };
 pub use undo::{UndoWanted, Undone};
 pub use vfs::Vfs;
-pub use watch::{Watch, WatchAction, WatchEvent, WatchFilter, WatchOutcome};
+pub use watch::{NoticeBudget, Watch, WatchAction, WatchEvent, WatchFilter, WatchOutcome};
 pub use works::WorkStatus;

@@ -3,7 +3,7 @@
 use strongroom_store::{DataHead, ErrorKind, Inode, ObjectId, View};
 
 use crate::acl;
-use crate::names::{Pattern, fold};
+use crate::names::{Pattern, fold, other_forms};
 use crate::quota::next_key;
 use crate::rows::{self, Attr, NameEntry, NameRow};
 use crate::stat::stat_of;
@@ -191,8 +191,15 @@ impl Vfs {
         let CursorPosition::After { name: after, .. } = &cursor.position else {
             return Ok(Vec::new());
         };
-        let folded = fold(&pattern.text());
-        let row = self.name_row(view, directory, &folded)?;
+        let text = pattern.text();
+        let mut folded = fold(&text);
+        let mut row = self.name_row(view, directory, &folded)?;
+        for form in other_forms(&text) {
+            if row.entries.is_empty() {
+                folded = fold(&form);
+                row = self.name_row(view, directory, &folded)?;
+            }
+        }
         let left = row.entries.into_iter().filter(|entry| entry.name > *after);
         let found: Vec<_> = left.take(max).collect();
         cursor.position = match found.last() {

@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) pending: Vec<Arc<LinkRef>>,
     /// Streams that go when the last open of them closes.
     pub(crate) pending_streams: Vec<u32>,
+    /// Streams that are open, and not there (see [`crate::apple`]).
+    pub(crate) void_streams: Vec<u32>,
     /// What the children of a directory share.
     pub(crate) templates: Option<Box<Templates>>,
     /// The data changed and the attribute row does not say so yet.
@@ -147,6 +149,7 @@ impl Node {
                 gone: false,
                 pending: Vec::new(),
                 pending_streams: Vec::new(),
+                void_streams: Vec::new(),
                 templates: None,
                 dirty: false,
                 subdirectories: Subdirectories::default(),

@@ -166,6 +166,13 @@ impl Quotas {
         self.unpublished.lock().pop_front()
     }
 
+    /// The most that a user or tree may have; `u64::MAX` without a limit.
+    pub(crate) fn limit(&self, of: QuotaOf) -> u64 {
+        let all = self.all.read();
+        all.get(&of)
+            .map_or(UNLIMITED, |quota| quota.limit.load(Ordering::Acquire))
+    }
+
     /// What a user or tree can still write.
     pub(crate) fn left(&self, of: QuotaOf) -> u64 {
         match self.all.read().get(&of) {

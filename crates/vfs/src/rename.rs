@@ -1,6 +1,7 @@
 //! Renaming, linking, and removing a name at once (MS-FSA 2.1.5.15.11, 2.1.5.15.6).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use strongroom_store::{Aspect, Inode, View};
 
@@ -163,7 +164,8 @@ impl Vfs {
         if moves && node.is_directory() && self.is_below(&to.directory, node.inode)? {
             return Err(VfsError::InvalidParameter);
         }
-        if node.is_directory() && !handle.posix && self.has_opens_below(node)? {
+        let carries = handle.carries_opens.load(Ordering::Acquire);
+        if node.is_directory() && !carries && self.has_opens_below(node)? {
             return Err(VfsError::InUse);
         }
         let target = replaced_by(node, &from, to, replace)?;
@@ -320,14 +322,10 @@ impl Vfs {
         if old.is_none_or(|entry| entry.inode != node.inode) {
             return Ok(Step::Again);
         }
-        let row = rows.get(to.directory.inode, &new_folded);
         let mut changes = Deltas::new();
         let mut replaced = None;
         if let Some(present) = target {
-            if row
-                .remove(&present.name)
-                .is_none_or(|entry| entry.inode != present.node.inode)
-            {
+            if !rows.take(self, to.directory.inode, present)? {
                 return Ok(Step::Again);
             }
             let state = locked.of(&present.node);
@@ -338,6 +336,7 @@ impl Vfs {
             replaced =
                 Some(self.drop_replaced(&mut txn, &present.node, state, &link, &mut changes)?);
         }
+        let row = rows.get(to.directory.inode, &new_folded);
         if row
             .find(&to.name, handle.case())
             .is_some_and(|entry| target.is_none() || entry.name == to.name)
@@ -594,14 +593,12 @@ impl Vfs {
         let now = self.now();
         let mut txn = self.store.txn(handle.session());
         let folded = fold(&to.name);
-        let mut row = self.name_row(&View::Now, to.directory.inode, &folded)?;
+        let mut rows = Rows::default();
+        rows.load(self, to.directory.inode, &folded)?;
         let mut changes = Deltas::new();
         let mut replaced = None;
         if let Some(present) = &to.present {
-            if row
-                .remove(&present.name)
-                .is_none_or(|entry| entry.inode != present.node.inode)
-            {
+            if !rows.take(self, to.directory.inode, present)? {
                 return Ok(Step::Again);
             }
             let link = LinkRef {
@@ -611,7 +608,9 @@ impl Vfs {
             let state = locked.of(&present.node);
             replaced =
                 Some(self.drop_replaced(&mut txn, &present.node, state, &link, &mut changes)?);
-        } else if row.find(&to.name, handle.case()).is_some() {
+        }
+        let row = rows.get(to.directory.inode, &folded);
+        if to.present.is_none() && row.find(&to.name, handle.case()).is_some() {
             return Ok(Step::Again);
         }
         row.insert(NameEntry {
@@ -619,7 +618,7 @@ impl Vfs {
             inode: node.inode,
             kind: node.kind,
         })?;
-        put_name_row(&mut txn, to.directory.inode, &folded, &row);
+        rows.put(&mut txn);
         let state = locked.of(node);
         let kept = state.attr.clone();
         self.take_security_along(&mut txn, node, state)?;
@@ -765,7 +764,8 @@ fn tree_changes(old: Inode, new: Inode, charged: i64) -> Deltas {
     changes
 }
 
-/// The one or two rows of names that a rename changes; one where both names fold alike.
+/// The rows of names that a rename changes; one where all names fold alike, three where the name that is replaced is
+/// spelt in another form.
 #[derive(Debug, Default)]
 struct Rows {
     rows: Vec<(Inode, String, NameRow)>,
@@ -794,6 +794,14 @@ impl Rows {
             .iter_mut()
             .find(|(inode, name, _)| *inode == directory && name == folded);
         &mut found.expect("the row was loaded").2
+    }
+
+    /// Takes a present name out of its row; false if it means something else by now.
+    fn take(&mut self, vfs: &Vfs, directory: Inode, present: &Present) -> Result<bool> {
+        let folded = fold(&present.name);
+        self.load(vfs, directory, &folded)?;
+        let removed = self.get(directory, &folded).remove(&present.name);
+        Ok(removed.is_some_and(|entry| entry.inode == present.node.inode))
     }
 
     fn put(&self, txn: &mut strongroom_store::Txn<'_>) {

@@ -84,6 +84,18 @@ impl Vfs {
     ///
     /// Errors: `Exists`, `InvalidName`, `NameTooLong`, `InvalidParameter` for more than 1,024 users.
     pub fn add_share(&self, new: NewShare) -> Result<Arc<Share>> {
+        let limit = new.size_limit;
+        let share = self.make_share(new)?;
+        if let Some(limit) = limit
+            && let Err(error) = self.set_quota(QuotaOf::Tree(share.root), Some(limit))
+        {
+            self.remove_share(&share.name)?;
+            return Err(error);
+        }
+        Ok(share)
+    }
+
+    fn make_share(&self, new: NewShare) -> Result<Arc<Share>> {
         check_share(&new)?;
         let _changing = self.shares.changing.lock();
         let key = fold(&new.name);
@@ -100,6 +112,8 @@ impl Vfs {
             users,
             encrypt,
             hide_unreadable,
+            time_machine,
+            size_limit: _,
             exports,
             compression,
         } = new;
@@ -113,6 +127,7 @@ impl Vfs {
             users,
             encrypt,
             hide_unreadable,
+            time_machine,
             exports,
             compression,
             created,
@@ -199,15 +214,23 @@ impl Vfs {
         credentials.admin || share.users.as_ref().is_none_or(listed)
     }
 
+    /// The size that a share was made with, if it was made with one.
+    pub fn size_limit(&self, share: &Share) -> Result<Option<u64>> {
+        let tree = self.node(share.root)?.lock().attr.quota_tree;
+        let limit = self.quotas.limit(QuotaOf::Tree(tree));
+        Ok((tree == share.root && limit != u64::MAX).then_some(limit))
+    }
+
     /// A share as a volume. What is available is what this caller can still write: space, quotas, read-only shares.
     pub fn volume(&self, share: &Share, credentials: &Credentials) -> Result<VolumeInfo> {
         let space = self.store.space()?;
         let by_user = self.quotas.left(QuotaOf::User(credentials.user));
         let tree = self.node(share.root)?.lock().attr.quota_tree;
-        let by_tree = if tree == Inode(0) {
-            u64::MAX
+        let (limit, by_tree) = if tree == Inode(0) {
+            (u64::MAX, u64::MAX)
         } else {
-            self.quotas.left(QuotaOf::Tree(tree))
+            let tree = QuotaOf::Tree(tree);
+            (self.quotas.limit(tree), self.quotas.left(tree))
         };
         let low = u32::try_from(share.root.0 & 0xFFFF_FFFF).unwrap_or(0);
         Ok(VolumeInfo {
@@ -215,9 +238,9 @@ impl Vfs {
             serial: low.wrapping_mul(0x9E37_79B1).rotate_left(16) ^ share.id.0,
             id: share.root.0,
             created: share.created,
-            total: space.total,
+            total: space.total.min(limit),
             available: space.available.min(by_user).min(by_tree),
-            available_to_all: space.available,
+            available_to_all: space.available.min(by_tree),
             unit: u32::try_from(UNIT).unwrap_or(u32::MAX),
         })
     }
@@ -252,6 +275,7 @@ const LISTED_USERS: u8 = 4;
 const HIDE_UNREADABLE: u8 = 8;
 const COMPRESS_LZ4: u8 = 16;
 const COMPRESS_ZSTD: u8 = 32;
+const TIME_MACHINE: u8 = 128;
 
 fn encode(share: &Share) -> Vec<u8> {
     let mut flags = 0;
@@ -272,6 +296,7 @@ fn encode(share: &Share) -> Vec<u8> {
         Compression::Lz4 => COMPRESS_LZ4,
         Compression::Zstd => COMPRESS_ZSTD,
     };
+    flags |= if share.time_machine { TIME_MACHINE } else { 0 };
     let mut row = Writer::with_capacity(128);
     let version = if share.exports.is_empty() {
         VERSION
@@ -332,6 +357,7 @@ fn decode(row: &[u8]) -> Result<Share> {
         users: (flags & LISTED_USERS != 0).then_some(users),
         encrypt: flags & ENCRYPT != 0,
         hide_unreadable: flags & HIDE_UNREADABLE != 0,
+        time_machine: flags & TIME_MACHINE != 0,
         exports,
         compression: match flags & (COMPRESS_LZ4 | COMPRESS_ZSTD) {
             0 => Compression::Off,

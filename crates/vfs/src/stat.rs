@@ -135,7 +135,12 @@ impl Vfs {
     }
 
     /// The names from a root down to a directory.
-    fn names_up(&self, view: &View, directory: Inode, root: Inode) -> Result<Vec<String>> {
+    pub(crate) fn names_up(
+        &self,
+        view: &View,
+        directory: Inode,
+        root: Inode,
+    ) -> Result<Vec<String>> {
         let mut names = Vec::new();
         let mut at = directory;
         while at != root && names.len() < crate::types::PATH_MAX {

@@ -95,6 +95,7 @@ impl Vfs {
     pub(crate) fn finish_stream(&self, handle: &Handle, state: &mut State) -> Result<()> {
         let inode = handle.node.inode;
         state.pending_streams.retain(|id| *id != handle.stream);
+        state.set_void(handle.stream, false);
         let rows = self.stream_rows(&View::Now, inode)?;
         let Some((_, name)) = rows.into_iter().find(|(id, _)| *id == handle.stream) else {
             return Ok(());
@@ -118,11 +119,13 @@ impl Vfs {
         let named = {
             let state = node.lock();
             let has = state.attr.flags.has(AttrFlags::STREAMS);
-            if has {
+            let mut rows = if has {
                 self.stream_rows(&node.view, node.inode)?
             } else {
                 Vec::new()
-            }
+            };
+            rows.retain(|(id, _)| !state.is_void(*id));
+            rows
         };
         let mut streams = Vec::with_capacity(named.len() + 1);
         if node.kind != FileKind::Directory {
@@ -186,6 +189,7 @@ impl Vfs {
         }
         txn.delete(rows::STREAMS, stream_key(inode, &old));
         put_stream(&mut txn, inode, handle.stream, new);
+        state.set_void(handle.stream, false);
         attr.changed = self.now();
         put_attr(&mut txn, inode, &mut attr);
         txn.note(inode, Aspect::Stream);

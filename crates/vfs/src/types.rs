@@ -172,6 +172,8 @@ pub struct Share {
     pub encrypt: bool,
     /// Listings leave out what their reader may not read.
     pub hide_unreadable: bool,
+    /// Macs are shown it as a place for their backups.
+    pub time_machine: bool,
     /// Machines that vouch for their users; none: the share is not for such protocols.
     pub exports: Vec<Export>,
     /// Of what is written through files that are opened from now on.
@@ -191,6 +193,10 @@ pub struct NewShare {
     pub users: Option<Vec<Sid>>,
     pub encrypt: bool,
     pub hide_unreadable: bool,
+    pub time_machine: bool,
+    /// Bytes that all files in it may take together: a quota of the share's root, and the size of the volume that
+    /// clients see.
+    pub size_limit: Option<u64>,
     pub exports: Vec<Export>,
     pub compression: Compression,
 }

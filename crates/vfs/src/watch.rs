@@ -84,12 +84,93 @@ pub enum WatchOutcome {
     Closed,
 }
 
+/// What one client's watches may hold, and all clients' together. A watch that has no room left forgets what it kept
+/// and says that there was more, as one does whose own buffer is full; watches of others keep theirs.
+#[derive(Debug)]
+pub struct NoticeBudget {
+    bytes: AtomicUsize,
+    bytes_max: usize,
+    watches: AtomicUsize,
+    watches_max: usize,
+    above: Option<Arc<NoticeBudget>>,
+}
+
+impl NoticeBudget {
+    /// `bytes_max` bytes of memory for notices that nobody has fetched yet, and so many watches.
+    pub fn new(bytes_max: usize, watches_max: usize) -> Arc<Self> {
+        Self::make(bytes_max, watches_max, None)
+    }
+
+    /// A part of a whole: what it holds counts there, too.
+    pub fn below(self: &Arc<Self>, bytes_max: usize, watches_max: usize) -> Arc<Self> {
+        Self::make(bytes_max, watches_max, Some(Arc::clone(self)))
+    }
+
+    fn make(bytes_max: usize, watches_max: usize, above: Option<Arc<Self>>) -> Arc<Self> {
+        Arc::new(Self {
+            bytes: AtomicUsize::new(0),
+            bytes_max,
+            watches: AtomicUsize::new(0),
+            watches_max,
+            above,
+        })
+    }
+
+    /// Bytes of notices that are held.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    /// Watches that there are.
+    pub fn watches(&self) -> usize {
+        self.watches.load(Ordering::Acquire)
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let within = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= self.bytes_max);
+        let taken = self
+            .bytes
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, within)
+            .is_ok();
+        if taken && !self.above.as_ref().is_none_or(|above| above.take(bytes)) {
+            self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+            return false;
+        }
+        taken
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        self.above.iter().for_each(|above| above.give_back(bytes));
+    }
+
+    fn begin_watch(&self) -> Result<()> {
+        let more = |count: usize| (count < self.watches_max).then_some(count + 1);
+        self.watches
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
+            .map_err(|_| VfsError::TooMany)?;
+        let above = self
+            .above
+            .as_ref()
+            .map_or(Ok(()), |above| above.begin_watch());
+        above.inspect_err(|_| {
+            self.watches.fetch_sub(1, Ordering::AcqRel);
+        })
+    }
+
+    fn end_watch(&self) {
+        self.watches.fetch_sub(1, Ordering::AcqRel);
+        self.above.iter().for_each(|above| above.end_watch());
+    }
+}
+
 #[derive(Debug)]
 struct Watcher {
     handle: crate::HandleId,
     filter: WatchFilter,
     recursive: bool,
     bytes_max: usize,
+    budget: Arc<NoticeBudget>,
     queue: Mutex<Queue>,
     changed: Notify,
 }
@@ -97,7 +178,10 @@ struct Watcher {
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<WatchEvent>,
+    /// As the client counts them.
     bytes: usize,
+    /// Of memory, taken from the budget.
+    held: usize,
     overflowed: bool,
     end: Option<WatchOutcome>,
 }
@@ -109,16 +193,28 @@ impl Watcher {
             .iter()
             .map(|event| EVENT_OVERHEAD + 2 * event.path.len())
             .sum();
-        if queue.overflowed || queue.bytes + bytes > self.bytes_max {
-            queue.events.clear();
-            queue.bytes = 0;
-            queue.overflowed = true;
-        } else {
+        let held: usize = events
+            .iter()
+            .map(|event| size_of::<WatchEvent>() + event.path.len())
+            .sum();
+        let fits = !queue.overflowed && queue.bytes + bytes <= self.bytes_max;
+        if fits && self.budget.take(held) {
             queue.bytes += bytes;
+            queue.held += held;
             queue.events.extend(events.iter().cloned());
+        } else {
+            queue.events = VecDeque::new();
+            self.release(&mut queue);
+            queue.overflowed = true;
         }
         drop(queue);
         self.changed.notify_one();
+    }
+
+    /// Nothing is held any more.
+    fn release(&self, queue: &mut Queue) {
+        queue.bytes = 0;
+        self.budget.give_back(std::mem::take(&mut queue.held));
     }
 
     fn finish(&self, outcome: WatchOutcome) {
@@ -132,10 +228,19 @@ impl Watcher {
             return Some(WatchOutcome::Overflow);
         }
         if !queue.events.is_empty() {
-            queue.bytes = 0;
-            return Some(WatchOutcome::Events(queue.events.drain(..).collect()));
+            self.release(&mut queue);
+            let events = std::mem::take(&mut queue.events);
+            return Some(WatchOutcome::Events(events.into()));
         }
         queue.end.clone()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let held = std::mem::take(&mut self.queue.get_mut().held);
+        self.budget.give_back(held);
+        self.budget.end_watch();
     }
 }
 
@@ -242,21 +347,26 @@ impl Watches {
 }
 
 impl Vfs {
-    /// Watches a directory; `bytes_max` bytes of notices are kept until they are read, then only that there were more.
+    /// Watches a directory; `bytes_max` bytes of notices are kept until they are read, as far as the budget lasts, then
+    /// only that there were more.
     ///
-    /// Errors: `InvalidParameter` if it is no directory, `AccessDenied` without the right to list.
+    /// Errors: `InvalidParameter` if it is no directory, `AccessDenied` without the right to list, `TooMany` where the
+    /// budget allows no further watch.
     pub fn watch(
         &self,
         handle: &Handle,
         filter: WatchFilter,
         recursive: bool,
         bytes_max: usize,
+        budget: &Arc<NoticeBudget>,
     ) -> Result<Watch> {
         if !handle.is_directory() {
             return Err(VfsError::InvalidParameter);
         }
         handle.require(AccessMask::LIST_DIRECTORY)?;
+        budget.begin_watch()?;
         let watcher = Arc::new(Watcher {
+            budget: Arc::clone(budget),
             handle: handle.id,
             // In the past nothing happens any more.
             filter: if handle.view().is_now() {

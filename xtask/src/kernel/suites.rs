@@ -93,7 +93,16 @@ impl Cases {
                 _ => {}
             }
         }
+        cases.forget_skipped();
         cases
+    }
+
+    /// What was skipped in one run counts as it went in another.
+    fn forget_skipped(&mut self) {
+        let (passed, failed) = (&self.passed, &self.failed);
+        let ran =
+            |case: &String| passed.contains(case) || failed.iter().any(|(one, _)| one == case);
+        self.skipped.retain(|case| !ran(case));
     }
 }
 
@@ -112,6 +121,16 @@ fn plain(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_case_that_ran_once_was_not_skipped() {
+        let report =
+            "a::erofs ok\nb::erofs FAILED\n\twhy\na::erofs skipped\nb::erofs skipped\nc skipped\n";
+        let cases = Cases::read(report);
+        assert_eq!((cases.passed.len(), cases.failed.len()), (1, 1));
+        assert_eq!(cases.skipped, ["c"]);
+        assert_eq!(cases.failed[0].1, "why ");
+    }
 
     #[test]
     fn reads_a_report_with_and_without_colours() {

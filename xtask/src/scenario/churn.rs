@@ -44,12 +44,16 @@ pub struct Figures {
 const FILES_MAX: usize = 40;
 /// Bytes of a file at most.
 const SIZE_MAX: u64 = 300_000;
+/// Memory for the server's index.
+const INDEX_CACHE: &str = "16M";
 /// How long a server may take to notice that its clients are gone.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs as planned, and checks what is left.
 pub async fn run(directory: &Path, plan: Plan) -> Result<Figures> {
-    let server = Server::create(directory, 1)?;
+    // Caches that are full by the middle third, so that what grows afterwards is a leak.
+    let disk = directory.join("disk-0");
+    let server = Server::create_on(directory, &[disk], &["--index-cache", INDEX_CACHE])?;
     let mut random = Random::new(plan.seed);
     let until = Instant::now() + plan.duration;
     let mut tasks = JoinSet::new();

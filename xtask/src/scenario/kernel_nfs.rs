@@ -1,7 +1,14 @@
 //! The Linux kernel's own NFS client at work on a share, in guests.
 
 use crate::kernel::{Guest, Mount, NfsVersion};
+use crate::scenario::kernel_smb::Settings;
 use crate::server::{NFS_PORT, NFS_SHARE};
+
+/// The client asks for attributes where a change could show.
+pub const SETTINGS: Settings = Settings {
+    nap: "0.01",
+    remounts: false,
+};
 
 /// The versions that are served.
 pub const VERSIONS: [NfsVersion; 3] = [V3, NfsVersion::V4("4.1"), V42];

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::kernel::suites::{Cases, FSX, PJDFSTEST};
-use crate::kernel::{Guest, JOB_POINT, Mount, Network, Security};
+use crate::kernel::{Guest, JOB_POINT, Mount, Network, Outcome, Security};
+use crate::server::Server;
 
 /// POSIX semantics by the extensions of SMB 3.1.1.
 pub const POSIX: [&str; 2] = ["posix", "modefromsid"];
@@ -15,7 +17,17 @@ pub const POSIX: [&str; 2] = ["posix", "modefromsid"];
 /// The options of a mount whose users and modes are those of the machine that mounts: owners and modes go by number,
 /// and what the client's kernel cannot make on the server it keeps as files with a meaning of its own. Kernel 6.1 shows
 /// owners and special files only so, not with the extensions.
-pub const NUMBERS: [&str; 4] = ["modefromsid", "idsfromsid", "mfsymlinks", "sfu"];
+///
+/// The client keeps attributes for a second, and for longer with a lease, which POSIX does not allow for; it does neither
+/// where it is asked not to.
+pub const NUMBERS: [&str; 6] = [
+    "modefromsid",
+    "idsfromsid",
+    "mfsymlinks",
+    "sfu",
+    "actimeo=0",
+    "nolease",
+];
 
 /// One line a case that is expected to fail, with the reason.
 pub const LEDGER: &str = include_str!("../../pjdfstest.tsv");
@@ -24,10 +36,13 @@ pub const LEDGER: &str = include_str!("../../pjdfstest.tsv");
 const FSX_CONFIG: &str = "[weights]\nclose_open = 0.3\ninvalidate = 0.5\nfsync = 0.2\nfdatasync = 0.2\nsendfile = 0.5\n\
     posix_fadvise = 0.3\n";
 
-/// Only the features that Linux has; nobody and daemon are users of every Debian.
-const PJDFSTEST_CONFIG: &str = "[features]\nposix_fallocate = {}\nrename_ctime = {}\nutime_now = {}\nutimensat = {}\n\
-    [settings]\nnaptime = 0.01\n\
+/// Only the features that Linux has; nobody and daemon are users of every Debian. The guest's directory for temporary
+/// files is on another file system.
+const PJDFSTEST_CONFIG: &str = "[features]\nsecondary_fs = \"/run/tmp\"\nposix_fallocate = {}\nrename_ctime = {}\nutime_now = {}\nutimensat = {}\n\
+    [settings]\nnaptime = NAPTIME\nallow_remount = REMOUNT\n\
     [dummy_auth]\nentries = [[\"nobody\", \"nogroup\"], [\"daemon\", \"daemon\"]]\n";
+
+const TRACE_LIMIT: Duration = Duration::from_secs(120);
 
 /// A guest that has the share mounted.
 pub fn guest(number: u8, security: Security, options: &[&str]) -> Guest {
@@ -53,20 +68,48 @@ pub fn fsx(network: &Network, guest: &Guest, seeds: &[u64], operations: u64) -> 
     Ok(())
 }
 
+/// What the suite's cases may take for granted.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// After so many seconds a change shows, and times differ.
+    pub nap: &'static str,
+    /// The mount may be made read-only for a while.
+    pub remounts: bool,
+}
+
+/// A busy guest has its clock a little behind.
+pub const NUMBERS_SETTINGS: Settings = Settings {
+    nap: "1.1",
+    remounts: true,
+};
+
 /// Runs the cases of pjdfstest whose names contain one of `filter`; all where that is empty.
 pub fn pjdfstest(
     network: &Network,
     guest: &Guest,
     filter: &[&str],
+    settings: Settings,
     limit: Duration,
 ) -> Result<Cases> {
     let program = PJDFSTEST.program()?;
-    let script = format!(
-        "cat >/run/pjdfstest.toml <<'END'\n{PJDFSTEST_CONFIG}END\n\
-         {} -c /run/pjdfstest.toml {} >{JOB_POINT}/report; true",
-        program.display(),
-        filter.join(" ")
-    );
+    let mut script = String::new();
+    let mut run = |remounts: bool, filter: &str| {
+        let config = PJDFSTEST_CONFIG
+            .replace("NAPTIME", settings.nap)
+            .replace("REMOUNT", &remounts.to_string());
+        let program = program.display();
+        writeln!(
+            script,
+            "cat >/run/pjdfstest.toml <<'END'\n{config}END\n\
+             {program} -c /run/pjdfstest.toml {filter} >>{JOB_POINT}/report"
+        )
+    };
+    if settings.remounts {
+        // First, as other cases leave files open behind them, and such a mount stays writable.
+        run(true, "erofs")?;
+    }
+    run(false, &filter.join(" "))?;
+    script.push_str("true\n");
     let running = guest.boot(network, &script)?;
     let report = running.job().join("report");
     let outcome = running.wait_and(limit, || std::fs::read_to_string(&report))?;
@@ -77,6 +120,27 @@ pub fn pjdfstest(
         outcome.0.stderr
     );
     Ok(cases)
+}
+
+/// What a mount does, step by step: runs a script in a guest and shows what it printed, the client's counts of requests
+/// before and after, and with `/proc/fs/cifs/cifsFYI` written by the script, what the client's kernel logged.
+pub fn trace(directory: &Path, options: &[String], script: &str) -> Result<()> {
+    let network = Network::enter(&[])?;
+    let server = Server::create_for_guests(directory)?;
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let script = format!(
+        "echo 0 >/proc/fs/cifs/Stats\n{script}\ncode=$?\ncat /proc/fs/cifs/Stats\nexit $code\n"
+    );
+    let outcome = guest(1, Security::Signed, &options).run(&network, &script, TRACE_LIMIT)?;
+    let Outcome {
+        code,
+        stdout,
+        stderr,
+        kernel_log,
+        ..
+    } = outcome;
+    println!("{stdout}\n{stderr}\n{kernel_log}\nended with {code}");
+    server.stop()
 }
 
 /// The cases that are expected to fail, with their reasons.

@@ -37,7 +37,7 @@ struct Device {
 
 impl Device {
     fn new(host: Host, env: Arc<dyn Env>, port: u16) -> Self {
-        let urn = format!("urn:uuid:{}", message::uuid(host.id));
+        let urn = format!("urn:uuid:{}", crate::uuid::text(host.id));
         let instance = env.now().seconds();
         Self {
             host,
@@ -52,7 +52,7 @@ impl Device {
     fn message_id(&self) -> String {
         let mut id = [0; 16];
         self.env.fill_random(&mut id);
-        format!("urn:uuid:{}", message::uuid(id))
+        format!("urn:uuid:{}", crate::uuid::text(id))
     }
 
     fn message_number(&self) -> u32 {
@@ -63,7 +63,7 @@ impl Device {
 
     /// The path of the metadata.
     fn path(&self) -> String {
-        format!("/{}", message::uuid(self.host.id))
+        format!("/{}", crate::uuid::text(self.host.id))
     }
 }
 

@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use strongroom_identity::Identity;
+use strongroom_identity::{Identity, Kind, NOBODY, Numbers};
 use strongroom_vfs::{Credentials, SessionId, SessionInfo, Sid, Squash, Vfs};
 
-use super::numbers::{Kind, NOBODY, Numbers};
 use crate::rpc::Auth;
 
 /// Callers kept; the one that came first makes room.

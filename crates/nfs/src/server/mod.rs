@@ -4,7 +4,6 @@ mod callers;
 mod connection;
 pub(crate) mod exports;
 mod handle;
-mod numbers;
 mod outbox;
 mod replays;
 mod target;
@@ -19,7 +18,6 @@ pub(crate) use callers::{Callers, Numbered};
 pub(crate) use connection::{Done, Request};
 pub(crate) use exports::Exported;
 pub(crate) use handle::Handles;
-pub(crate) use numbers::{Kind, Numbers};
 pub(crate) use replays::{CallId, Replays, Seen};
 pub(crate) use target::{Lost, Target};
 

@@ -3,8 +3,8 @@
 use strongroom_vfs::FileTime;
 use strongroom_vfs::unix::{Look, NodeType, SetTime, UnixChange};
 
-use crate::server::{Kind, Numbers};
 use crate::xdr::{Decoder, Encoder, Opaque, Result, Xdr, XdrError};
+use strongroom_identity::{Kind, Numbers};
 
 /// The longest handle (RFC 1813, 2.4).
 pub const HANDLE_MAX: usize = 64;

@@ -7,8 +7,8 @@ use strongroom_vfs::{AccessMask, Sid};
 use super::Status;
 use super::compound::Compound;
 use super::types::OWNER_MAX;
-use crate::server::Kind;
 use crate::xdr::{Decoder, Encoder, List, Opaque, Xdr, length};
+use strongroom_identity::Kind;
 
 /// Entries of one list.
 const ENTRIES_MAX: usize = 1_024;

@@ -10,8 +10,9 @@ use super::acl::{SetEntry, list_for};
 use super::compound::Compound;
 use super::types::{Bitmap, DATA_MAX, RawAttributes, Time};
 use super::{LEASE_SECONDS, Place4, Status};
-use crate::server::{Kind, Place, Target};
+use crate::server::{Place, Target};
 use crate::xdr::{Decoder, Encoder, Opaque, Xdr, length};
+use strongroom_identity::Kind;
 
 pub(crate) mod number {
     pub(crate) const SUPPORTED: u32 = 0;

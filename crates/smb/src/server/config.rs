@@ -37,6 +37,15 @@ pub struct Limits {
     pub trees_per_session: usize,
     /// Opens of one session; more get `STATUS_TOO_MANY_OPENED_FILES`.
     pub opens_per_session: usize,
+    /// Opens of the whole server; more get `STATUS_INSUFF_SERVER_RESOURCES`.
+    pub opens: usize,
+    /// Watched directories of one session; more get `STATUS_INSUFFICIENT_RESOURCES`.
+    pub watches_per_session: usize,
+    /// Bytes of change notices that one session has not fetched; a watch that goes past them keeps none and answers
+    /// `STATUS_NOTIFY_ENUM_DIR`.
+    pub notify_bytes_per_session: usize,
+    /// The same of the whole server.
+    pub notify_bytes: usize,
     /// Opens of the whole server that are kept for clients whose connection broke; more are closed with it.
     pub durable_opens: usize,
     /// How long such an open is kept at most, whatever the client asks for.
@@ -64,6 +73,10 @@ impl Default for Limits {
             channels_per_session: 32,
             trees_per_session: 1024,
             opens_per_session: 65_536,
+            opens: 1 << 20,
+            watches_per_session: 1024,
+            notify_bytes_per_session: 4 << 20,
+            notify_bytes: 256 << 20,
             durable_opens: 16_384,
             durable_timeout: Duration::from_secs(300),
             waiting_per_connection: 4096,

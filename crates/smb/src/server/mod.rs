@@ -5,6 +5,7 @@
 //! as tasks of the `Env` and put their answer in the outbox later.
 
 mod answer;
+mod apple;
 mod buffers;
 mod caching;
 mod channel;
@@ -40,14 +41,14 @@ pub use outbox::{Frame, Outbox};
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use strongroom_device::{Env, EnvExt, Timestamp};
 use strongroom_identity::Identity;
-use strongroom_vfs::Vfs;
+use strongroom_vfs::{NoticeBudget, Vfs};
 use tokio::sync::Notify;
 
 use self::buffers::Buffers;
@@ -70,6 +71,10 @@ pub struct Server {
     buffers: Arc<Buffers>,
     next_open_id: AtomicU64,
     durables: caching::Durables,
+    /// What change notices of all sessions may hold.
+    notices: Arc<NoticeBudget>,
+    /// Opens of all sessions.
+    opens: Arc<AtomicUsize>,
     table: Mutex<Table>,
     /// Told when a connection has gone.
     gone: Notify,
@@ -116,6 +121,7 @@ impl Server {
         };
         // Ids of one run must mean nothing to the next one, to which clients may bring them.
         let first_open_id = env.random_u64() >> 2;
+        let notices = NoticeBudget::new(config.limits.notify_bytes, usize::MAX);
         Arc::new(Self {
             config,
             vfs,
@@ -126,6 +132,8 @@ impl Server {
             buffers: Arc::default(),
             next_open_id: AtomicU64::new(first_open_id),
             durables: caching::Durables::default(),
+            notices,
+            opens: Arc::default(),
             table: Mutex::default(),
             gone: Notify::new(),
         })
@@ -183,12 +191,13 @@ impl Server {
     }
 
     /// To be called after accounts or shares have changed. Ends the sessions of users who are gone or disabled, and tree
-    /// connects of shares that are gone or closed to their users, with all files and locks that they hold; gives all
-    /// others the rights that they have now. Requests that begin after the change see it even before this is called.
+    /// connects of shares that are gone or closed to their users, with all files and locks that they hold, those too that
+    /// wait for their clients to come back; gives all others the rights that they have now. Requests that begin after the change see it even before this is called.
     pub async fn apply_changes(self: &Arc<Self>) {
         for session in self.all_sessions() {
             session.apply_changes(self).await;
         }
+        self.durables.apply_changes(self).await;
     }
 
     /// Refuses what is new, ends every connection (their outboxes close) and waits until all handles are closed, those

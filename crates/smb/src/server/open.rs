@@ -1,11 +1,12 @@
 //! One open of a client: a file or directory of a share, or a pipe of `IPC$` (MS-SMB2 3.3.1.10).
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use strongroom_vfs::{Handle, Sid, Watch};
 
+use super::Server;
 use super::caching::{CacheHolder, CreateName, Durable};
 use super::channel::Channel;
 use super::listing::Listing;
@@ -25,6 +26,30 @@ pub(crate) struct Open {
     pub(crate) tree: Arc<Tree>,
     pub(crate) target: Target,
     pub(crate) waits: OpenWaits,
+    /// Among all opens of the server, until it is dropped.
+    pub(crate) _counted: Option<OpenCount>,
+}
+
+/// An open among all of the server's.
+#[derive(Debug)]
+pub(crate) struct OpenCount(Arc<AtomicUsize>);
+
+impl OpenCount {
+    /// None when there are as many as there may be.
+    pub(crate) fn one_more(server: &Server) -> Option<Self> {
+        let limit = server.config.limits.opens;
+        let more = |count: usize| (count < limit).then_some(count + 1);
+        let counted = server
+            .opens
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        counted.ok().map(|_| Self(Arc::clone(&server.opens)))
+    }
+}
+
+impl Drop for OpenCount {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 #[derive(Debug)]

@@ -4,8 +4,9 @@
 //! `S-1-5-88-3-MODE` in an access list. Those are kept under the authority for Unix (`S-1-22`), where the client knows
 //! them as well; a mode becomes a list that amounts to it.
 
-use strongroom_vfs::acl::{AceKind, SecurityDescriptor, SecurityParts};
-use strongroom_vfs::{DirEntry, Handle, Posix, PosixChange, Sid, Stat, Vfs};
+use strongroom_identity::Numbers;
+use strongroom_vfs::acl::{Ace, AceFlags, AceKind, AclSlot, SecurityDescriptor, SecurityParts};
+use strongroom_vfs::{AccessMask, DirEntry, Handle, Posix, PosixChange, Sid, Stat, Vfs};
 
 use super::status::Failure;
 use crate::wire::FileTime;
@@ -83,6 +84,39 @@ fn mode_of_list(descriptor: &SecurityDescriptor) -> Option<u32> {
             Number::Mode(mode) => Some(mode & MODE_BITS),
             Number::User(_) | Number::Group(_) => None,
         })
+}
+
+/// Adds what a Mac reads of mode and owners: entries that give and take nothing (`kAAPL_SUPPORTS_NFS_ACE`).
+pub(crate) fn tell_numbers(descriptor: &mut SecurityDescriptor, posix: &Posix, numbers: &Numbers) {
+    let AclSlot::Present(acl) = &mut descriptor.dacl else {
+        return;
+    };
+    let told = [
+        (1, numbers.number(&posix.owner)),
+        (2, numbers.number(&posix.group)),
+        (3, posix.mode & MODE_BITS),
+    ];
+    for (kind, value) in told {
+        if let Ok(sid) = Sid::new(NT_AUTHORITY, &[NUMBERS, kind, value]) {
+            let entry = Ace::deny(sid, AccessMask::NONE, AceFlags::default());
+            acl.aces.push(entry);
+        }
+    }
+}
+
+/// Takes such entries out of a descriptor that comes back from a Mac, which may have changed the mode. False if there
+/// were none.
+pub(crate) fn take_numbers(descriptor: &mut SecurityDescriptor) -> (bool, Option<u32>) {
+    let mode = mode_of_list(descriptor);
+    let AclSlot::Present(acl) = &mut descriptor.dacl else {
+        return (false, None);
+    };
+    let before = acl.aces.len();
+    acl.aces.retain(|entry| match &entry.kind {
+        AceKind::Allow { sid, .. } | AceKind::Deny { sid, .. } => number(sid).is_none(),
+        AceKind::Audit { .. } | AceKind::Other { .. } => true,
+    });
+    (acl.aces.len() < before, mode)
 }
 
 /// What the descriptor in the request for a new file says: its mode, and an owner and group to begin with, which are
@@ -170,8 +204,7 @@ fn info_of(stat: &Stat, posix: &Posix, volume: u32) -> PosixInfo {
 
 #[cfg(test)]
 mod tests {
-    use strongroom_vfs::AccessMask;
-    use strongroom_vfs::acl::{Ace, AceFlags, Acl, AclSlot};
+    use strongroom_vfs::acl::Acl;
 
     use super::*;
 
@@ -229,6 +262,36 @@ mod tests {
             (change, left),
             (PosixChange::default(), SecurityParts::DACL)
         );
+    }
+
+    #[test]
+    fn what_a_mac_is_told_it_brings_back() {
+        let posix = Posix {
+            mode: 0o4751,
+            owner: Sid::unix_user(1000),
+            group: Sid::ADMINISTRATORS,
+        };
+        let mut told = SecurityDescriptor {
+            dacl: AclSlot::Present(Acl { aces: Vec::new() }),
+            ..SecurityDescriptor::default()
+        };
+        tell_numbers(&mut told, &posix, &Numbers::new(Sid::machine([1, 2, 3])));
+        let sids: Vec<_> = told
+            .dacl
+            .acl()
+            .unwrap()
+            .aces
+            .iter()
+            .map(|entry| match &entry.kind {
+                AceKind::Deny { mask, sid } => (*mask, *sid),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let expected = [numbered(1, 1000), numbered(2, 0), numbered(3, 0o4751)];
+        assert_eq!(sids, expected.map(|sid| (AccessMask::NONE, sid)));
+        assert_eq!(take_numbers(&mut told), (true, Some(0o4751)));
+        assert!(told.dacl.acl().unwrap().aces.is_empty());
+        assert_eq!(take_numbers(&mut told), (false, None));
     }
 
     #[test]

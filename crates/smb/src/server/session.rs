@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock, Weak};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use strongroom_device::Timestamp;
+use strongroom_vfs::NoticeBudget;
 
 use super::connection::Conn;
 use super::negotiated::Negotiated;
-use super::open::{Open, Target};
+use super::open::{Open, OpenCount, Target};
 use super::slab::Slab;
 use super::tree::Tree;
 use super::who::Who;
@@ -30,6 +31,12 @@ pub(crate) struct Session {
     /// The file system's records of this session, one for each user that signed in.
     records: Mutex<Vec<strongroom_vfs::SessionId>>,
     encrypt: AtomicBool,
+    /// What its change notices may hold.
+    notices: Arc<NoticeBudget>,
+    /// The client is a Mac: it said so.
+    apple: AtomicBool,
+    /// Listings are to tell what macOS wants to know.
+    apple_listings: AtomicBool,
     channels: Mutex<Channels>,
     trees: Mutex<Trees>,
     opens: Mutex<Opens>,
@@ -78,6 +85,12 @@ impl Session {
             user: OnceLock::new(),
             records: Mutex::default(),
             encrypt: AtomicBool::new(false),
+            notices: conn
+                .server
+                .notices
+                .below(limits.notify_bytes_per_session, limits.watches_per_session),
+            apple: AtomicBool::new(false),
+            apple_listings: AtomicBool::new(false),
             channels: Mutex::new(Channels {
                 conns: vec![first],
                 ended: false,
@@ -91,6 +104,22 @@ impl Session {
                 ended: false,
             }),
         }
+    }
+
+    /// The client is a Mac, which perhaps understands listings as macOS reads them.
+    pub(crate) fn becomes_apple(&self, listings: bool) {
+        self.apple.store(true, Ordering::Release);
+        if listings {
+            self.apple_listings.store(true, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn is_apple(&self) -> bool {
+        self.apple.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn lists_for_apple(&self) -> bool {
+        self.apple_listings.load(Ordering::Acquire)
     }
 
     /// None until the first logon succeeded.
@@ -146,6 +175,10 @@ impl Session {
         let channels = self.channels.lock();
         let living = channels.conns.iter().filter_map(|(_, conn)| conn.upgrade());
         living.collect()
+    }
+
+    pub(crate) fn notices(&self) -> &Arc<NoticeBudget> {
+        &self.notices
     }
 
     /// Session.EncryptData.
@@ -204,10 +237,14 @@ impl Session {
     )]
     pub(crate) fn add_open(
         self: &Arc<Self>,
+        server: &Server,
         persistent: u64,
         tree: &Arc<Tree>,
         target: Target,
     ) -> Result<Arc<Open>, (Target, NtStatus)> {
+        let Some(counted) = OpenCount::one_more(server) else {
+            return Err((target, NtStatus::INSUFF_SERVER_RESOURCES));
+        };
         let mut opens = self.opens.lock();
         if opens.ended {
             return Err((target, NtStatus::USER_SESSION_DELETED));
@@ -218,7 +255,7 @@ impl Session {
         if opens.table.is_full() {
             return Err((target, NtStatus::TOO_MANY_OPENED_FILES));
         }
-        let mut entered = None;
+        let (mut entered, mut counted) = (None, Some(counted));
         opens.table.insert_with(|volatile| {
             let id = FileId {
                 persistent,
@@ -231,6 +268,7 @@ impl Session {
                 tree: Arc::clone(tree),
                 target,
                 waits,
+                _counted: counted.take(),
             });
             Arc::clone(entered.insert(open))
         });

@@ -46,6 +46,10 @@ pub mod context_name {
     pub const POSIX: &[u8] = b"\x93\xAD\x25\x50\x9C\xB4\x11\xE7\xB4\x23\x83\xDE\x96\x8B\xCD\x7C";
 }
 
+/// Apple's commands (`kAAPL_SERVER_QUERY`, `kAAPL_RESOLVE_ID`).
+const AAPL_SERVER_QUERY: u32 = 1;
+const AAPL_RESOLVE_ID: u32 = 2;
+
 /// A context before its data is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawContext<'a> {
@@ -318,6 +322,11 @@ pub enum RequestContext<'a> {
         /// Of the client.
         client_capabilities: u64,
     },
+    /// Apple's question where a file is.
+    AaplResolveId {
+        /// As FileInternalInformation tells it.
+        file_id: u64,
+    },
     /// POSIX semantics are wanted; the mode of a new file.
     Posix {
         /// Permission bits.
@@ -396,17 +405,19 @@ impl<'a> RequestContext<'a> {
         })
     }
 
-    /// Commands other than the query (1) are left undecoded.
+    /// Commands other than the query and the resolution of an id are left undecoded.
     fn decode_aapl(name: &'a [u8], data: &'a [u8]) -> Result<Self, WireError> {
         let mut r = Reader::new(data);
-        if r.u32()? != 1 {
-            return Ok(Self::Unknown { name, data });
-        }
+        let command = r.u32()?;
         r.skip(4)?;
-        Ok(Self::AaplQuery {
-            bitmap: r.u64()?,
-            client_capabilities: r.u64()?,
-        })
+        match command {
+            AAPL_SERVER_QUERY => Ok(Self::AaplQuery {
+                bitmap: r.u64()?,
+                client_capabilities: r.u64()?,
+            }),
+            AAPL_RESOLVE_ID => Ok(Self::AaplResolveId { file_id: r.u64()? }),
+            _ => Ok(Self::Unknown { name, data }),
+        }
     }
 
     /// Appends the data and returns the name.
@@ -483,10 +494,16 @@ impl<'a> RequestContext<'a> {
                 bitmap,
                 client_capabilities,
             } => {
-                out.put_u32(1);
+                out.put_u32(AAPL_SERVER_QUERY);
                 out.put_u32(0);
                 out.put_u64(*bitmap);
                 out.put_u64(*client_capabilities);
+                context_name::AAPL
+            }
+            Self::AaplResolveId { file_id } => {
+                out.put_u32(AAPL_RESOLVE_ID);
+                out.put_u32(0);
+                out.put_u64(*file_id);
                 context_name::AAPL
             }
             Self::Posix { mode } => {
@@ -533,6 +550,13 @@ pub enum ResponseContext<'a> {
     Posix(PosixAttributes),
     /// Apple's answer; each part is there when it was asked for.
     Aapl(AaplResponse<'a>),
+    /// Apple's answer where a file is.
+    AaplPath {
+        /// Whether it could be found.
+        status: NtStatus,
+        /// From the share's root on.
+        path: Utf16<'a>,
+    },
     /// Any other.
     Unknown {
         /// Its name.
@@ -568,6 +592,12 @@ impl<'a> ResponseContext<'a> {
                 Self::OnDiskId { file, volume }
             }
             context_name::LEASE => Self::Lease(Lease::decode(data)?),
+            context_name::AAPL if data.starts_with(&AAPL_RESOLVE_ID.to_le_bytes()) => {
+                r.skip(8)?;
+                let (status, len) = (NtStatus(r.u32()?), r.u32()?);
+                let path = Utf16::from_bytes(r.take_u32(len)?)?;
+                Self::AaplPath { status, path }
+            }
             context_name::AAPL => Self::Aapl(AaplResponse::decode(data)?),
             context_name::POSIX => Self::Posix(PosixAttributes::decode(data)?),
             _ => Self::Unknown { name, data },
@@ -603,6 +633,14 @@ impl<'a> ResponseContext<'a> {
             }
             Self::Aapl(response) => {
                 response.encode(out);
+                context_name::AAPL
+            }
+            Self::AaplPath { status, path } => {
+                out.put_u32(AAPL_RESOLVE_ID);
+                out.put_u32(0);
+                out.put_u32(status.0);
+                out.put_u32(len32(path.len()));
+                out.put(path.as_bytes());
                 context_name::AAPL
             }
             Self::Posix(attributes) => {
@@ -644,7 +682,7 @@ impl AaplResponse<'_> {
 impl<'a> Codec<'a> for AaplResponse<'a> {
     fn decode(data: &'a [u8]) -> Result<Self, WireError> {
         let mut r = Reader::new(data);
-        if r.u32()? != 1 {
+        if r.u32()? != AAPL_SERVER_QUERY {
             return Err(WireError::Invalid("not the answer to Apple's query"));
         }
         r.skip(4)?;
@@ -665,7 +703,7 @@ impl<'a> Codec<'a> for AaplResponse<'a> {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        out.put_u32(1);
+        out.put_u32(AAPL_SERVER_QUERY);
         out.put_u32(0);
         out.put_u64(self.bitmap());
         for part in [self.server_capabilities, self.volume_capabilities]

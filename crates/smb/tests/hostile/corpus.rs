@@ -253,6 +253,7 @@ fn request_contexts() -> CreateContexts<'static> {
             bitmap: 7,
             client_capabilities: 1,
         },
+        RequestContext::AaplResolveId { file_id: 77 },
         RequestContext::Posix { mode: 0o644 },
         RequestContext::Unknown {
             name: b"What",
@@ -292,6 +293,10 @@ fn response_contexts() -> CreateContexts<'static> {
             v2: None,
         }),
         ResponseContext::Aapl(aapl),
+        ResponseContext::AaplPath {
+            status: NtStatus::SUCCESS,
+            path: Utf16::from("a\\b"),
+        },
         ResponseContext::Posix(posix_attributes()),
     ] {
         contexts.push_response(&context);

@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(crate) smb_address: SocketAddr,
     /// With where it is served.
     pub(crate) nfs: Option<(Arc<strongroom_nfs::Server>, SocketAddr)>,
+    /// Told when a share was added or removed.
+    pub(crate) shares_changed: tokio::sync::watch::Sender<()>,
     pub(crate) started: Instant,
 }
 
@@ -108,14 +110,15 @@ async fn list_shares(Extracted(state): Extracted<Arc<State>>) -> Json<Vec<types:
     Json(
         shares
             .iter()
-            .map(|share| share_document(&state.identity, share))
+            .map(|share| share_document(&state, share))
             .collect(),
     )
 }
 
-fn share_document(identity: &Identity, share: &strongroom_vfs::Share) -> types::Share {
+fn share_document(state: &State, share: &strongroom_vfs::Share) -> types::Share {
     let name_of = |sid: &Sid| {
-        identity
+        state
+            .identity
             .sid_name(sid)
             .map_or_else(|| sid.to_string(), |account| account.name)
     };
@@ -124,6 +127,8 @@ fn share_document(identity: &Identity, share: &strongroom_vfs::Share) -> types::
         read_only: share.read_only,
         encrypted: share.encrypt,
         hide_unreadable: share.hide_unreadable,
+        time_machine: share.time_machine,
+        size_limit: state.vfs.size_limit(share).ok().flatten(),
         users: share
             .users
             .as_ref()
@@ -151,6 +156,8 @@ async fn add_share(
         name: name.clone(),
         read_only: new.read_only,
         hide_unreadable: new.hide_unreadable,
+        time_machine: new.time_machine,
+        size_limit: new.size_limit,
         users,
         exports,
         compression: compression(&new.compress)?,
@@ -161,11 +168,9 @@ async fn add_share(
         .add_share(request)
         .map_err(|error| share_problem(&name, error))?;
     state.store.sync_all().await?;
+    state.shares_changed.send_replace(());
     tracing::info!(share = name, read_only = share.read_only, "share added");
-    Ok((
-        StatusCode::CREATED,
-        Json(share_document(&state.identity, &share)),
-    ))
+    Ok((StatusCode::CREATED, Json(share_document(&state, &share))))
 }
 
 /// Nothing said is as good as off.
@@ -191,7 +196,7 @@ async fn change_share(
         .map_err(|error| share_problem(&name, error))?;
     state.store.sync_all().await?;
     tracing::info!(share = name, compression = %share.compression, "share changed");
-    Ok(Json(share_document(&state.identity, &share)))
+    Ok(Json(share_document(&state, &share)))
 }
 
 fn resolve(identity: &Identity, names: &[String]) -> Answer<Vec<Sid>> {
@@ -225,6 +230,7 @@ async fn remove_share(
         .map_err(|error| share_problem(&name, error))?;
     state.smb.apply_changes().await;
     state.store.sync_all().await?;
+    state.shares_changed.send_replace(());
     tracing::info!(share = name, "share removed");
     Ok(StatusCode::NO_CONTENT)
 }

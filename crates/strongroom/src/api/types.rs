@@ -58,6 +58,12 @@ pub(crate) struct NewShare {
     pub(crate) read_only: bool,
     #[serde(default)]
     pub(crate) hide_unreadable: bool,
+    /// Macs are shown it as a place for their backups.
+    #[serde(default)]
+    pub(crate) time_machine: bool,
+    /// Bytes that all its files may take together.
+    #[serde(default)]
+    pub(crate) size_limit: Option<u64>,
     /// None: every account may connect.
     #[serde(default)]
     pub(crate) users: Option<Vec<String>>,
@@ -84,6 +90,10 @@ pub(crate) struct Share {
     pub(crate) encrypted: bool,
     #[serde(default)]
     pub(crate) hide_unreadable: bool,
+    #[serde(default)]
+    pub(crate) time_machine: bool,
+    #[serde(default)]
+    pub(crate) size_limit: Option<u64>,
     pub(crate) users: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) nfs: Vec<String>,

@@ -56,6 +56,8 @@ pub(crate) fn share(data: &Path, command: ShareCommand) -> Result<()> {
             name,
             read_only,
             hide_unreadable,
+            time_machine,
+            size_limit,
             users,
             nfs,
             compress,
@@ -66,6 +68,8 @@ pub(crate) fn share(data: &Path, command: ShareCommand) -> Result<()> {
                     name: name.clone(),
                     read_only,
                     hide_unreadable,
+                    time_machine,
+                    size_limit,
                     users,
                     nfs: nfs.iter().map(ToString::to_string).collect(),
                     compress: compress.to_string(),
@@ -151,8 +155,17 @@ fn share_line(share: &Share) -> String {
         "" | "off" => String::new(),
         how => format!(", compressed by {how}"),
     };
+    let backups = if share.time_machine {
+        ", for Time Machine"
+    } else {
+        ""
+    };
+    let limit = match share.size_limit {
+        None => String::new(),
+        Some(bytes) => format!(", up to {}", words::size(bytes)),
+    };
     format!(
-        "{:<20} {access}{encrypted}{hides}{compressed}, for {users}{nfs}\n",
+        "{:<20} {access}{encrypted}{hides}{compressed}{backups}{limit}, for {users}{nfs}\n",
         share.name
     )
 }

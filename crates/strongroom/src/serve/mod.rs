@@ -1,6 +1,7 @@
 //! `strongroom serve`: wires the floors together, owns the sockets, and takes everything down again in order.
 
 mod address;
+mod announce;
 mod banner;
 mod connection;
 mod control;
@@ -54,6 +55,7 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     let smb = floors.smb(&env, listener.address());
     let nfs = nfs::start(&floors, &env, options).await?;
     let state = floors.state(&smb, listener.address(), nfs.as_ref());
+    let shares = state.shares_changed.subscribe();
     let control = control::start(data.path(), state)?;
     resume_works(&floors.vfs);
     banner::print(
@@ -67,12 +69,13 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     } else {
         Discovery::start(floors.host(listener.address()), Arc::clone(&env)).await
     };
+    let announcing = announce::Announcing::start(discovery, &floors, shares);
     let watching = tokio::spawn(watch::disks(Arc::clone(&floors.pool)));
     let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&smb)));
     stop.requested().await;
     tracing::info!("stopping");
     accepting.abort();
-    discovery.stop().await;
+    announcing.stop().await;
     control.abort();
     watching.abort();
     if let Some(nfs) = nfs {
@@ -87,10 +90,15 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     Ok(())
 }
 
+/// With less, even the upper pages of a small index are read again and again.
+const INDEX_CACHE_MIN: u64 = 8 << 20;
+
 fn store_options(options: &ServeOptions) -> StoreOptions {
     let default = StoreOptions::default();
     StoreOptions {
         history: default.history.filter(|_| !options.no_history),
+        index_cache: usize::try_from(options.index_cache.max(INDEX_CACHE_MIN))
+            .unwrap_or(default.index_cache),
         ..default
     }
 }
@@ -189,6 +197,7 @@ impl Floors {
             directories: Arc::clone(&self.directories),
             smb: Arc::clone(smb),
             smb_address,
+            shares_changed: tokio::sync::watch::Sender::default(),
             started: Instant::now(),
         })
     }

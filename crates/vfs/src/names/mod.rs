@@ -1,12 +1,14 @@
 //! Names: which are valid, how paths are taken apart, how names compare, and how other protocols spell them.
 
 mod fold;
+mod form;
 mod path;
 mod short;
 mod unix;
 mod wildcard;
 
 pub(crate) use fold::fold;
+pub(crate) use form::other_forms;
 pub(crate) use path::ParsedPath;
 pub(crate) use short::may_be_made;
 pub use short::{is_short, short_name};

@@ -285,6 +285,7 @@ impl Vfs {
             compression: self.compression(request.share),
             hides_unreadable: request.share.hide_unreadable,
             posix: request.posix.is_some(),
+            carries_opens: AtomicBool::new(request.posix.is_some()),
             delete_on_close: AtomicBool::new(request.options.delete_on_close),
             unlinks: AtomicBool::new(request.posix.is_some() && request.options.delete_on_close),
             closed: AtomicBool::new(false),

@@ -6,6 +6,7 @@ use strongroom_store::{Aspect, ObjectId};
 
 use super::existing::Admitted;
 use super::{Admission, Attempt, Opening, Vfs};
+use crate::apple::MacStream;
 use crate::node::{LinkRef, Node};
 use crate::vfs::put_attr;
 use crate::watch::WatchAction;
@@ -36,6 +37,10 @@ impl Vfs {
                 self.empty_stream(&handle).await?
             }
             CreateAction::Opened => {}
+        }
+        if action != CreateAction::Opened && handle.is_afp_info() {
+            // Dropping the handle takes back what was made.
+            self.begin_info(&handle).await?;
         }
         Ok(Attempt::Done((handle, action)))
     }
@@ -82,7 +87,9 @@ impl Vfs {
         }
         let granted = self.check_access(opening, node, &mut state, by_parent)?;
         let found = self.find_stream(&node.view, node.inode, &state.attr, name)?;
-        let action = stream_action(opening, found.is_some())?;
+        let present = found.as_ref().is_some_and(|(id, _)| !state.is_void(*id));
+        let action = stream_action(opening, present)?;
+        let mac = MacStream::of(name);
         if let Some((id, _)) = &found {
             if state.pending_streams.contains(id) {
                 return Err(VfsError::DeletePending);
@@ -97,6 +104,9 @@ impl Vfs {
                 return Ok(Admitted::Blocked(blockers));
             }
         }
+        if found.is_some() && !present {
+            self.check_may_add_stream(opening, node, &mut state)?;
+        }
         // What is there keeps the name that it was made by.
         let (id, name) = match &found {
             Some((id, known)) => (*id, known.as_str()),
@@ -105,6 +115,9 @@ impl Vfs {
                 name,
             ),
         };
+        if action != CreateAction::Opened {
+            state.set_void(id, mac != MacStream::Other);
+        }
         let admission = Admission {
             node,
             link: Arc::clone(link),
@@ -144,6 +157,24 @@ impl Vfs {
         state: &mut crate::node::State,
         name: &str,
     ) -> Result<u32> {
+        self.check_may_add_stream(opening, node, state)?;
+        let mut attr = state.attr.clone();
+        let mut txn = self.store.txn(opening.credentials.session);
+        let id = self.make_stream(&mut txn, node.inode, &mut attr, Some(name))?;
+        attr.changed = self.now();
+        put_attr(&mut txn, node.inode, &mut attr);
+        txn.note(node.inode, Aspect::Stream);
+        txn.commit()?;
+        state.attr = attr;
+        Ok(id)
+    }
+
+    fn check_may_add_stream(
+        &self,
+        opening: &Opening<'_, '_>,
+        node: &Node,
+        state: &mut crate::node::State,
+    ) -> Result<()> {
         let read_only = state.attr.dos.contains(DosAttributes::READ_ONLY) && !node.is_directory();
         if opening.request.share.read_only || read_only {
             return Err(VfsError::AccessDenied);
@@ -158,15 +189,7 @@ impl Vfs {
         if !allowed.contains(AccessMask::WRITE_DATA) && !backup {
             return Err(VfsError::AccessDenied);
         }
-        let mut attr = state.attr.clone();
-        let mut txn = self.store.txn(opening.credentials.session);
-        let id = self.make_stream(&mut txn, node.inode, &mut attr, Some(name))?;
-        attr.changed = self.now();
-        put_attr(&mut txn, node.inode, &mut attr);
-        txn.note(node.inode, Aspect::Stream);
-        txn.commit()?;
-        state.attr = attr;
-        Ok(id)
+        Ok(())
     }
 
     /// Where a stream's bytes are.

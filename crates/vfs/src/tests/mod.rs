@@ -1,6 +1,7 @@
 //! The file system on a real store over simulated disks.
 
 mod alarms;
+mod apple;
 mod copies;
 mod crash;
 mod creates;

@@ -322,6 +322,22 @@ impl Durables {
         close_all(server, kept.into_values().collect()).await;
     }
 
+    /// Closes what waits for users who are gone or disabled, or in shares that are gone or closed to them.
+    pub(crate) async fn apply_changes(&self, server: &Server) {
+        let gone = {
+            let mut table = self.table.lock();
+            let kept = table.kept.iter();
+            let lost: Vec<u64> = kept
+                .filter(|(_, kept)| !may_come_back(server, &kept.durable))
+                .map(|(persistent, _)| *persistent)
+                .collect();
+            let lost = lost.into_iter();
+            lost.filter_map(|persistent| table.take(persistent))
+                .collect()
+        };
+        close_all(server, gone).await;
+    }
+
     /// How many wait for their clients.
     pub(crate) fn len(&self) -> usize {
         self.table.lock().kept.len()
@@ -392,6 +408,19 @@ fn is_older(wanted: AppInstance, held: AppInstance) -> bool {
         (Some(wanted), Some(held)) => wanted <= held,
         (_, None) | (None, _) => false,
     }
+}
+
+/// Whether a durable open's user could still sign in and connect to its share.
+fn may_come_back(server: &Server, durable: &Durable) -> bool {
+    let Some(token) = server.identity.token(&durable.owner) else {
+        return false;
+    };
+    let Some(share) = server.vfs.share_by_id(durable.share) else {
+        return false;
+    };
+    let users = share.users.as_ref();
+    let listed = |sid: &Sid| *sid == durable.owner || token.groups.contains(sid);
+    token.admin || users.is_none_or(|users| users.iter().any(listed))
 }
 
 fn name_of(open: &Open) -> Option<CreateName> {

@@ -58,11 +58,13 @@ fn watch(
     let recursive = wanted.flags.contains(NotifyFlags::WATCH_TREE);
     let filter = WatchFilter(wanted.filter.bits());
     let room = usize::try_from(wanted.output_buffer_length).unwrap_or(0);
-    let watch = request
-        .conn
-        .server
-        .vfs
-        .watch(&file.handle, filter, recursive, room)?;
+    let watch = request.conn.server.vfs.watch(
+        &file.handle,
+        filter,
+        recursive,
+        room,
+        request.session()?.notices(),
+    )?;
     let notices = Arc::new(Notices::new(watch));
     Ok(Arc::clone(slot.insert(notices)))
 }

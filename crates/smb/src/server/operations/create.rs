@@ -246,7 +246,7 @@ async fn enter(
     let persistent = server.next_open_id();
     match request
         .session()?
-        .add_open(persistent, request.tree()?, target)
+        .add_open(&request.conn.server, persistent, request.tree()?, target)
     {
         Ok(open) => created(request, &open, stat, contexts),
         Err((target, status)) => {
@@ -272,9 +272,12 @@ fn create_pipe(request: &Request, wanted: &CreateRequest<'_>) -> Answer {
     let name = wanted.name.to_string();
     let pipe = PipeOpen::open(request, &name).ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
     let persistent = request.conn.server.next_open_id();
-    let entered = request
-        .session()?
-        .add_open(persistent, request.tree()?, Target::Pipe(pipe));
+    let entered = request.session()?.add_open(
+        &request.conn.server,
+        persistent,
+        request.tree()?,
+        Target::Pipe(pipe),
+    );
     let open = entered.map_err(|(_, status)| status)?;
     let response = CreateResponse {
         oplock: OplockLevel::None,

@@ -8,6 +8,7 @@
 use strongroom_vfs::acl::SecurityDescriptor;
 use strongroom_vfs::{ExtendedAttribute, Handle, PosixOpen, Share, Stat};
 
+use crate::server::apple::Asked;
 use crate::server::caching::AppInstance;
 use crate::server::posix;
 use crate::server::request::Request;
@@ -31,6 +32,7 @@ pub(crate) struct Wanted {
     pub(crate) timewarp: Option<FileTime>,
     /// POSIX semantics, with the mode of what is made.
     pub(crate) posix: Option<PosixOpen>,
+    apple: Option<Asked>,
     maximal_access: Option<Option<FileTime>>,
     on_disk_id: bool,
 }
@@ -100,7 +102,20 @@ impl Wanted {
                 self.app_version = Some((*high, *low));
             }
             RequestContext::Timewarp(time) => self.timewarp = Some(*time),
-            RequestContext::AaplQuery { .. } | RequestContext::Unknown { .. } => {}
+            RequestContext::AaplQuery {
+                bitmap,
+                client_capabilities,
+            } => {
+                let (bitmap, capabilities) = (*bitmap, *client_capabilities);
+                self.apple = Some(Asked::Query {
+                    bitmap,
+                    capabilities,
+                });
+            }
+            RequestContext::AaplResolveId { file_id } => {
+                self.apple = Some(Asked::ResolveId(*file_id));
+            }
+            RequestContext::Unknown { .. } => {}
         }
         Ok(())
     }
@@ -200,6 +215,9 @@ pub(crate) fn answer(
             file: stat.inode.0,
             volume,
         });
+    }
+    if let Some(asked) = wanted.apple {
+        answers.push_response(&asked.answer(request, share)?);
     }
     if wanted.posix.is_some() {
         let known = request.conn.server.vfs.posix(handle)?;

@@ -274,7 +274,7 @@ fn take_up(
     let target = Target::File(file);
     let entered = request
         .session()?
-        .add_open(back.persistent, request.tree()?, target);
+        .add_open(server, back.persistent, request.tree()?, target);
     let open = entered.map_err(|(target, status)| {
         // Dropping the last reference closes the handle.
         drop(target);

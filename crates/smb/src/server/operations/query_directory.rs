@@ -1,10 +1,11 @@
 //! QUERY_DIRECTORY (MS-SMB2 3.3.5.18).
 
 use strongroom_vfs::names::short_name;
-use strongroom_vfs::{AccessMask, DirEntry, Handle, Vfs};
+use strongroom_vfs::{AccessMask, DirEntry, Handle};
 
 use super::negotiate::payload_max;
 use crate::server::answer::Step;
+use crate::server::apple;
 use crate::server::listing::Listing;
 use crate::server::open::FileOpen;
 use crate::server::posix;
@@ -117,7 +118,7 @@ fn fill(
         let Some(entry) = listing.peek(vfs, &file.handle, left)? else {
             break;
         };
-        if !list.push(vfs, &file.handle, entry)? {
+        if !list.push(request, &file.handle, entry)? {
             overflow = true;
             break;
         }
@@ -159,8 +160,25 @@ impl<'o> Entries<'o> {
     }
 
     /// False when there is no room. An entry that is gone since it was listed is left out.
-    fn push(&mut self, vfs: &Vfs, directory: &Handle, entry: &DirEntry) -> Result<bool, Failure> {
+    fn push(
+        &mut self,
+        request: &Request,
+        directory: &Handle,
+        entry: &DirEntry,
+    ) -> Result<bool, Failure> {
+        let vfs = &request.conn.server.vfs;
         let list = match self {
+            Self::Windows { list, .. }
+                if list.tells_apple() && request.session()?.lists_for_apple() =>
+            {
+                let Some(apple) = apple::entry(request, directory, entry)? else {
+                    return Ok(true);
+                };
+                return Ok(list.push(&DirectoryEntry {
+                    apple: Some(apple),
+                    ..wire_entry(entry, None)
+                }));
+            }
             Self::Windows { list, short_names } => {
                 return Ok(list.push(&wire_entry(entry, short_of(entry, *short_names).as_deref())));
             }
@@ -210,5 +228,6 @@ fn wire_entry<'a>(entry: &'a DirEntry, short_name: Option<&'a str>) -> Directory
         ea_size: stat.ea_size,
         reparse_tag: stat.reparse_tag,
         file_id: stat.inode.0,
+        apple: None,
     }
 }

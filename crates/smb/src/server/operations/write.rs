@@ -6,6 +6,7 @@ use strongroom_vfs::AccessMask;
 
 use super::negotiate::payload_max;
 use crate::server::answer::{Answer, Body, Step};
+use crate::server::apple;
 use crate::server::open::{FileOpen, Target};
 use crate::server::request::Request;
 use crate::server::status::Failure;
@@ -51,6 +52,7 @@ async fn write_file(
     wanted: &WriteRequest<'_>,
 ) -> Result<(), Failure> {
     check_file(file, wanted)?;
+    apple::check_write(&file.handle, wanted.offset, wanted.data)?;
     let vfs = &request.conn.server.vfs;
     if !wanted.data.is_empty() {
         let modified = || vfs.stat(&file.handle).ok().map(|stat| stat.modified);

@@ -14,7 +14,7 @@ use crate::wire::info::FileInfoClass;
 use crate::wire::ioctl::{FsctlCode, IOCTL_IS_FSCTL, IoctlRequest, IoctlResponse};
 use crate::wire::{Codec, Command, FileId, NtStatus, Utf16};
 
-fn control(
+pub(super) fn control(
     client: &mut Client,
     code: FsctlCode,
     file_id: FileId,
@@ -34,13 +34,13 @@ fn control(
     (answer.status(), output.unwrap_or_default())
 }
 
-fn key(client: &mut Client, file: FileId) -> [u8; 24] {
+pub(super) fn key(client: &mut Client, file: FileId) -> [u8; 24] {
     let (status, output) = control(client, FsctlCode::SrvRequestResumeKey, file, &[], 32);
     assert_eq!(status, NtStatus::SUCCESS);
     ResumeKey::decode(&output).unwrap().key
 }
 
-fn copy(
+pub(super) fn copy(
     client: &mut Client,
     source_key: [u8; 24],
     target: FileId,

@@ -74,6 +74,7 @@ fn durable(answer: &Answer) -> Option<u32> {
             | ResponseContext::OnDiskId { .. }
             | ResponseContext::Lease(_)
             | ResponseContext::Aapl(_)
+            | ResponseContext::AaplPath { .. }
             | ResponseContext::Posix(_)
             | ResponseContext::Unknown { .. } => None,
         })
@@ -484,4 +485,24 @@ fn an_application_s_next_instance_takes_the_place_of_the_last() {
     assert_eq!(taken.level, OplockLevel::Batch);
     assert!(first.answer().is_none(), "there was nothing to break");
     assert_eq!(first.close(file_id), NtStatus::FILE_CLOSED);
+}
+
+#[test]
+fn handles_that_wait_for_a_user_who_is_gone_are_closed() {
+    const OTHER: &str = "eve";
+    let world = World::new();
+    let mut client = world.signed_in_as(OTHER);
+    client.tree_connect("files").unwrap();
+    opened(&client.ask(Command::Create, &v1(batch("hers"))));
+    client.disconnect();
+    let mut client = world.connected();
+    opened(&client.ask(Command::Create, &v1(batch("his"))));
+    client.disconnect();
+    assert_eq!(world.server.status().waiting_opens, 2);
+    world.server.identity.set_disabled(OTHER, true).unwrap();
+    world.env.block_on(world.server.apply_changes());
+    assert_eq!(world.server.status().waiting_opens, 1);
+    world.server.vfs.remove_share("files").unwrap();
+    world.env.block_on(world.server.apply_changes());
+    assert_eq!(world.server.status().waiting_opens, 0);
 }

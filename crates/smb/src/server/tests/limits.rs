@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::world::{PASSWORD, USER, World};
 use crate::server::{Disconnect, Refused};
+use crate::wire::close::{CloseFlags, CloseRequest};
 use crate::wire::negotiate::Dialect;
 use crate::wire::notify::{ChangeNotifyRequest, CompletionFilter, NotifyFlags};
 use crate::wire::read::{ReadFlags, ReadRequest};
@@ -126,4 +127,85 @@ fn waits_beyond_the_limit_are_refused() {
     );
     let second = client.ask(Command::ChangeNotify, &watch);
     assert_eq!(second.status(), NtStatus::INSUFFICIENT_RESOURCES);
+}
+
+#[test]
+fn watches_beyond_the_limit_of_a_session_are_refused_and_others_have_theirs() {
+    let world = World::with(|config| config.limits.watches_per_session = 2);
+    let (mut greedy, mut other) = (world.connected(), world.connected());
+    let watch = |client: &mut Client, name: &str| {
+        let file_id = client.open_directory(name);
+        let watch = ChangeNotifyRequest {
+            flags: NotifyFlags::NONE,
+            output_buffer_length: 4096,
+            file_id,
+            filter: CompletionFilter::FILE_NAME,
+        };
+        (file_id, client.ask(Command::ChangeNotify, &watch).status())
+    };
+    let (first, status) = watch(&mut greedy, "a");
+    assert_eq!(status, NtStatus::PENDING);
+    assert_eq!(watch(&mut greedy, "b").1, NtStatus::PENDING);
+    assert_eq!(watch(&mut greedy, "c").1, NtStatus::INSUFFICIENT_RESOURCES);
+    assert_eq!(watch(&mut other, "c").1, NtStatus::PENDING);
+    let message = greedy.message(Command::Close, &close(first));
+    greedy.send(message).unwrap();
+    // The waiting request ends as well.
+    let mut ends = vec![greedy.wait().status(), greedy.wait().status()];
+    ends.sort_unstable_by_key(|status| status.0);
+    assert_eq!(ends, [NtStatus::SUCCESS, NtStatus::NOTIFY_CLEANUP]);
+    assert_eq!(watch(&mut greedy, "c").1, NtStatus::PENDING);
+}
+
+fn close(file_id: FileId) -> CloseRequest {
+    CloseRequest {
+        flags: CloseFlags::NONE,
+        file_id,
+    }
+}
+
+#[test]
+fn notices_that_nobody_fetches_are_bounded_for_each_session() {
+    let world = World::with(|config| config.limits.notify_bytes_per_session = 1000);
+    let (mut lazy, mut other) = (world.connected(), world.connected());
+    let notify = |client: &mut Client, file_id| {
+        let watch = ChangeNotifyRequest {
+            flags: NotifyFlags::NONE,
+            output_buffer_length: 65_536,
+            file_id,
+            filter: CompletionFilter::FILE_NAME,
+        };
+        client.ask(Command::ChangeNotify, &watch).status()
+    };
+    let folder = lazy.open_directory("d");
+    assert_eq!(notify(&mut lazy, folder), NtStatus::PENDING);
+    let seen = other.open_directory("d");
+    assert_eq!(notify(&mut other, seen), NtStatus::PENDING);
+    let mut writer = world.connected();
+    for n in 0..100 {
+        writer.create(&format!("d\\file-{n}"));
+        while other.answer().is_some() {
+            // Who fetches hears of everything.
+            assert_eq!(notify(&mut other, seen), NtStatus::PENDING);
+        }
+    }
+    assert_eq!(lazy.wait().status(), NtStatus::SUCCESS);
+    assert_eq!(notify(&mut lazy, folder), NtStatus::NOTIFY_ENUM_DIR);
+    assert_eq!(notify(&mut lazy, folder), NtStatus::PENDING);
+}
+
+#[test]
+fn opens_beyond_the_limit_of_the_server_are_refused() {
+    let world = World::with(|config| config.limits.opens = 3);
+    let (mut one, mut two) = (world.connected(), world.connected());
+    let first = one.create("a");
+    one.create("b");
+    two.create("c");
+    let refused = two.try_create(&Client::create_request("d"));
+    assert_eq!(refused, Err(NtStatus::INSUFF_SERVER_RESOURCES));
+    one.close(first);
+    two.create("d");
+    two.disconnect();
+    one.create("e");
+    one.create("f");
 }

@@ -5,6 +5,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod apple;
 mod caching;
 mod client;
 mod compounds;

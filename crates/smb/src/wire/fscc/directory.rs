@@ -39,6 +39,22 @@ pub struct DirectoryEntry<'a> {
     pub reparse_tag: u32,
     /// FileId.
     pub file_id: u64,
+    /// For clients that asked for it, in place of EaSize and the short name of FileIdBothDirectoryInformation.
+    pub apple: Option<AppleEntry>,
+}
+
+/// What macOS, having asked for it by an AAPL context, reads where other clients read EaSize and the short name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AppleEntry {
+    /// Access rights of the user.
+    pub maximal_access: u32,
+    /// Bytes of the resource fork.
+    pub resource_fork: u64,
+    /// Type, creator, flags and extended flags of the Finder's information, and the time when the entry came, in
+    /// seconds since 2000; all of it with the most significant byte first.
+    pub finder_info: [u8; 16],
+    /// Type and permission bits.
+    pub mode: u16,
 }
 
 /// The optional fields of a class, in the order of the wire.
@@ -154,6 +170,12 @@ impl<'o> DirectoryWriter<'o> {
         self.list.is_empty()
     }
 
+    /// Whether entries of this class have room for [`DirectoryEntry::apple`].
+    #[must_use]
+    pub fn tells_apple(&self) -> bool {
+        self.class == FileInfoClass::IdBothDirectory
+    }
+
     /// Bytes of the list up to now.
     #[must_use]
     pub fn used(&self) -> usize {
@@ -184,6 +206,16 @@ fn encode_common(e: &DirectoryEntry<'_>, out: &mut Vec<u8>) {
 }
 
 fn encode_extras(layout: Layout, e: &DirectoryEntry<'_>, out: &mut Vec<u8>) {
+    if let (Some(apple), IdField::AfterShort) = (&e.apple, layout.id) {
+        out.put_u32(apple.maximal_access);
+        // The room for the short name is taken, but by none.
+        out.put_u16(SHORT_NAME_ROOM);
+        out.put_u64(apple.resource_fork);
+        out.put(&apple.finder_info);
+        out.put_u16(apple.mode);
+        out.put_u64(e.file_id);
+        return;
+    }
     if layout.tag {
         out.put_u32(e.ea_size);
         out.put_u32(e.reparse_tag);
@@ -221,6 +253,9 @@ fn put_id_128(id: u64, out: &mut Vec<u8>) {
     out.put_u64(id);
     out.put_u64(0);
 }
+
+/// Bytes of the field ShortName.
+const SHORT_NAME_ROOM: u16 = 24;
 
 fn put_short_name(name: &str, out: &mut Vec<u8>) {
     let name = if utf16_len(name) <= SHORT_NAME_MAX {

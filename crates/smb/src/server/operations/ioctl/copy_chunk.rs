@@ -72,6 +72,9 @@ pub(super) async fn copy_chunk(request: &Request, wanted: &IoctlRequest<'_>) -> 
         return Err(NtStatus::INVALID_DEVICE_REQUEST.into());
     };
     check_access(&source.handle, target, wanted.code)?;
+    if asked.chunks.is_empty() && request.session()?.is_apple() {
+        return copy_file(request, &source.handle, target).await;
+    }
     let (done, failure) = copy_all(request, &source.handle, target, &asked.chunks).await;
     // A failure, too, tells how far the copy came, as Windows and Samba do.
     let status = failure.map_or(NtStatus::SUCCESS, |failure| failure.status);
@@ -126,6 +129,17 @@ async fn copy_all(
         done.total_bytes += chunk.length;
     }
     (done, None)
+}
+
+/// No chunks at all: to macOS, all of the file (`kAAPL_SUPPORTS_OSX_COPYFILE`).
+async fn copy_file(request: &Request, source: &Handle, target: &Handle) -> Output {
+    let copied = request.conn.server.vfs.copy_file(source, target).await?;
+    let done = CopyChunkResponse {
+        // The field is too narrow for long files; the client looks at the status.
+        total_bytes: u32::try_from(copied).unwrap_or(u32::MAX),
+        ..CopyChunkResponse::default()
+    };
+    Ok((NtStatus::SUCCESS, done.to_vec()))
 }
 
 async fn copy_one(

@@ -8,9 +8,11 @@
 use std::sync::atomic::Ordering;
 
 use strongroom_vfs::{
-    AccessMask, DosAttributes, FileTime as VfsTime, SetTimes, TimeFlags, VfsError,
+    AccessMask, CreateOptions, DosAttributes, FileTime as VfsTime, OpenRequest, SetTimes,
+    TimeFlags, VfsError,
 };
 
+use crate::server::apple;
 use crate::server::open::FileOpen;
 use crate::server::operations::create_contexts::eas_of;
 use crate::server::posix;
@@ -109,8 +111,40 @@ impl<'a> Setting<'a> {
     async fn rename(&self, info: &RenameInfo<'_>) -> Result<(), Failure> {
         let name = self.target_name(info)?;
         let replace = info.flags.contains(RenameFlags::REPLACE_IF_EXISTS);
-        self.vfs().rename(&self.file.handle, &name, replace).await?;
-        Ok(())
+        if self.request.session()?.is_apple() {
+            self.file.handle.carry_opens();
+        }
+        match self.vfs().rename(&self.file.handle, &name, replace).await {
+            Err(VfsError::AccessDenied) if replace && self.meets_directory(&name).await? => {
+                Err(VfsError::Exists.into())
+            }
+            renamed => Ok(renamed?),
+        }
+    }
+
+    /// Whether a directory was not renamed because there is another by that name. Windows clients hear of that as of any
+    /// denial; to a client that speaks the POSIX extensions, a denial is one of permission.
+    async fn meets_directory(&self, name: &str) -> Result<bool, Failure> {
+        let handle = &self.file.handle;
+        let Some(share) = self.vfs().share_by_id(handle.share()) else {
+            return Ok(false);
+        };
+        if !self.request.is_posix() || !handle.is_directory() {
+            return Ok(false);
+        }
+        let directory = OpenRequest {
+            options: CreateOptions {
+                directory: true,
+                ..CreateOptions::default()
+            },
+            ..OpenRequest::new(&share, name)
+        };
+        let who = self.request.who()?;
+        let Ok((there, _)) = self.vfs().open(&who.credentials, directory).await else {
+            return Ok(false);
+        };
+        self.vfs().close(&there).await?;
+        Ok(there.inode() != handle.inode())
     }
 
     async fn link(&self, info: &RenameInfo<'_>) -> Result<(), Failure> {
@@ -162,15 +196,23 @@ impl<'a> Setting<'a> {
     async fn end_of_file(&self) -> Result<(), Failure> {
         let info: EndOfFileInfo = self.parse()?;
         self.check_size(info.end_of_file)?;
-        Ok(self
-            .vfs()
-            .set_size(&self.file.handle, info.end_of_file)
-            .await?)
+        let handle = &self.file.handle;
+        if handle.is_afp_info() {
+            return apple::check_info_size(info.end_of_file);
+        }
+        self.vfs().set_size(handle, info.end_of_file).await?;
+        if info.end_of_file == 0 && self.request.session()?.is_apple() {
+            self.vfs().empty_means_gone(handle);
+        }
+        Ok(())
     }
 
     async fn allocation(&self) -> Result<(), Failure> {
         let info: AllocationInfo = self.parse()?;
         self.check_size(info.allocation_size)?;
+        if self.file.handle.is_afp_info() {
+            return apple::check_info_size(info.allocation_size);
+        }
         Ok(self
             .vfs()
             .set_allocation(&self.file.handle, info.allocation_size)

@@ -8,10 +8,10 @@
 //!
 //! Administrators and the system show as 0. What has no number shows as 65534, and cannot be set by it.
 
-use strongroom_vfs::Sid;
+use crate::Sid;
 
 /// `nobody` and `nogroup`.
-pub(crate) const NOBODY: u32 = 65_534;
+pub const NOBODY: u32 = 65_534;
 const ACCOUNTS: u32 = 1_900_000_000;
 const BUILT_IN: u32 = 1_899_000_000;
 const RIDS: u32 = 1_000_000;
@@ -21,23 +21,25 @@ const UNIX_AUTHORITY: u64 = 22;
 
 /// A user or a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Kind {
+pub enum Kind {
     User,
     Group,
 }
 
 /// Numbers and SIDs of one pool.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Numbers {
+pub struct Numbers {
     machine: Sid,
 }
 
 impl Numbers {
-    pub(crate) fn new(machine: Sid) -> Self {
+    /// Of the pool whose accounts are under this SID.
+    pub fn new(machine: Sid) -> Self {
         Self { machine }
     }
 
-    pub(crate) fn sid(&self, kind: Kind, number: u32) -> Sid {
+    /// The SID that a number stands for.
+    pub fn sid(&self, kind: Kind, number: u32) -> Sid {
         let account = number
             .checked_sub(ACCOUNTS)
             .filter(|rid| *rid < RIDS)
@@ -53,7 +55,7 @@ impl Numbers {
     }
 
     /// A group that owns a file has a user's number all the same, and the other way round.
-    pub(crate) fn number(&self, sid: &Sid) -> u32 {
+    pub fn number(&self, sid: &Sid) -> u32 {
         if [Sid::ADMINISTRATORS, Sid::LOCAL_SYSTEM].contains(sid) {
             return 0;
         }
