@@ -58,6 +58,10 @@ impl Env for Shifted {
     fn block_in_place(&self, work: &mut dyn FnMut()) {
         self.inner.block_in_place(work);
     }
+
+    fn pause(&self, duration: Duration) {
+        self.inner.pause(duration);
+    }
 }
 
 fn cpu_time() -> Duration {

@@ -282,9 +282,11 @@ mod tests {
             .unwrap()
             .aces
             .iter()
-            .map(|entry| match &entry.kind {
-                AceKind::Deny { mask, sid } => (*mask, *sid),
-                other => panic!("{other:?}"),
+            .map(|entry| {
+                let AceKind::Deny { mask, sid } = &entry.kind else {
+                    panic!("{:?}", entry.kind)
+                };
+                (*mask, *sid)
             })
             .collect();
         let expected = [numbered(1, 1000), numbered(2, 0), numbered(3, 0o4751)];

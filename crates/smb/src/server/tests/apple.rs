@@ -1,5 +1,10 @@
 //! What macOS asks of a server, from end to end.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test looks for one answer among all"
+)]
+
 use super::client::{Answer, Client};
 use super::controls::{control, copy, key};
 use super::files::{read, set, write};
@@ -14,7 +19,7 @@ use crate::wire::info::{Buffer, FileInfoClass, InfoType, SetInfoRequest};
 use crate::wire::ioctl::FsctlCode;
 use crate::wire::{Codec, Command, FileId, NtStatus, Utf16};
 
-fn with(name: &str, context: &RequestContext<'_>) -> CreateRequest<'static> {
+fn with(name: &str, context: &RequestContext<'static>) -> CreateRequest<'static> {
     let mut request = Client::create_request(name);
     request.contexts.push_request(context);
     request
