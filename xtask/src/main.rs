@@ -89,6 +89,9 @@ enum Soak {
     /// 300 flipped bytes
     #[value(name = "rot-300")]
     Rot,
+    /// 10,000 flipped bytes in three disks' files while clients read
+    #[value(name = "flips-10000")]
+    Flips,
     /// The machine under the server is killed 30 times
     #[value(name = "kernel-kill")]
     KernelKill,
@@ -114,6 +117,7 @@ impl From<Soak> for soak::Soak {
             Soak::Growth => soak::Soak::Growth,
             Soak::RealInput => soak::Soak::RealInput,
             Soak::Rot => soak::Soak::Rot,
+            Soak::Flips => soak::Soak::Flips,
             Soak::KernelKill => soak::Soak::KernelKill,
             Soak::KernelSmb => soak::Soak::KernelSmb,
             Soak::KernelNfs => soak::Soak::KernelNfs,

@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::kernel::suites::{FSX, PJDFSTEST};
 use crate::kernel::{Network, Security};
 use crate::scenario::{
-    attack, churn, growth, idle, kernel_kill, kernel_nfs, kernel_smb, kill, real_input, rot,
+    attack, churn, flips, growth, idle, kernel_kill, kernel_nfs, kernel_smb, kill, real_input, rot,
 };
 use crate::server::{Server, target_directory};
 
@@ -23,6 +23,8 @@ pub enum Soak {
     RealInput,
     /// 300 flipped bytes on one disk and on a mirror.
     Rot,
+    /// 10,000 flipped bytes while clients read.
+    Flips,
     /// The machine under the server is killed 30 times.
     KernelKill,
     /// The suites of POSIX semantics and of data integrity over a mount by the Linux kernel.
@@ -50,6 +52,7 @@ pub async fn run(what: Soak, minutes: Option<u32>) -> Result<()> {
         Soak::Growth => growth_1m(place.path()).await?,
         Soak::RealInput => real_input_full(place.path())?,
         Soak::Rot => rot_300(place.path()).await?,
+        Soak::Flips => flips_10000(place.path()).await?,
         Soak::KernelKill => kernel_kill(place.path())?,
         Soak::KernelSmb => kernel_smb(place.path())?,
         Soak::KernelNfs => kernel_nfs(place.path())?,
@@ -125,6 +128,18 @@ async fn rot_300(place: &Path) -> Result<()> {
             std::fs::remove_dir_all(&directory)?;
         }
     }
+    Ok(())
+}
+
+async fn flips_10000(place: &Path) -> Result<()> {
+    let plan = flips::Plan {
+        files: 1200,
+        flips: 10_000,
+        readers: 4,
+        seed: seed(),
+    };
+    flips::run(place, plan).await?;
+    println!("10,000 flips: no wrong byte, all found and repaired by one scrub");
     Ok(())
 }
 

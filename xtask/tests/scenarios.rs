@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use xtask::scenario::{growth, hung_disk, kill, lost_disks, real_input, rot};
+use xtask::scenario::{flips, growth, hung_disk, kill, lost_disks, real_input, rot};
 use xtask::server::Server;
 use xtask::torture;
 
@@ -60,6 +60,22 @@ async fn what_was_flushed_survives_kills() {
         open_limit,
     };
     assert!(kill::run(place.path(), plan).await.unwrap() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_flip_under_readers_are_never_seen_and_one_scrub_repairs_them_all() {
+    let place = place();
+    let plan = flips::Plan {
+        files: 60,
+        flips: 400,
+        readers: 3,
+        seed: 3,
+    };
+    let outcome = flips::run(place.path(), plan).await.unwrap();
+    assert!(
+        outcome.hit_fragments > 50 && outcome.reads > 10,
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

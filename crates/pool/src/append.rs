@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use strongroom_device::{DeviceError, DeviceFile};
 
 use crate::disk::Disk;
-use crate::fragment::{Header, sum_pieces};
+use crate::fragment::{Header, sum_pieces, sums_of};
 use crate::geometry::{UNIT, shard_len, stripe_len, units};
 use crate::headers::HeaderKey;
 use crate::parity::Parity;
@@ -21,11 +21,16 @@ use crate::{
     SegmentId, Txg,
 };
 
-/// A segment is sealed once a shard holds this much payload, or this many stripes.
+/// A segment is sealed once a shard holds this much payload, or this many stripes. On small disks less, so that many of
+/// them lie on each, and the choice of disks for each keeps these equally full.
 const SEGMENT_PAYLOAD: u64 = 64 << 20;
+const SEGMENT_PAYLOAD_LEAST: u64 = 2 << 20;
+const SEGMENTS_A_DISK: u64 = 64;
 const SEGMENT_STRIPES: u32 = 1000;
-/// Shard files take space in such steps ahead of the appends.
+/// Shard files take space in such steps ahead of the appends, in smaller ones where room is short: what one lane took
+/// ahead no other can use.
 const PREALLOCATE_STEP: u64 = 8 << 20;
+const PREALLOCATE_LEAST: u64 = 256 << 10;
 
 static ZEROES: [u8; UNIT] = [0; UNIT];
 
@@ -41,6 +46,7 @@ pub(crate) struct LaneState {
 struct OpenSegment {
     segment: Arc<Segment>,
     payload: u64,
+    payload_max: u64,
     stripes: u32,
     /// Appends, also those that failed.
     attempts: u64,
@@ -221,7 +227,7 @@ impl Pool {
         open.segment.appended_to(stripe + blocks);
         let segment = open.segment.id;
         drop(pieces);
-        let full = open.payload >= SEGMENT_PAYLOAD || open.stripes >= SEGMENT_STRIPES;
+        let full = open.payload >= open.payload_max || open.stripes >= SEGMENT_STRIPES;
         if full {
             self.seal_lane(state);
         }
@@ -349,7 +355,7 @@ impl Pool {
         if end <= open.preallocated {
             return Ok(());
         }
-        let step = end.next_multiple_of(PREALLOCATE_STEP) - open.preallocated;
+        let step = end.next_multiple_of(self.ahead(open)) - open.preallocated;
         for shard in open.segment.live_shards() {
             let taken = open
                 .segment
@@ -364,6 +370,18 @@ impl Pool {
         Ok(())
     }
 
+    /// How far ahead space is taken: little of what the fullest disk has left.
+    fn ahead(&self, open: &OpenSegment) -> u64 {
+        let shards = open.segment.live_shards();
+        let free = shards.iter().filter_map(|shard| {
+            let space = shard.disk.live()?.space().ok()?;
+            Some(space.free)
+        });
+        let part = free.min().unwrap_or(0) / 256;
+        let whole = part - part % PREALLOCATE_LEAST;
+        whole.clamp(PREALLOCATE_LEAST, PREALLOCATE_STEP)
+    }
+
     /// Gives the header its checksums and writes it with its data.
     fn write_fragment(
         &self,
@@ -375,7 +393,11 @@ impl Pool {
     ) -> std::result::Result<(), DeviceError> {
         let place = shard.place(self.id, open.segment.id, stripe);
         let data_offset = place.file_offset() + header.len() as u64;
-        header.sums = sum_pieces(place.data_seed(header.epoch), data_offset, data);
+        header.sums = if self.planted.forget_checksums {
+            vec![0; sums_of(data.iter().map(|piece| piece.len()).sum())]
+        } else {
+            sum_pieces(place.data_seed(header.epoch), data_offset, data)
+        };
         let encoded = header.encode(&place);
         let mut slices: SmallVec<[IoSlice<'_>; 16]> = SmallVec::with_capacity(data.len() + 1);
         slices.push(IoSlice::new(&encoded));
@@ -421,12 +443,19 @@ impl Pool {
                 Err((disk, error)) => self.set_aside_disk(&disk, &error)?,
             }
         };
+        let sizes = shards.iter().filter_map(|shard| {
+            let space = shard.disk.live()?.space().ok()?;
+            Some(space.total)
+        });
+        let part = sizes.min().unwrap_or(u64::MAX) / SEGMENTS_A_DISK;
+        let payload_max = part.clamp(SEGMENT_PAYLOAD_LEAST, SEGMENT_PAYLOAD);
         let segment = Arc::new(Segment::created(id, self.layout.width(), shards));
         self.segments.insert(Arc::clone(&segment));
         self.handles.opened(&segment);
         Ok(OpenSegment {
             segment,
             payload: 0,
+            payload_max,
             stripes: 0,
             attempts: 0,
             preallocated: PREALLOCATE_STEP,

@@ -89,6 +89,8 @@ pub struct Planted {
     pub trust_checksums: bool,
     /// A stripe that found no room is followed by another in the same place.
     pub repeat_in_place: bool,
+    /// Data is written without checksums; with the one before, the benchmark's way to tell what they cost.
+    pub forget_checksums: bool,
 }
 
 impl Default for OpenOptions {

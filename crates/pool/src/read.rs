@@ -337,6 +337,9 @@ impl Span<'_, '_> {
             )));
         }
         drop(slices);
+        if table.trusts {
+            return Ok(());
+        }
         self.verify(table)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use strongroom_device::Space;
+use strongroom_device::{Device, Space};
 
 use crate::disk::Disk;
 use crate::pool::Pool;
@@ -12,8 +12,13 @@ use crate::{DiskSpace, DiskState, DiskStatus, PoolSpace, PoolStatus, Result};
 impl Pool {
     /// Bytes of the members, raw and as the layout leaves them for data.
     pub fn space(&self) -> Result<PoolSpace> {
+        self.space_beside(&|_, _| 0)
+    }
+
+    /// The same; `kept` tells how many of the free bytes of a disk are for something else than segments.
+    pub fn space_beside(&self, kept: &dyn Fn(&Arc<dyn Device>, Space) -> u64) -> Result<PoolSpace> {
         let mut space = PoolSpace::default();
-        let (mut totals, mut frees) = (Vec::new(), Vec::new());
+        let (mut totals, mut frees, mut spares) = (Vec::new(), Vec::new(), Vec::new());
         for disk in self.disks.live() {
             let Some(device) = disk.live().filter(|_| disk.takes_shards()) else {
                 continue;
@@ -29,10 +34,12 @@ impl Pool {
             space.raw_free = space.raw_free.saturating_add(found.free);
             totals.push(found.total);
             frees.push(found.free);
+            spares.push(found.free.saturating_sub(kept(device, found)));
         }
         let width = self.layout.width().min(totals.len()).max(1);
         space.usable_total = usable(&totals, width) * u64::from(self.layout.data);
         space.usable_free = usable(&frees, width) * u64::from(self.layout.data);
+        space.usable_spare = usable(&spares, width) * u64::from(self.layout.data);
         Ok(space)
     }
 

@@ -243,6 +243,8 @@ pub struct PoolSpace {
     /// What the layout leaves for data.
     pub usable_total: u64,
     pub usable_free: u64,
+    /// Of what is free, what is left beside that which is kept for something else.
+    pub usable_spare: u64,
 }
 
 /// How a disk takes part.

@@ -24,6 +24,8 @@ const PUNCH_MAX: usize = 16_384;
 const THIN_ROWS: usize = 20_000;
 /// The past is thinned this often when there is no hurry.
 const THIN_EVERY: Duration = Duration::from_secs(60);
+/// Rows of the past that are looked at to tell what it may give up.
+const YIELD_ROWS: usize = 200_000;
 
 /// Stripes found dead, and what was known when they were.
 struct Round {
@@ -62,12 +64,20 @@ impl Engine {
     /// One round: thin where it is due, give back the stripes that died, and empty some that are dead for the most part.
     /// Tells when there is more to do.
     pub(crate) fn clean(&self) -> Result<Next> {
+        let next = self.clean_once();
+        self.cleanings.fetch_add(1, Ordering::AcqRel);
+        next
+    }
+
+    fn clean_once(&self) -> Result<Next> {
+        self.count_dead()?;
         let short = self.is_short();
         if short || self.thinning_due() {
             self.thin(short)?;
         }
         self.give_back()?;
-        let next = self.compact(short)?;
+        let wanted = self.space.wanted(self.memory.waiting());
+        let next = self.compact(wanted)?;
         if next == Next::Now {
             self.give_back()?;
         }
@@ -77,13 +87,43 @@ impl Engine {
     fn give_back(&self) -> Result<()> {
         self.punch_dead(PUNCH_MAX)?;
         self.punch_orphans()?;
+        self.keep_ballast();
         self.refresh_space();
         Ok(())
     }
 
+    /// Counts what is dead, if that is not known, as after opening.
+    fn count_dead(&self) -> Result<()> {
+        let reopened = self.index.status().reopened;
+        let before = self.index_reopened.swap(reopened, Ordering::AcqRel);
+        if self.space.dead_is_known() && before == reopened {
+            return Ok(());
+        }
+        let _feeding = self.feeding.lock();
+        let mut dead = 0;
+        self.index
+            .snapshot()
+            .scan(rows::STRIPES, &[], None, &mut |_, value| {
+                dead += rows::StripeRow::decode(value)?.freed;
+                Ok(true)
+            })?;
+        self.space.count_dead(dead);
+        Ok(())
+    }
+
+    /// Adds what died in a write of the index; if that failed, nobody knows.
+    pub(crate) fn note_dead<T>(&self, written: &Result<T>, dead: impl FnOnce(&T) -> u64) {
+        match written {
+            Ok(written) => self
+                .space
+                .died(i64::try_from(dead(written)).unwrap_or(i64::MAX)),
+            Err(_) => self.space.dead_is_unknown(),
+        }
+    }
+
     /// Clients can write less than one part in sixteen, or had to be refused.
     fn is_short(&self) -> bool {
-        let left = self.space.available(self.memory.waiting());
+        let left = self.space.beside_past(self.memory.waiting());
         left < i64::try_from(self.space.total() / 16).unwrap_or(i64::MAX)
     }
 
@@ -124,7 +164,9 @@ impl Engine {
                 realms,
                 now,
             };
-            let freed = thin::thin(self.index.as_ref(), &terms, budget)?;
+            let freed = thin::thin(self.index.as_ref(), &terms, budget);
+            self.note_dead(&freed, |freed| freed.dead);
+            let freed = freed?;
             if freed.rows > 0 {
                 self.died.store(true, Ordering::Release);
             }
@@ -135,6 +177,9 @@ impl Engine {
             );
             let enough = pressure && freed.rows > 0 && !freed.dead_stripes.is_empty();
             if !freed.more || freed.exhausted || enough || self.stopping() {
+                let snapshot = self.index.snapshot();
+                self.space
+                    .set_past(thin::yields(&*snapshot, &terms, YIELD_ROWS)?);
                 return Ok(());
             }
         }
@@ -196,6 +241,13 @@ impl Engine {
             let stripes = segments.entry(dead.segment).or_default();
             stripes.insert(dead.stripe, *freed);
         }
+        // Before they are given back, so that no byte counts twice.
+        let listed_bytes = |of: &dyn Fn(&Listed) -> bool| {
+            let of = listed.iter().filter(|listed| of(listed));
+            let bytes = of.fold(0, |sum: u64, listed| sum.saturating_add(listed.freed));
+            i64::try_from(bytes).unwrap_or(i64::MAX)
+        };
+        self.space.died(-listed_bytes(&|_| true));
         let waiting = RefCell::new(BTreeSet::new());
         for (segment, stripes) in &segments {
             let seen = self.punch(*segment, &|info| {
@@ -218,6 +270,9 @@ impl Engine {
             }
         }
         let waiting = waiting.into_inner();
+        self.space.died(listed_bytes(&|listed| {
+            waiting.contains(&(listed.dead.segment, listed.dead.stripe))
+        }));
         let dead = listed.iter().map(|listed| listed.dead);
         let gone: Vec<_> = dead
             .filter(|dead| !waiting.contains(&(dead.segment, dead.stripe)))
@@ -230,7 +285,9 @@ impl Engine {
         let touched: Vec<SegmentId> = touched.into_iter().collect();
         self.sync_segments(&touched)?;
         let _feeding = self.feeding.lock();
-        feed::forget_dead_stripes(self.index.as_ref(), &gone, &page.revived)
+        let forgotten = feed::forget_dead_stripes(self.index.as_ref(), &gone, &page.revived);
+        self.note_dead(&forgotten, |()| 0);
+        forgotten
     }
 
     /// True when everything in a stripe was named and freed, or dropped before it was named. Small files share stripes,

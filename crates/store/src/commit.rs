@@ -300,6 +300,7 @@ impl Engine {
             }
         }
         if full > 0 {
+            self.give_ballast();
             self.wake.cleaner.notify_one();
             return Err(StoreError::NoSpace);
         }

@@ -4,7 +4,9 @@
 //! the index notes where it lies now, in the write that hands its bytes from the old stripe's account to the new one's.
 //! The old stripe is dead from there on and given back like any other, once no reader looks at an older state.
 //!
-//! A byte that is copied gives at least half a byte back, so that cleaning at most triples what clients write.
+//! At leisure a byte that is copied gives at least half a byte back. When room is short, as much as is wanted is given
+//! back, by stripes that hold more, too, but always by the emptiest there are; the pool's slack ([`crate::space`]) leaves
+//! them time to die.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet};
 use std::sync::Arc;
@@ -21,8 +23,9 @@ use crate::packing;
 use crate::rows::{self, MOVED, MOVED_NAMES, STRIPES, StripeRow};
 use crate::{Inode, ObjectId, Result};
 
-/// Stripes are emptied when so much of them lives at most, in thousandths.
-const LIVES_MAX: u64 = 666;
+/// Stripes are emptied when so much of them lives at most, in thousandths: at leisure, and when room is short.
+const LIVES_AT_LEISURE: u64 = 666;
+const LIVES_WHEN_SHORT: u64 = 970;
 /// While there is room, nothing is done for less than this part of the pool.
 const WORTH: u64 = 50;
 /// Stripes that one survey remembers: those in which least lives.
@@ -31,9 +34,11 @@ const PLANNED_MAX: usize = 1 << 16;
 const ROUND_BYTES: u64 = 32 << 20;
 /// Bytes that are copied in one write of the index.
 const BATCH_BYTES: u64 = 8 << 20;
-/// Surveys are this far apart, at leisure and when space is short.
+/// Surveys are this far apart, at leisure and when room is short.
 const SURVEY_AT_LEISURE: Duration = Duration::from_secs(60);
-const SURVEY_WHEN_SHORT: Duration = Duration::from_secs(6);
+const SURVEY_WHEN_SHORT: Duration = Duration::from_millis(500);
+/// They take at most this part of the time.
+const SURVEY_PART: u32 = 8;
 /// Extents of one stripe.
 const EXTENTS_MAX: usize = 256;
 /// Rows that are looked at to find out whether one extent of an earlier opening is named.
@@ -45,6 +50,8 @@ struct Candidate {
     /// In thousandths.
     lives: u64,
     stripe: StripeId,
+    /// Bytes.
+    dead: u64,
 }
 
 /// What is to be emptied.
@@ -52,7 +59,20 @@ struct Candidate {
 pub(crate) struct Plan {
     /// The best last.
     candidates: Vec<Candidate>,
-    surveyed: Option<Duration>,
+    /// Dead bytes to be given back yet.
+    wanted: u64,
+    /// When the last survey began, and how long it took.
+    surveyed: Option<(Duration, Duration)>,
+}
+
+impl Plan {
+    /// So many dead bytes are on their way back; what is enough ends the plan.
+    fn gave(&mut self, dead: u64) {
+        self.wanted = self.wanted.saturating_sub(dead);
+        if self.wanted == 0 {
+            self.candidates.clear();
+        }
+    }
 }
 
 /// When compaction goes on.
@@ -81,16 +101,16 @@ struct Move {
 }
 
 impl Engine {
-    /// One round of compaction.
-    pub(crate) fn compact(&self, short: bool) -> Result<Next> {
+    /// One round of compaction. `wanted` bytes are to be given back soon; None at leisure.
+    pub(crate) fn compact(&self, wanted: Option<u64>) -> Result<Next> {
         let mut plan = self.compaction.lock();
         if plan.candidates.is_empty() {
-            let wait = self.until_survey(&plan, short);
+            let wait = self.until_survey(&plan, wanted.is_some());
             if wait != Next::Now {
                 return Ok(wait);
             }
             self.died.store(false, Ordering::Release);
-            *plan = self.survey(short)?;
+            *plan = self.survey(wanted)?;
         }
         let mut copied = 0;
         while copied < ROUND_BYTES && !self.stopping() {
@@ -113,7 +133,9 @@ impl Engine {
         } else {
             SURVEY_AT_LEISURE
         };
-        let due = plan.surveyed.map_or(Duration::ZERO, |last| last + every);
+        let due = plan.surveyed.map_or(Duration::ZERO, |(last, took)| {
+            last + every.max(took * SURVEY_PART)
+        });
         match due.saturating_sub(self.env.monotonic()) {
             Duration::ZERO => Next::Now,
             wait => Next::Later(wait),
@@ -121,7 +143,12 @@ impl Engine {
     }
 
     /// Looks at every stripe's account for those that keep much space for little.
-    fn survey(&self, short: bool) -> Result<Plan> {
+    fn survey(&self, wanted: Option<u64>) -> Result<Plan> {
+        let begun = self.env.monotonic();
+        let lives_max = match wanted {
+            Some(_) => LIVES_WHEN_SHORT,
+            None => LIVES_AT_LEISURE,
+        };
         let snapshot = self.index.snapshot();
         let mut best = BinaryHeap::new();
         let mut gain = 0;
@@ -129,16 +156,20 @@ impl Engine {
             let (stripe, row) = (rows::decode_stripe_key(key)?, StripeRow::decode(value)?);
             let dead = row.freed + self.orphans.lock().dropped(stripe);
             let lives = row.live * 1000 / (row.live + dead).max(1);
-            if row.live > 0 && dead > 0 && lives <= LIVES_MAX {
+            if row.live > 0 && dead > 0 && lives <= lives_max {
                 gain += dead;
-                best.push(Candidate { lives, stripe });
+                best.push(Candidate {
+                    lives,
+                    stripe,
+                    dead,
+                });
                 if best.len() > PLANNED_MAX {
                     best.pop();
                 }
             }
             Ok(!self.stopping())
         })?;
-        let worth = short || gain.saturating_mul(WORTH) >= self.space.total();
+        let worth = wanted.is_some() || gain.saturating_mul(WORTH) >= self.space.total();
         let mut candidates = best.into_sorted_vec();
         candidates.reverse();
         if !worth {
@@ -146,7 +177,8 @@ impl Engine {
         }
         Ok(Plan {
             candidates,
-            surveyed: Some(self.env.monotonic()),
+            wanted: wanted.unwrap_or(u64::MAX),
+            surveyed: Some((begun, self.env.monotonic().saturating_sub(begun))),
         })
     }
 
@@ -155,7 +187,7 @@ impl Engine {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         let enough = BATCH_BYTES.min(self.space.total() / 64);
         while bytes < enough {
-            let Some(Candidate { stripe, .. }) = plan.candidates.pop() else {
+            let Some(Candidate { stripe, dead, .. }) = plan.candidates.pop() else {
                 break;
             };
             let recovered = self.index.last_txg() >= self.opened_txg;
@@ -168,6 +200,7 @@ impl Engine {
                 Ok(mut movers) => {
                     bytes += alive.iter().map(|(tag, _)| u64::from(tag.len)).sum::<u64>();
                     batch.append(&mut movers);
+                    plan.gave(dead);
                 }
                 Err(error) => {
                     tracing::warn!(segment = %stripe.0, stripe = stripe.1, %error, "not compacted");
@@ -276,7 +309,13 @@ impl Engine {
         drop(snapshot);
         // Before any reader can see that they moved, readers know to ask.
         self.moved.store(Arc::new(moved));
-        self.index.write(&mut |write| apply(write, moves))
+        let mut dead = 0;
+        let noted = self.index.write(&mut |write| {
+            dead = apply(write, moves)?;
+            Ok(())
+        });
+        self.note_dead(&noted, |()| dead);
+        noted
     }
 
     /// Where an extent lies, as a snapshot shows it that is held until its bytes were read.
@@ -389,15 +428,16 @@ impl Accounts<'_> {
     }
 }
 
-/// Notes where extents lie now. What died while it was copied is as dead in its new place.
-fn apply(write: &mut dyn WriteTxn, moves: &[Move]) -> Result<()> {
+/// Notes where extents lie now. What died while it was copied is as dead in its new place. Returns the bytes that are
+/// dead now.
+fn apply(write: &mut dyn WriteTxn, moves: &[Move]) -> Result<u64> {
     let Some(first) = moves.first() else {
-        return Ok(());
+        return Ok(0);
     };
     // The new stripes have no account before; if they have one, this write is run again after it was done.
     let account = rows::stripe_key(first.to.segment, first.to.stripe);
     if write.get(STRIPES, &account)?.is_some() {
-        return Ok(());
+        return Ok(0);
     }
     let txg = write.last_txg();
     let mut accounts = Accounts {
@@ -417,7 +457,12 @@ fn apply(write: &mut dyn WriteTxn, moves: &[Move]) -> Result<()> {
         accounts.of(*to)?.live += bytes;
         rename(accounts.write, *from, *to)?;
     }
-    accounts.settle(txg)
+    accounts.settle(txg)?;
+    // Each of them is dead in one of its two places.
+    Ok(moves
+        .iter()
+        .map(|moved| moved.len.next_multiple_of(4096))
+        .sum())
 }
 
 fn rename(write: &mut dyn WriteTxn, from: Address, to: Address) -> Result<()> {

@@ -65,6 +65,9 @@ impl Engine {
         let engine = Arc::clone(self);
         let result = self.env.run_blocking(move || engine.feed(up_to)).await;
         if let Err(error) = &result {
+            if error.kind() == ErrorKind::NoSpace {
+                self.give_ballast();
+            }
             tracing::error!(%error, "cannot feed the index; the log keeps what it lacks");
         }
         result
@@ -82,7 +85,8 @@ impl Engine {
         let due = rows >= self.options.feed_rows_max / 3
             || since(last.time.0) >= QUIET
             || since(first.time.0) >= AGE_MAX
-            || self.level() >= 500;
+            || self.level() >= 500
+            || self.hungry.load(Ordering::Acquire);
         match self.run_end(groups.iter(), feedable) {
             Some(end) if due => Next::Feed(end),
             Some(_) | None => Next::Wait,
@@ -136,6 +140,7 @@ impl Engine {
 
     /// Overlay and log need not hold these groups any more.
     fn is_fed(&self, up_to: Txg) {
+        self.hungry.store(false, Ordering::Release);
         self.overlay.forget(up_to);
         self.recent.lock().retain(|group| group.txg > up_to);
         self.log.recycle(up_to);
@@ -179,7 +184,9 @@ impl Engine {
             txgs: &txgs,
             dead: &dead,
         };
-        let fed = feed::feed(self.index.as_ref(), options, &run)?;
+        let fed = feed::feed(self.index.as_ref(), options, &run);
+        self.note_dead(&fed, |fed| fed.dead);
+        let fed = fed?;
         self.fed_rows
             .fetch_add(rows.len() as u64, Ordering::Relaxed);
         tracing::debug!(

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use strongroom_device::{Device, DeviceError, Env, Timestamp};
-use strongroom_pool::{Address, ErrorKind, ExtentTag, Lane, Pool, PoolError, SegmentId};
+use strongroom_pool::{Address, EpochId, ErrorKind, ExtentTag, Lane, Pool, PoolError, SegmentId};
 use tokio::sync::Notify;
 
 use crate::commit::Requests;
@@ -29,7 +29,7 @@ use crate::orphans::Orphans;
 use crate::overlay::{Found, Overlay};
 use crate::packing::Packer;
 use crate::rows::Stored;
-use crate::space::{Promise, Space};
+use crate::space::Space;
 use crate::view::Holds;
 use crate::{
     Instant, Key, ObjectId, Result, SessionId, StoreError, StoreOptions, Table, Txg, View,
@@ -69,6 +69,14 @@ pub(crate) struct Engine {
     pub(crate) moved: ArcSwap<HashSet<SegmentId>>,
     /// Something may have died since compaction last looked.
     pub(crate) died: AtomicBool,
+    /// How often the index had been opened anew when what is dead was counted.
+    pub(crate) index_reopened: AtomicU64,
+    /// Rounds of cleaning since opening.
+    pub(crate) cleanings: AtomicU64,
+    /// A writer waits for room: what was deleted is to be looked at soon.
+    pub(crate) hungry: AtomicBool,
+    /// The epoch in which all disks were seen to have ballast.
+    pub(crate) ballast: Mutex<Option<EpochId>>,
     /// Bytes that compaction copied since opening.
     pub(crate) compacted: AtomicU64,
     pub(crate) packer: Packer,
@@ -190,7 +198,7 @@ pub(crate) struct Parts {
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Self {
-        let space = Space::new(&parts.options);
+        let space = Space::new();
         let epoch = parts.pool.last_epoch();
         let opened_txg = parts.last_txg;
         let opened_sequence = epoch.map_or(0, |epoch| u64::from(epoch.sequence));
@@ -218,6 +226,10 @@ impl Engine {
             compaction: Mutex::default(),
             moved: ArcSwap::default(),
             died: AtomicBool::new(true),
+            index_reopened: AtomicU64::new(0),
+            cleanings: AtomicU64::new(0),
+            hungry: AtomicBool::new(false),
+            ballast: Mutex::default(),
             compacted: AtomicU64::new(0),
             packer: Packer::default(),
             wake: Wake::default(),
@@ -504,28 +516,6 @@ impl Engine {
             &wake.fed,
         ] {
             wake.notify_one();
-        }
-    }
-
-    /// Promises space for a write, asking the disks anew before saying no.
-    pub(crate) fn admit(&self, bytes: u64) -> Result<Promise<'_>> {
-        self.writable()?;
-        let waiting = self.memory.waiting();
-        if let Ok(promise) = self.space.admit(bytes, waiting) {
-            return Ok(promise);
-        }
-        self.refresh_space();
-        let promise = self.space.admit(bytes, waiting);
-        if promise.is_err() {
-            self.wake.cleaner.notify_one();
-        }
-        promise
-    }
-
-    pub(crate) fn refresh_space(&self) {
-        match self.pool.space() {
-            Ok(space) => self.space.refresh(space),
-            Err(error) => tracing::warn!(%error, "cannot ask for free space"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Transaction groups: a mirrored log, an overlay, an index, extents, the past and its thinning.
 
 mod audit;
+mod ballast;
 mod blocks;
 mod clean;
 mod commit;
@@ -25,6 +26,7 @@ mod packing;
 mod reading;
 mod record;
 mod report;
+mod room;
 mod rows;
 mod scrub;
 mod space;

@@ -8,6 +8,7 @@ use strongroom_device::{DeviceError, Env, Timestamp};
 use strongroom_pool::crypt::Cipher;
 use strongroom_pool::{Home, Pool, SegmentId, Txg};
 
+use crate::ballast::drop_ballast;
 use crate::engine::{Engine, Group, Parts};
 use crate::feed::{DeadObject, Version};
 use crate::index::{FailureHook, Index, IndexOptions, PageHome, RedbIndex, Snapshot};
@@ -16,6 +17,10 @@ use crate::log::{Log, LogCopy, Tail};
 use crate::record::{self, Operation, Record};
 use crate::rows::{self, ExtentRow};
 use crate::{ObjectId, Result, SessionId, StoreError, StoreOptions};
+
+/// All copies of the log on a disk take this part of it at most, if that is enough for some files.
+const LOG_PART: u64 = 16;
+const LOG_FILES_MIN: u32 = 3;
 
 /// Everything durable on return.
 pub(crate) fn create(
@@ -46,7 +51,7 @@ pub(crate) fn create(
         log_copies(&pool),
         tail,
         options.log_file,
-        options.log_files_max,
+        log_files(&pool, &options),
     );
     let engine = Engine::new(Parts {
         env,
@@ -101,6 +106,20 @@ fn index_options(options: &StoreOptions, cipher: Option<&Arc<Cipher>>) -> IndexO
     }
 }
 
+/// How many files a copy of the log may have: fewer where disks are small, so that writers wait before it takes more than
+/// a sixteenth of one.
+fn log_files(pool: &Pool, options: &StoreOptions) -> u32 {
+    let homes = pool.homes("log");
+    let least = homes.iter().filter_map(|home| {
+        let same = |other: &&Home| Arc::ptr_eq(&other.device, &home.device);
+        let copies = homes.iter().filter(same).count() as u64;
+        Some(home.device.space().ok()?.total / LOG_PART / copies.max(1))
+    });
+    let files = least.min().unwrap_or(u64::MAX) / options.log_file.max(1);
+    let files = u32::try_from(files).unwrap_or(u32::MAX);
+    files.max(LOG_FILES_MIN).min(options.log_files_max)
+}
+
 fn log_copies(pool: &Pool) -> Vec<Arc<LogCopy>> {
     pool.homes("log")
         .into_iter()
@@ -108,12 +127,26 @@ fn log_copies(pool: &Pool) -> Vec<Arc<LogCopy>> {
         .collect()
 }
 
-/// Recovers what was acknowledged. Everything accepted is durable on every copy on return.
+/// Recovers what was acknowledged. Everything accepted is durable on every copy on return. Disks that are full give up
+/// their ballast for that.
 pub(crate) fn open(
     env: Arc<dyn Env>,
     pool: Arc<Pool>,
     options: StoreOptions,
 ) -> Result<Arc<Engine>> {
+    let again = (Arc::clone(&env), Arc::clone(&pool), options.clone());
+    match open_once(env, pool, options) {
+        Err(StoreError::NoSpace) => {
+            let (env, pool, options) = again;
+            // The first try may have done so.
+            drop_ballast(&pool);
+            open_once(env, pool, options)
+        }
+        opened => opened,
+    }
+}
+
+fn open_once(env: Arc<dyn Env>, pool: Arc<Pool>, options: StoreOptions) -> Result<Arc<Engine>> {
     let Some(epoch) = pool.last_epoch() else {
         return create(env, pool, options);
     };
@@ -146,14 +179,8 @@ pub(crate) fn open(
     let decoded = Decoded::read(&records, options.planted.half_group)?;
     let ends = live_ends(&pool, index.snapshot().as_ref(), &decoded)?;
     pool.begin_epoch(last_txg, &ends)?;
-    let log = Log::new(
-        &pool,
-        cipher,
-        copies,
-        tail,
-        options.log_file,
-        options.log_files_max,
-    );
+    let files = log_files(&pool, &options);
+    let log = Log::new(&pool, cipher, copies, tail, options.log_file, files);
     let last_time = records.last().map_or(Timestamp(0), |record| record.time);
     let engine = Engine::new(Parts {
         env,

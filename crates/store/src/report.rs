@@ -7,18 +7,23 @@ use crate::{IndexStatus, Result, StoreSpace, StoreStatus, history, thin};
 
 impl Engine {
     pub(crate) fn space_report(&self) -> Result<StoreSpace> {
-        let pool = self.pool.space()?;
-        self.space.refresh(pool);
-        let waiting = self.memory.waiting();
+        let pool = self.ask_for_space()?;
         let snapshot = self.index.snapshot();
         let usage = thin::usage(snapshot.as_ref())?;
-        let available = u64::try_from(self.space.available(waiting)).unwrap_or(0);
+        let (total, free) = (pool.usable_total, pool.usable_free);
+        let (dead, past) = (self.space.dead(), self.space.past());
+        let used = total.saturating_sub(free).saturating_sub(dead + past);
+        let available = self.space.available(self.memory.waiting());
+        let available = u64::try_from(available).unwrap_or(0).min(total - used);
         Ok(StoreSpace {
-            total: pool.usable_total.saturating_sub(self.space.kept_back()),
+            total,
+            used,
             available,
+            reserved: total - used - available,
             used_present: usage.present,
             used_history: usage.history,
-            reserved: self.space.promised() + waiting,
+            history_yields: past,
+            dead,
             stored: usage.live,
             uncompressed: usage.plain,
         })

@@ -8,7 +8,7 @@ use strongroom_device::{Env, Timestamp};
 use strongroom_pool::Pool;
 
 use crate::commit::Wanted;
-use crate::data::Change;
+use crate::data::{Change, write_cost};
 use crate::engine::Engine;
 use crate::open;
 use crate::scrub::Scrubs;
@@ -300,6 +300,7 @@ impl Store {
         compression: Compression,
     ) -> Result<()> {
         self.engine.throttle().await;
+        self.engine.make_room(write_cost(data.len())).await;
         let change = Change {
             session,
             object,

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::engine::Engine;
 use crate::feed::{Change, DeadObject};
 use crate::rows::{self, PinRow};
+use crate::space::Need;
 use crate::{Aspect, Inode, Instant, Key, ObjectId, Realm, Result, SessionId, Table, Txg};
 
 /// All of it in one transaction group, or nothing; dropped means nothing.
@@ -99,7 +100,7 @@ impl<'a> Txn<'a> {
         let removes =
             !self.dead.is_empty() || self.rows.iter().any(|(_, _, value)| value.is_none());
         if self.needs > 0 && !removes && !self.on_reserve {
-            drop(engine.admit(self.needs)?);
+            drop(engine.admit(Need::Rows(self.needs))?);
         }
         Ok(self.join())
     }

@@ -321,22 +321,36 @@ pub struct Planted {
     pub free_early: bool,
 }
 
-/// Bytes, as clients and administrators see them.
+/// Bytes, as the layout leaves them for data. `used`, `available` and `reserved` are all of `total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StoreSpace {
     pub total: u64,
-    /// What clients can still write.
+    /// What stays in use: files, the past that is not given up, log, index, and what else lies on the disks.
+    pub used: u64,
+    /// What clients can still write. Some of it may have to be cleaned first, which a write waits for.
     pub available: u64,
+    /// Kept for deletions, for the growth of log and index, for cleaning, and for writes that were accepted and not yet
+    /// stored.
+    pub reserved: u64,
     /// What files of now hold. Bytes that several share count for each, up to all that is held.
     pub used_present: u64,
     /// What only the past holds.
     pub used_history: u64,
-    /// Promised to writes that were accepted and not yet stored.
-    pub reserved: u64,
+    /// Of the past, what is given up when it is needed, and so counts as available.
+    pub history_yields: u64,
+    /// What nobody names any more and was not given back yet, and so counts as available.
+    pub dead: u64,
     /// What the data of files of now and of the past takes, and what it would take if none of it were compressed; bytes
     /// that several share count once.
     pub stored: u64,
     pub uncompressed: u64,
+}
+
+impl StoreSpace {
+    /// The size that clients see: without what is reserved.
+    pub fn for_clients(&self) -> u64 {
+        self.used + self.available
+    }
 }
 
 /// What the store is doing.

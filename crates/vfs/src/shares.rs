@@ -238,7 +238,7 @@ impl Vfs {
             serial: low.wrapping_mul(0x9E37_79B1).rotate_left(16) ^ share.id.0,
             id: share.root.0,
             created: share.created,
-            total: space.total.min(limit),
+            total: space.for_clients().min(limit),
             available: space.available.min(by_user).min(by_tree),
             available_to_all: space.available.min(by_tree),
             unit: u32::try_from(UNIT).unwrap_or(u32::MAX),

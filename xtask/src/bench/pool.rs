@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::hint::black_box;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use strongroom_device::{BoundedDevice, Device, Env, RealDevice, TokioEnv};
 use strongroom_pool::reed_solomon::Code;
-use strongroom_pool::{Layout, Pool};
+use strongroom_pool::{DiskOptions, DiskState, Layout, OpenOptions, Planted, Pool};
 use strongroom_store::{Inode, ObjectId, SessionId, Store, StoreOptions};
 
 use super::Place;
 use super::report::{Line, Report};
+use crate::cpu;
 use crate::random::content;
 
 const LAYOUT: Layout = Layout { data: 4, parity: 2 };
@@ -29,6 +30,10 @@ const SESSION: SessionId = SessionId(1);
 /// As the program's default.
 const DISK_LIMIT: Duration = Duration::from_secs(20);
 const SMALL: usize = 4096;
+/// A rebuild that takes longer hangs.
+const REBUILD_MAX: Duration = Duration::from_secs(300);
+/// Bytes of a shard that one step of a scrub compares, as in the store.
+const SCRUB_STEP: u64 = 32 << 20;
 /// Synced writes of one turn.
 const SYNCS: usize = 200;
 
@@ -148,6 +153,12 @@ struct Turn {
     plain_read: f64,
     sync_alone: f64,
     sync_beside_bulk: f64,
+    /// Bytes read and written a second.
+    rebuild: f64,
+    plain_copy: f64,
+    /// CPU seconds a GiB, with checksums and without.
+    write_cpu: [f64; 2],
+    read_cpu: [f64; 2],
 }
 
 impl Turn {
@@ -179,6 +190,27 @@ impl Turn {
                 "higher",
                 of(|turn| turn.scrub) / 1e6,
                 Some((read, "plain file")),
+            ),
+            line(
+                "rebuild of one disk 4+2",
+                "MB/s read and written",
+                "higher",
+                of(|turn| turn.rebuild) / 1e6,
+                Some((of(|turn| turn.plain_copy) / 1e6, "plain copy")),
+            ),
+            line(
+                "write with checksums",
+                "CPU s/GiB",
+                "lower",
+                of(|turn| turn.write_cpu[0]),
+                Some((of(|turn| turn.write_cpu[1]), "without")),
+            ),
+            line(
+                "read with checksums",
+                "CPU s/GiB",
+                "lower",
+                of(|turn| turn.read_cpu[0]),
+                Some((of(|turn| turn.read_cpu[1]), "without")),
             ),
             line(
                 "synced 4 KiB beside a bulk writer",
@@ -213,9 +245,110 @@ async fn one_turn(place: &Path, options: Options, turn: usize) -> Result<Turn> {
     result.sync_alone = setup.synced_writes().await?;
     result.sync_beside_bulk = setup.synced_beside_bulk().await?;
     setup.store.close().await?;
+    drop(setup);
+    for step in 0..2 {
+        if (step + turn).is_multiple_of(2) {
+            result.rebuild = rebuild_disk(&place.join("pool")).await?;
+        } else {
+            result.plain_copy = copy_plain(&plain)?;
+        }
+    }
     fs::remove_dir_all(place.join("pool"))?;
     fs::remove_file(&plain)?;
+    for step in 0..2 {
+        let off = (step + turn) % 2;
+        let directory = place.join("checksums");
+        let (write, read) = cpu_costs(&directory, options.bytes / 2, off == 1).await?;
+        (result.write_cpu[off], result.read_cpu[off]) = (write, read);
+        fs::remove_dir_all(&directory)?;
+    }
     Ok(result)
+}
+
+/// CPU seconds of this process a GiB, of writing until all is durable and of reading from the page cache.
+async fn cpu_costs(place: &Path, bytes: u64, without: bool) -> Result<(f64, f64)> {
+    let planted = Planted {
+        forget_checksums: without,
+        trust_checksums: without,
+        ..Planted::default()
+    };
+    let mut setup = Setup::with(place, planted)?;
+    let gib = bytes as f64 / f64::from(1 << 30);
+    let used = || cpu::of_tree(std::process::id());
+    let before = used()?;
+    setup.write(bytes).await?;
+    let written = used()?;
+    // The first round warms up.
+    setup.read_warm(bytes)?;
+    let warm = used()?;
+    setup.read_warm(bytes)?;
+    let read = used()?;
+    setup.store.close().await?;
+    let cost = |from: Duration, to: Duration| (to - from).as_secs_f64() / gib;
+    Ok((cost(before, written), cost(warm, read)))
+}
+
+/// A disk is gone, a new one takes its place: bytes read and written a second until all is whole and synced.
+async fn rebuild_disk(place: &Path) -> Result<f64> {
+    let env: Arc<dyn Env> = Arc::new(TokioEnv::current());
+    let lost = LAYOUT.width() - 1;
+    let old = disk_path(place, lost);
+    fs::remove_dir_all(&old)?;
+    let devices = (0..lost).map(|disk| device(&env, &disk_path(place, disk)));
+    let pool = Pool::open(Arc::clone(&env), devices.collect::<Result<_>>()?)?;
+    let store = Store::open(Arc::clone(&env), Arc::clone(&pool), StoreOptions::default())?;
+    let status = pool.status();
+    let missing = status
+        .disks
+        .iter()
+        .find(|disk| disk.state != DiskState::Member);
+    let missing = pool.find_disk(&missing.context("no disk is missing")?.id)?;
+    let new = disk_path(place, lost + 1);
+    cool();
+    let start = Instant::now();
+    let options = DiskOptions {
+        allow_shared_device: true,
+        ..DiskOptions::default()
+    };
+    pool.replace_disk(missing, device(&env, &new)?, options)?;
+    store.disks_changed();
+    loop {
+        let status = pool.upkeep_status();
+        if status.lost_disks.is_empty() && status.segments_short == 0 {
+            break;
+        }
+        ensure!(
+            start.elapsed() < REBUILD_MAX,
+            "the rebuild does not end: {status:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    rustix::fs::sync();
+    let elapsed = start.elapsed().as_secs_f64();
+    let mut shards = 0;
+    for entry in fs::read_dir(new.join("segments"))? {
+        shards += entry?.metadata()?.blocks() * 512;
+    }
+    store.close().await?;
+    let read = u64::from(LAYOUT.data) * shards;
+    Ok((read + shards) as f64 / elapsed)
+}
+
+fn copy_plain(path: &Path) -> Result<f64> {
+    let copy = path.with_extension("copy");
+    cool();
+    let start = Instant::now();
+    let (from, to) = (File::open(path)?, File::create(&copy)?);
+    let (len, mut buffer) = (from.metadata()?.len(), vec![0; PIECE]);
+    for number in 0..len / PIECE as u64 {
+        let at = number * PIECE as u64;
+        from.read_exact_at(&mut buffer, at)?;
+        to.write_all_at(&buffer, at)?;
+    }
+    rustix::fs::sync();
+    let elapsed = start.elapsed().as_secs_f64();
+    fs::remove_file(&copy)?;
+    Ok(2.0 * len as f64 / elapsed)
 }
 
 /// Forgets what the kernel has cached; without the right to, all rows of a run are warm alike.
@@ -263,12 +396,22 @@ struct Setup {
 
 impl Setup {
     fn new(place: &Path) -> Result<Setup> {
+        Self::with(place, Planted::default())
+    }
+
+    fn with(place: &Path, planted: Planted) -> Result<Setup> {
         let env: Arc<dyn Env> = Arc::new(TokioEnv::current());
-        let disks = (0..LAYOUT.width()).map(|disk| place.join(format!("disk-{disk}")));
-        let devices = disks
-            .map(|path| device(&env, &path))
-            .collect::<Result<_>>()?;
-        let pool = Pool::create(Arc::clone(&env), devices, LAYOUT)?;
+        let devices = || {
+            let disks = 0..LAYOUT.width();
+            let devices = disks.map(|disk| device(&env, &disk_path(place, disk)));
+            devices.collect::<Result<Vec<_>>>()
+        };
+        drop(Pool::create(Arc::clone(&env), devices()?, LAYOUT)?);
+        let options = OpenOptions {
+            planted,
+            ..OpenOptions::default()
+        };
+        let pool = Pool::open_with(Arc::clone(&env), devices()?, options)?;
         let store = Store::create(env, Arc::clone(&pool), StoreOptions::default())?;
         let object = ObjectId::data(store.allocate_inode(Inode(1)));
         Ok(Setup {
@@ -296,6 +439,10 @@ impl Setup {
 
     fn read(&self, bytes: u64) -> Result<f64> {
         cool();
+        self.read_warm(bytes)
+    }
+
+    fn read_warm(&self, bytes: u64) -> Result<f64> {
         let mut buffer = vec![0; PIECE];
         let start = Instant::now();
         for number in 0..bytes / PIECE as u64 {
@@ -318,9 +465,13 @@ impl Setup {
         let start = Instant::now();
         let mut bytes = 0;
         for segment in self.pool.segment_ids() {
-            let check = self.pool.check_segment(segment, false)?;
-            ensure!(check.bad.is_empty(), "the pool is damaged: {check:?}");
-            bytes += check.bytes;
+            let mut from = Some(0);
+            while let Some(block) = from {
+                let part = self.pool.scrub_segment(segment, block, SCRUB_STEP)?;
+                ensure!(part.bad == 0, "the pool is damaged: {part:?}");
+                bytes += part.bytes;
+                from = part.next;
+            }
         }
         Ok(bytes as f64 / start.elapsed().as_secs_f64())
     }
@@ -352,7 +503,11 @@ impl Setup {
     }
 }
 
-fn device(env: &Arc<dyn Env>, path: &PathBuf) -> Result<Arc<dyn Device>> {
+fn disk_path(place: &Path, disk: usize) -> PathBuf {
+    place.join(format!("disk-{disk}"))
+}
+
+fn device(env: &Arc<dyn Env>, path: &Path) -> Result<Arc<dyn Device>> {
     fs::create_dir_all(path)?;
     let real = RealDevice::open(Arc::clone(env), path)?;
     Ok(BoundedDevice::new(Arc::clone(env), real, DISK_LIMIT))

@@ -2,6 +2,7 @@
 
 pub mod attack;
 pub mod churn;
+pub mod flips;
 pub mod growth;
 pub mod hung_disk;
 pub mod idle;

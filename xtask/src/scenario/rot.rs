@@ -186,7 +186,7 @@ fn is_used(file: &fs::File, offset: u64) -> Result<bool> {
     Ok(around[..read].iter().any(|byte| *byte != 0))
 }
 
-fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();

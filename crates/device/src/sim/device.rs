@@ -337,7 +337,7 @@ impl Device for SimDevice {
         self.shared.domain
     }
 
-    fn create(&self, path: &str, _preallocate: u64) -> Result<Arc<dyn DeviceFile>> {
+    fn create(&self, path: &str, preallocate: u64) -> Result<Arc<dyn DeviceFile>> {
         self.shared.enter(Operation::Create, "create", path, &[])?;
         let mut state = self.shared.state.lock();
         if state.disk.names.contains_key(path) {
@@ -350,6 +350,9 @@ impl Device for SimDevice {
             return Err(self.shared.no_space(path));
         }
         let id = state.disk.create(path);
+        drop(state);
+        // As on real file systems, it is made all the same when there is not that much room.
+        drop(take_ahead(&self.shared, id, path, (0, preallocate)));
         Ok(self.handle(path, id))
     }
 
@@ -494,6 +497,21 @@ impl SimFile {
     }
 }
 
+/// Takes space for a range of a file, offset and length, if there is that much.
+fn take_ahead(shared: &Shared, id: u64, path: &str, range: (u64, u64)) -> Result<()> {
+    let mut state = shared.state.lock();
+    let free = state.free_blocks();
+    let Some(file) = state.disk.files.get_mut(&id) else {
+        return Err(shared.not_found(path));
+    };
+    let (offset, len) = (to_usize(range.0), to_usize(range.1));
+    if file.new_blocks(offset, len) > free {
+        return Err(shared.no_space(path));
+    }
+    file.take(offset, len);
+    Ok(())
+}
+
 /// Turns one bit among the first `len` bytes of the buffers.
 fn flip_one(buffers: &mut [IoSliceMut<'_>], len: usize, rng: &mut Rng) {
     if len == 0 {
@@ -559,6 +577,12 @@ impl DeviceFile for SimFile {
         self.shared
             .enter(Operation::Any, "uncache", &self.path, &[])?;
         self.with(FileData::uncache)
+    }
+
+    fn preallocate(&self, offset: u64, len: u64) -> Result<()> {
+        self.shared
+            .enter(Operation::Any, "preallocate", &self.path, &[offset, len])?;
+        take_ahead(&self.shared, self.id, &self.path, (offset, len))
     }
 
     fn set_len(&self, len: u64) -> Result<()> {

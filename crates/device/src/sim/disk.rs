@@ -110,6 +110,11 @@ impl FileData {
             .count() as u64
     }
 
+    /// Takes space for a range without changing a byte.
+    pub(super) fn take(&mut self, offset: usize, len: usize) {
+        self.blocks.extend(blocks_of(offset, len));
+    }
+
     pub(super) fn make_durable(&mut self) {
         for change in std::mem::take(&mut self.pending) {
             apply(&mut self.durable, &change);

@@ -186,7 +186,7 @@ fn compact(engine: &Engine) -> crate::Result<Next> {
     engine
         .died
         .store(true, std::sync::atomic::Ordering::Relaxed);
-    engine.compact(true)
+    engine.compact(Some(u64::MAX))
 }
 
 /// A store in which half of every stripe is dead, and the files that live. The disk is so large that nothing is done.
@@ -230,7 +230,7 @@ fn what_dies_while_it_is_copied_is_dead_in_its_new_place() {
     let world = world(134);
     let (store, alive) = half_dead(&world);
     let engine = store.engine();
-    let mut plan = engine.survey(true).unwrap();
+    let mut plan = engine.survey(Some(u64::MAX)).unwrap();
     let batch = engine.gather_living(&mut plan).unwrap();
     assert_eq!(batch.len(), alive.len());
     for inode in &alive[..50] {
@@ -296,7 +296,7 @@ fn a_stripe_with_bytes_that_no_row_names_yet_is_left_alone() {
         delete(&store, inode);
     }
     reap(&world, engine);
-    let mut plan = engine.survey(true).unwrap();
+    let mut plan = engine.survey(Some(u64::MAX)).unwrap();
     assert_eq!(plan.candidates.len(), 1);
     assert!(engine.gather_living(&mut plan).unwrap().is_empty());
     publish(&sealed[10..]);
@@ -361,7 +361,7 @@ fn the_harness_finds_copies_that_were_named_before_they_were_synced() {
         let mut world = world(300 + seed);
         world.options.planted.skip_segment_sync = false;
         let (store, alive) = half_dead(&world);
-        let mut plan = store.engine().survey(true).unwrap();
+        let mut plan = store.engine().survey(Some(u64::MAX)).unwrap();
         let batch = store.engine().gather_living(&mut plan).unwrap();
         // The first sync is that of the new segment.
         world.env.skip_sync(world.env.syncs());
@@ -373,51 +373,4 @@ fn the_harness_finds_copies_that_were_named_before_they_were_synced() {
             .any(|inode| read_all(&store, object(*inode)).is_err())
     });
     assert!(lost);
-}
-
-/// Fills a pool with small files, deletes one in `part` of them, and overwrites the others at random, with time to clean.
-/// Tells bytes written, bytes copied meanwhile, and writes refused of 4000.
-fn overwrite_at_random(part: u64) -> (u64, u64, u64) {
-    let world = world(137);
-    world.disks[0].set_capacity(96 << 20);
-    let store = world.create();
-    let write = |inode: u64, seed: u64| {
-        let bytes = pattern(seed, LEN);
-        world.block_on(store.write(SESSION, object(inode), 0, &bytes, None))
-    };
-    let mut files = 0;
-    while write(2000 + files, files).is_ok() {
-        files += 1;
-        if files.is_multiple_of(200) {
-            world.env.advance(Duration::from_secs(3));
-        }
-    }
-    (0..files)
-        .step_by(usize::try_from(part).unwrap())
-        .for_each(|n| delete(&store, 2000 + n));
-    world.env.advance(Duration::from_secs(200));
-    let mut rng = Rng::new(5);
-    let (mut written, mut refused, before) = (0, 0, store.status().compacted_bytes);
-    for round in 0..4000_u64 {
-        let file = rng.next_u64() % files;
-        match write(2000 + file + u64::from(file.is_multiple_of(part)), round) {
-            Ok(()) => written += LEN as u64,
-            Err(_) => refused += 1,
-        }
-        if round.is_multiple_of(20) {
-            world.env.advance(Duration::from_secs(7));
-        }
-    }
-    assert!(store.status().offline.is_none());
-    let copied = store.status().compacted_bytes - before;
-    println!("1/{part} free: {written} written, {copied} copied, {refused} refused");
-    (written, copied, refused)
-}
-
-#[test]
-fn overwriting_small_files_at_random_copies_less_than_twice_what_is_written() {
-    for part in [4, 10] {
-        let (written, copied, _refused) = overwrite_at_random(part);
-        assert!(copied <= 2 * written, "{copied} copied for {written}");
-    }
 }

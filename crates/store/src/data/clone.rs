@@ -13,6 +13,7 @@ use super::{Change, Published, State, data_change};
 use crate::commit::Failures;
 use crate::engine::Engine;
 use crate::rows::{self, ExtentRow, HeadRow};
+use crate::space::Need;
 use crate::types::CloneRange;
 use crate::{DataHead, Key, ObjectId, Result, StoreError, Txg, View};
 
@@ -179,7 +180,7 @@ impl Engine {
             // What stays of the row would need a place in a segment first.
             return Ok(0);
         }
-        let promised = self.admit((pieces.len() as u64 + 4) * ROW_COST)?;
+        let promised = self.admit(Need::Rows((pieces.len() as u64 + 4) * ROW_COST))?;
         let (changes, mapped) = self.plan_clone(change, range.to, len, &pieces, target)?;
         let head = DataHead {
             size: target.head.size.max(range.to + len),

@@ -24,7 +24,7 @@ use parking_lot::{Mutex, MutexGuard};
 pub(crate) use flush::SealedLayers;
 pub(crate) use layer::{Entry, Layer, Load, Piece};
 pub(crate) use publish::Published;
-pub(crate) use write::Change;
+pub(crate) use write::{Change, write_cost};
 
 use crate::engine::Engine;
 use crate::rows::{self, HeadRow};

@@ -6,6 +6,7 @@ use strongroom_pool::{Address, ExtentTag, Lane};
 use super::{DIRECT_MIN, EXTENT_MAX, Entry, OBJECT_DIRTY_MAX, Piece, State};
 use crate::engine::Engine;
 use crate::packing::{self, Packing};
+use crate::space::Need;
 use crate::{Compression, ObjectId, Result, SessionId, StoreError};
 
 /// One change of data.
@@ -18,6 +19,12 @@ pub(crate) struct Change {
 
 /// Files end before this; offsets beyond are refused.
 pub(crate) const SIZE_MAX: u64 = 1 << 62;
+
+/// What a write may take at most: padding, parity, header and rows.
+pub(crate) fn write_cost(len: usize) -> u64 {
+    let extents = len.div_ceil(EXTENT_MAX) as u64 + 1;
+    (len as u64).next_multiple_of(4096) + extents * 8192
+}
 
 impl Engine {
     /// Writes all of `data`.
@@ -34,7 +41,7 @@ impl Engine {
         let end = end.ok_or_else(|| StoreError::Invalid {
             what: "write beyond the largest file".into(),
         })?;
-        let promised = self.admit(self.write_cost(data.len()))?;
+        let promised = self.admit(Need::Data(write_cost(data.len())))?;
         let result = self.with_object(change.object, |state| {
             let mut at = offset;
             state.compression = compression;
@@ -62,12 +69,6 @@ impl Engine {
         }
         let mtime = None;
         self.touch(Change { mtime, ..change }, state);
-    }
-
-    /// What a write may take at most: padding, parity, header and rows.
-    fn write_cost(&self, len: usize) -> u64 {
-        let extents = len.div_ceil(EXTENT_MAX) as u64 + 1;
-        (len as u64).next_multiple_of(4096) + extents * 8192
     }
 
     fn touch(&self, change: Change, state: &mut State) {

@@ -95,6 +95,8 @@ pub(crate) struct Fed {
     /// Extents whose last reference went.
     pub(crate) freed: Vec<Address>,
     pub(crate) dead_stripes: Vec<DeadStripe>,
+    /// Bytes of extents that died.
+    pub(crate) dead: u64,
     pub(crate) history_rows: u64,
 }
 
@@ -160,6 +162,7 @@ fn feed_once(
     }
     let settled = tally.settle(write, fed.last)?;
     (fed.freed, fed.dead_stripes) = (settled.freed, settled.dead_stripes);
+    fed.dead = settled.dead;
     write.set_last_txg(fed.last)
 }
 

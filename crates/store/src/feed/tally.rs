@@ -54,6 +54,8 @@ struct StripeDelta {
 pub(crate) struct Settled {
     pub(crate) freed: Vec<Address>,
     pub(crate) dead_stripes: Vec<DeadStripe>,
+    /// Bytes that they and other extents took in their stripes.
+    pub(crate) dead: u64,
 }
 
 impl Tally {
@@ -202,6 +204,7 @@ impl Tally {
                 segment,
                 stripe,
             };
+            settled.dead += delta.freed.iter().map(|(_, len)| len).sum::<u64>();
             if settle_stripe(write, dead, &delta)? {
                 settled.dead_stripes.push(dead);
             }

@@ -207,6 +207,12 @@ impl Log {
         )
     }
 
+    /// Bytes that one copy may yet take of its disk.
+    pub(crate) fn growth(&self) -> u64 {
+        let files = self.files_max.saturating_sub(self.tail.lock().next_slot);
+        u64::from(files) * self.file_len
+    }
+
     /// Cuts a record into frames and takes their places.
     pub(crate) fn prepare(
         &self,

@@ -85,7 +85,7 @@ fn a_new_copy_of_the_log_that_finds_no_room_holds_up_commits_until_there_is_some
     fail(
         &world.disks[2],
         Operation::Create,
-        "log/",
+        "log/0/0",
         2,
         Fault::NoSpace,
     );

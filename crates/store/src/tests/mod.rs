@@ -16,6 +16,7 @@ mod model;
 mod past;
 mod power;
 mod rot;
+mod space;
 
 use std::collections::HashMap;
 use std::sync::Arc;

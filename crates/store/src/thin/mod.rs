@@ -6,8 +6,11 @@ mod pressure;
 mod squeeze;
 #[cfg(test)]
 mod tests;
+mod yields;
 
 use strongroom_pool::{Address, Txg};
+
+pub(crate) use yields::yields;
 
 use crate::feed::DeadStripe;
 use crate::feed::tally::{META_GRAVES, META_LIVE, META_PLAIN, META_PRESENT, Tally};
@@ -32,6 +35,8 @@ pub(crate) struct Freed {
     pub(crate) rows: u64,
     pub(crate) extents: Vec<Address>,
     pub(crate) dead_stripes: Vec<DeadStripe>,
+    /// Bytes of extents that died.
+    pub(crate) dead: u64,
     /// There is more to do now.
     pub(crate) more: bool,
     /// Pressure found nothing left that may go: the writer that makes most must be refused.
@@ -50,15 +55,30 @@ pub(crate) struct Terms<'a> {
     pub(crate) now: u64,
 }
 
+impl Terms<'_> {
+    /// Instants that even pressure spares, ascending.
+    fn protected(&self) -> Vec<Txg> {
+        let pinned = self.rules.pins.iter().map(|pin| pin.instant.txg);
+        let mut protected: Vec<Txg> = pinned.chain(self.spared.iter().copied()).collect();
+        protected.sort_unstable();
+        protected
+    }
+}
+
+/// Whether one of these instants lies between `began` and, not included, `ended`.
+fn any_between(instants: &[Txg], began: Txg, ended: Txg) -> bool {
+    let before = instants.partition_point(|txg| *txg < ended);
+    let newest = before.checked_sub(1).map(|place| instants[place]);
+    newest.is_some_and(|txg| txg >= began)
+}
+
 /// Removes what nobody keeps, reaps graves, and under pressure thins inside the window: one index write, or none when
 /// nothing is due. Call it again while it says `more`.
 pub(crate) fn thin(index: &dyn Index, terms: &Terms<'_>, budget: Budget) -> Result<Freed> {
     if !budget.pressure && !expire::is_due(&*index.snapshot(), terms)? {
         return Ok(Freed::default());
     }
-    let pinned = terms.rules.pins.iter().map(|pin| pin.instant.txg);
-    let mut protected: Vec<Txg> = pinned.chain(terms.spared.iter().copied()).collect();
-    protected.sort_unstable();
+    let protected = terms.protected();
     let mut freed = Freed::default();
     index.write(&mut |write| {
         freed = Freed::default();
@@ -80,6 +100,7 @@ pub(crate) fn thin(index: &dyn Index, terms: &Terms<'_>, budget: Budget) -> Resu
         let tally = std::mem::take(&mut pass.tally);
         let settled = tally.settle(write, last)?;
         (freed.extents, freed.dead_stripes) = (settled.freed, settled.dead_stripes);
+        freed.dead = settled.dead;
         Ok(())
     })?;
     Ok(freed)
@@ -101,9 +122,7 @@ struct Pass<'a> {
 impl Pass<'_> {
     /// Whether anything from `began` up to, not including, `ended` is spared.
     fn spares(&self, began: Txg, ended: Txg) -> bool {
-        let before = self.protected.partition_point(|txg| *txg < ended);
-        let newest = before.checked_sub(1).map(|place| self.protected[place]);
-        newest.is_some_and(|txg| txg >= began)
+        any_between(self.protected, began, ended)
     }
 
     /// Takes one row off the budget; false when it is used up.

@@ -14,7 +14,9 @@ use crate::{Result, SessionId};
 
 const META_PRESSURE: &[u8] = b"pressure";
 /// Values that stood less than this many seconds go, one step after the other.
-const LIVES: [u64; 4] = [2, 60, 600, 3600];
+const LIVES: [u64; 4] = [2, 60, 600, LIFE_MAX];
+/// What stood for an hour keeps its place.
+pub(super) const LIFE_MAX: u64 = 3600;
 /// The steps that look for what only an old instant kept. Dead objects go in the second one if earlier content of theirs
 /// went in the first.
 const SWEEPS: [u8; 2] = [9, 10];
@@ -68,19 +70,27 @@ impl Sweep {
 }
 
 /// Seconds of groups, from the instants that are left.
-struct Times(Vec<(Txg, u64)>);
+#[derive(Default)]
+pub(super) struct Times(Vec<(Txg, u64)>);
 
 impl Times {
     fn load(pass: &mut Pass<'_>) -> Result<Self> {
-        let mut times = Vec::new();
+        let mut times = Self::default();
         pass.write.scan(INSTANTS, &[], None, &mut |key, value| {
-            times.push((
-                InstantRow::decode(value)?.txg,
-                rows::decode_number_key(key)?,
-            ));
-            Ok(true)
+            times.add(key, value).map(|()| true)
         })?;
-        Ok(Self(times))
+        Ok(times)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes the next row of [`INSTANTS`].
+    pub(super) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        let second = rows::decode_number_key(key)?;
+        self.0.push((InstantRow::decode(value)?.txg, second));
+        Ok(())
     }
 
     /// The second of a group; None when it is older than all instants.
@@ -92,7 +102,7 @@ impl Times {
     }
 
     /// True when a value stood less than `life` seconds.
-    fn stood_less(&self, life: u64, began: Txg, ended: Txg) -> bool {
+    pub(super) fn stood_less(&self, life: u64, began: Txg, ended: Txg) -> bool {
         match (self.second(began), self.second(ended)) {
             (Some(began), Some(ended)) => ended.saturating_sub(began) < life,
             _ => false,

@@ -6,9 +6,11 @@ use axum::extract::{Path, State as Extracted};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use strongroom_device::Timestamp;
 use strongroom_pool::crypt::KdfParams;
 use strongroom_pool::{DiskOptions, DiskStatus, NewPassphrase, Pool, UpkeepStatus, UpkeepTask};
 use strongroom_store::{JobState, JobStatus, Store};
+use strongroom_vfs::LostFile;
 
 use super::problem::Problem;
 use super::routes::{State, index_document, space_document};
@@ -36,6 +38,7 @@ async fn report(Extracted(state): Extracted<Arc<State>>) -> Answer<Json<types::P
         index: index_document(store.index),
         log_repairs: store.log_repairs,
         upkeep: upkeep_document(state.pool.upkeep_status()),
+        scrub: scrub_document(&state),
         jobs: jobs(&state.store, |_| true),
     }))
 }
@@ -205,8 +208,38 @@ fn is_running(job: &JobStatus) -> bool {
     job.state == JobState::Running
 }
 
-async fn scrubs(Extracted(state): Extracted<Arc<State>>) -> Json<Vec<types::Job>> {
-    Json(jobs(&state.store, is_scrub))
+async fn scrubs(Extracted(state): Extracted<Arc<State>>) -> Json<types::Scrub> {
+    Json(scrub_document(&state))
+}
+
+fn scrub_document(state: &State) -> types::Scrub {
+    let status = state.store.scrub_status();
+    let lost = state.vfs.lost_files().into_iter();
+    let seconds = |at: Option<Timestamp>| at.map(Timestamp::seconds);
+    types::Scrub {
+        running: status.running,
+        began_s: seconds(status.began),
+        ended_s: seconds(status.ended),
+        stopped: status.stopped,
+        failed: status.failed,
+        segments_done: status.segments_done,
+        segments: status.segments,
+        bytes: status.bytes,
+        bad: status.bad,
+        repaired: status.repaired,
+        lost: lost.map(lost_document).collect(),
+        lost_ranges: status.lost_ranges,
+        jobs: jobs(&state.store, is_scrub),
+    }
+}
+
+fn lost_document(lost: LostFile) -> types::Lost {
+    types::Lost {
+        path: lost.path,
+        offset: lost.offset,
+        len: lost.len,
+        past: lost.past,
+    }
 }
 
 /// One at a time: a second would read the same again.

@@ -322,10 +322,13 @@ fn store_document(store: &strongroom_store::StoreStatus) -> types::Store {
 pub(super) fn space_document(space: StoreSpace) -> types::Space {
     types::Space {
         total: space.total,
+        used: space.used,
         available: space.available,
+        reserved: space.reserved,
         used_present: space.used_present,
         used_history: space.used_history,
-        reserved: space.reserved,
+        history_yields: space.history_yields,
+        dead: space.dead,
         stored: space.stored,
         uncompressed: space.uncompressed,
     }

@@ -195,6 +195,7 @@ pub(crate) struct PoolReport {
     /// Damaged frames of the log that were repaired when the server started.
     pub(crate) log_repairs: u64,
     pub(crate) upkeep: Upkeep,
+    pub(crate) scrub: Scrub,
     pub(crate) jobs: Vec<Job>,
 }
 
@@ -253,6 +254,41 @@ pub(crate) struct Job {
     pub(crate) total: u64,
 }
 
+/// How the scrub of all file data stands, or how the last one ended. Times are seconds since 1970.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Scrub {
+    pub(crate) running: bool,
+    /// None if there never was one.
+    pub(crate) began_s: Option<u64>,
+    /// None while it runs, or if it was stopped.
+    pub(crate) ended_s: Option<u64>,
+    pub(crate) stopped: bool,
+    pub(crate) failed: Option<String>,
+    pub(crate) segments_done: u64,
+    pub(crate) segments: u64,
+    /// Read and compared, on all disks.
+    pub(crate) bytes: u64,
+    /// Fragments that were damaged or missing, and those that were made anew.
+    pub(crate) bad: u64,
+    pub(crate) repaired: u64,
+    /// What could not be repaired, once it has ended: the first ranges, and how many there are.
+    pub(crate) lost: Vec<Lost>,
+    pub(crate) lost_ranges: u64,
+    /// Jobs of scrubs since the server started, also those of the index.
+    pub(crate) jobs: Vec<Job>,
+}
+
+/// Bytes of a file that no disk gives any more.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Lost {
+    /// `share\directory\file`, with `:stream` for a stream.
+    pub(crate) path: String,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+    /// Only older states of the file have these bytes.
+    pub(crate) past: bool,
+}
+
 /// The word for a disk's state in documents.
 pub(crate) fn state_word(state: DiskState) -> &'static str {
     match state {
@@ -269,15 +305,18 @@ pub(crate) fn state_word(state: DiskState) -> &'static str {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Space {
     pub(crate) total: u64,
+    pub(crate) used: u64,
     pub(crate) available: u64,
+    pub(crate) reserved: u64,
     pub(crate) used_present: u64,
     pub(crate) used_history: u64,
-    pub(crate) reserved: u64,
     /// What the data of files takes, now's and the past's, and what it would take uncompressed.
     #[serde(default)]
     pub(crate) stored: u64,
     #[serde(default)]
     pub(crate) uncompressed: u64,
+    pub(crate) history_yields: u64,
+    pub(crate) dead: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

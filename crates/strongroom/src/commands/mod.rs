@@ -232,7 +232,7 @@ fn status_text(status: &Status) -> String {
     text += &format!(
         "space   {} free of {}; {} in files, {} in history\n",
         size(space.available),
-        size(space.total),
+        size(space.used + space.available),
         size(space.used_present),
         size(space.used_history)
     );

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::{print_json, say};
 use crate::api::types::{
-    Disk, Index, Job, NewDisk, PassphraseChange, Pool, PoolReport, Space, Spare, Upkeep,
+    Disk, Index, Job, NewDisk, PassphraseChange, Pool, PoolReport, Scrub, Space, Spare, Upkeep,
 };
 use crate::cli::{DiskPlace, PoolCommand, ScrubCommand};
 use crate::control::{Control, segment};
 use crate::failure::{Failure, Result};
 use crate::passphrase::PassphraseSource;
+use crate::when::Here;
 use crate::words::{self, size};
 
 pub(crate) fn pool(data: &Path, command: PoolCommand) -> Result<()> {
@@ -115,13 +116,11 @@ fn scrub(control: &Control, command: &ScrubCommand) -> Result<()> {
             say("scrub stopped\n")
         }
         ScrubCommand::Status { json } => {
-            let jobs: Vec<Job> = control.get("/v1/pool/scrub")?;
+            let scrub: Scrub = control.get("/v1/pool/scrub")?;
             if *json {
-                print_json(&jobs)
-            } else if jobs.is_empty() {
-                say("no scrub has run since the server started\n")
+                print_json(&scrub)
             } else {
-                say(&jobs.iter().map(job_line).collect::<String>())
+                say(&(scrub_lines(&scrub) + &scrub.jobs.iter().map(job_line).collect::<String>()))
             }
         }
     }
@@ -150,18 +149,22 @@ fn report_text(report: &PoolReport) -> String {
     text += &index_line(&report.index);
     text += &damage_lines(pool, report.log_repairs, &report.index);
     text += &upkeep_lines(&report.upkeep);
+    text += &scrub_lines(&report.scrub);
     text += &report.jobs.iter().map(job_line).collect::<String>();
     text
 }
 
-/// What clients see, which is less than what the layout leaves: log, index and a reserve are kept back.
+/// What clients see, which is less than what the layout leaves, and what that is made of.
 fn space_line(space: &Space) -> String {
     let line = format!(
-        "clients {} free of {}; {} in files, {} in history, {} on its way to the disks\n",
+        "clients {} free of {}; {} in files, {} in history ({} of it given up when needed), {} dead until cleaned; \
+         {} more reserved for deletions, cleaning, log and index\n",
         size(space.available),
-        size(space.total),
+        size(space.used + space.available),
         size(space.used_present),
         size(space.used_history),
+        size(space.history_yields),
+        size(space.dead),
         size(space.reserved)
     );
     line + &words::saving(space)
@@ -241,6 +244,37 @@ fn upkeep_lines(upkeep: &Upkeep) -> String {
             let bar = bar(upkeep.bytes_done, upkeep.bytes_total);
             text += &format!("rebuild {task}{disk}: {bar}, {speed}/s, {left}\n");
         }
+    }
+    text
+}
+
+/// How the scrub stands or how the last one ended, with the files that it could not repair.
+fn scrub_lines(scrub: &Scrub) -> String {
+    let Some(began) = scrub.began_s else {
+        return "scrub   none was started yet\n".to_owned();
+    };
+    let (began, read) = (Here::machine().show(began), size(scrub.bytes));
+    let state = match (&scrub.failed, scrub.ended_s) {
+        (Some(why), _) => format!("failed: {why}"),
+        (None, Some(ended)) => format!("ended {}", Here::machine().show(ended)),
+        (None, None) if scrub.running => bar(scrub.segments_done, scrub.segments),
+        (None, None) if scrub.stopped => "stopped".to_owned(),
+        (None, None) => "waits to go on".to_owned(),
+    };
+    let (bad, repaired) = (scrub.bad, scrub.repaired);
+    let mut text = format!(
+        "scrub   begun {began}, {state}; {read} compared, {bad} bad fragments, {repaired} of them repaired\n"
+    );
+    for lost in &scrub.lost {
+        let states = if lost.past { " in older states" } else { "" };
+        text += &format!(
+            "LOST    {}: {} bytes from byte {} on{states}\n",
+            lost.path, lost.len, lost.offset
+        );
+    }
+    let more = scrub.lost_ranges.saturating_sub(scrub.lost.len() as u64);
+    if more > 0 {
+        text += &format!("LOST    and {more} more places\n");
     }
     text
 }
