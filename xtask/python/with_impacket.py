@@ -3,6 +3,7 @@
 import io
 import sys
 
+from impacket import ntlm
 from impacket.smb3structs import (
     SMB2_DIALECT_002,
     SMB2_DIALECT_21,
@@ -61,6 +62,28 @@ def every_dialect():
         print(f"copied with {dialect:#x}")
 
 
+def old_logon():
+    """NTLM of version 1, as clients spoke it before Windows Vista."""
+    answer = ntlm.getNTLMSSPType3
+
+    def answer_old(*arguments, **named):
+        return answer(*arguments, **{**named, "use_ntlmv2": False})
+
+    ntlm.getNTLMSSPType3 = answer_old
+    try:
+        connect().login(USER, PASSWORD)
+    finally:
+        ntlm.getNTLMSSPType3 = answer
+
+
+def unsigned():
+    """A request without a signature in a session whose requests must have one."""
+    connection = connect()
+    connection.login(USER, PASSWORD)
+    connection.getSMBServer()._Session["SigningActivated"] = False
+    connection.connectTree(SHARE)
+
+
 def main():
     every_dialect()
     for what, user, password in (
@@ -69,6 +92,9 @@ def main():
     ):
         refused(what, [STATUS_LOGON_FAILURE], lambda: connect().login(user, password))
     refused("nobody at all", [STATUS_LOGON_FAILURE, STATUS_ACCESS_DENIED], lambda: connect().login("", ""))
+    refused("a guest", [STATUS_LOGON_FAILURE], lambda: connect().login("guest", ""))
+    refused("NTLM of version 1", [STATUS_LOGON_FAILURE], old_logon)
+    refused("a request that is not signed", [STATUS_ACCESS_DENIED], unsigned)
     connection = connect()
     connection.login(USER, PASSWORD)
     refused("a share that is not there", [STATUS_BAD_NETWORK_NAME], lambda: connection.connectTree("absent"))

@@ -3,8 +3,11 @@
 import errno
 import io
 import sys
+import uuid
 
 import smbclient
+from smbprotocol.connection import Connection
+from smbprotocol.create_contexts import CreateContextName, SMB2CreateContextRequest
 from smbprotocol.exceptions import (
     AccessDenied,
     BadNetworkName,
@@ -12,6 +15,22 @@ from smbprotocol.exceptions import (
     SMBException,
     SMBOSError,
 )
+from smbprotocol.open import (
+    CreateDisposition,
+    CreateOptions,
+    FileAttributes,
+    ImpersonationLevel,
+    Open,
+)
+from smbprotocol.security_descriptor import (
+    AccessAllowedAce,
+    AclPacket,
+    SDControl,
+    SIDPacket,
+    SMB2CreateSDBuffer,
+)
+from smbprotocol.session import Session
+from smbprotocol.tree import TreeConnect
 
 HOST, PORT, SHARE, READ_ONLY, USER, PASSWORD = sys.argv[1:7]
 PORT = int(PORT)
@@ -62,6 +81,59 @@ def write_read_only():
         file.write("no")
 
 
+def private_file():
+    """A file that only administrators may touch, and what somebody else is told who tries."""
+    everybody, private = {}, {"username": "second", "password": PASSWORD, "port": PORT}
+    administrators = SIDPacket()
+    administrators.from_string("S-1-5-32-544")
+    allow = AccessAllowedAce()
+    allow["mask"] = 0x001F01FF
+    allow["sid"] = administrators
+    allowed = AclPacket()
+    allowed["aces"] = [allow]
+    descriptor = SMB2CreateSDBuffer()
+    descriptor["control"].set_flag(SDControl.SELF_RELATIVE)
+    descriptor.set_dacl(allowed)
+    context = SMB2CreateContextRequest()
+    context["buffer_name"] = CreateContextName.SMB2_CREATE_SD_BUFFER
+    context["buffer_data"] = descriptor
+    connection = Connection(uuid.uuid4(), HOST, PORT)
+    connection.connect()
+    session = Session(connection, USER, PASSWORD)
+    session.connect()
+    tree = TreeConnect(session, ROOT)
+    tree.connect()
+    file = Open(tree, "private.txt")
+    file.create(
+        ImpersonationLevel.Impersonation,
+        0x001F01FF,
+        FileAttributes.FILE_ATTRIBUTE_NORMAL,
+        0,
+        CreateDisposition.FILE_CREATE,
+        CreateOptions.FILE_NON_DIRECTORY_FILE,
+        create_contexts=[context],
+    )
+    file.write(b"mine", 0)
+    file.close()
+    connection.disconnect()
+    smbclient.register_session(HOST, connection_cache=everybody, **private)
+
+    def read():
+        with smbclient.open_file(ROOT + r"\private.txt", mode="rb", connection_cache=everybody, port=PORT):
+            pass
+
+    assert "private.txt" in smbclient.listdir(ROOT, connection_cache=everybody, port=PORT)
+    for what, action in (("reading another's file", read), ("writing to it", lambda: write(everybody))):
+        error = refused(what, SMBOSError, action)
+        assert error.errno == errno.EACCES, error
+    smbclient.reset_connection_cache(connection_cache=everybody)
+
+
+def write(cache):
+    with smbclient.open_file(ROOT + r"\private.txt", mode="r+b", connection_cache=cache, port=PORT) as file:
+        file.write(b"yours")
+
+
 def log_on(user, password, **more):
     """One logon on a connection of its own."""
     cache = {}
@@ -75,6 +147,7 @@ def main():
     log_on(USER, PASSWORD, encrypt=True)
     smbclient.register_session(HOST, username=USER, password=PASSWORD, **WHERE)
     copy_tree()
+    private_file()
     refused("a share that is not there", (BadNetworkName, SMBOSError), lambda: smbclient.listdir(rf"\\{HOST}\absent", **WHERE))
     refused("writing to a read-only share", (AccessDenied, SMBOSError, SMBException), write_read_only)
     smbclient.reset_connection_cache()

@@ -80,7 +80,20 @@ const FILE_NETWORK_OPEN_INFORMATION: u8 = 34;
 
 impl Client {
     pub async fn connect(target: &Target) -> Result<Client> {
-        let mut inner = SmbClient::connect(config(target)).await.context("logon")?;
+        Self::connect_with(config(target), target).await
+    }
+
+    /// One that compresses with LZ4 what gets shorter by it.
+    pub async fn connect_compressing(target: &Target) -> Result<Client> {
+        let config = ClientConfig {
+            compression: true,
+            ..config(target)
+        };
+        Self::connect_with(config, target).await
+    }
+
+    async fn connect_with(config: ClientConfig, target: &Target) -> Result<Client> {
+        let mut inner = SmbClient::connect(config).await.context("logon")?;
         let tree = inner
             .connect_share(&target.share)
             .await
@@ -93,6 +106,11 @@ impl Client {
         };
         ensure!(client.signs(), "the client does not sign");
         Ok(client)
+    }
+
+    /// Whether compression was agreed on.
+    pub fn compresses(&self) -> bool {
+        self.connection.diagnostics().compression.negotiated
     }
 
     fn signs(&self) -> bool {

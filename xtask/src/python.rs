@@ -52,11 +52,16 @@ pub fn prepare() -> Result<()> {
 
 /// Runs one of the scripts in `xtask/python` against the server; gives what it printed.
 pub fn run(server: &Server, script: &str, read_only: &str) -> Result<String> {
+    run_with(server, script, &[SHARE, read_only, USER, PASSWORD])
+}
+
+/// The same with these arguments behind the server's address.
+pub fn run_with(server: &Server, script: &str, arguments: &[&str]) -> Result<String> {
     let address = server.address();
     let output = Command::new(interpreter()?)
         .arg(workspace().join("xtask/python").join(script))
         .args([&address.ip().to_string(), &address.port().to_string()])
-        .args([SHARE, read_only, USER, PASSWORD])
+        .args(arguments)
         .output()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let complained = String::from_utf8_lossy(&output.stderr);

@@ -234,6 +234,9 @@ pub(crate) enum ShareCommand {
         /// All its files together take no more, and clients see a volume of this size, as in 500G or 2T
         #[arg(long, value_name = "SIZE", value_parser = words::parse_size)]
         size_limit: Option<u64>,
+        /// Handles of clients that ask for it outlive the server, and what is answered is on the disks; writing is slower
+        #[arg(long)]
+        continuously_available: bool,
         /// Only these accounts may connect
         #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
         users: Option<Vec<String>>,

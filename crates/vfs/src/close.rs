@@ -40,6 +40,8 @@ impl Vfs {
         }
         let closed = self.close_marked(handle);
         self.release_grant(handle);
+        // Last: a crash before this ends the open again, one after it finds nothing left to do.
+        let closed = closed.and(self.forget_persistent(handle));
         if let Err(error) = self.settle_published() {
             // Of another file, which stays in the list.
             tracing::warn!(%error, "a charge was not put right");
@@ -372,7 +374,7 @@ impl Vfs {
             if handle.stream == 0 {
                 state.pending.retain(|pending| *pending != link);
             }
-            return Ok(());
+            return self.record_delete(handle, false);
         }
         if state.attr.dos.contains(DosAttributes::READ_ONLY) || node.inode == handle.root {
             return Err(VfsError::CannotDelete);
@@ -380,6 +382,7 @@ impl Vfs {
         if handle.stream == 0 && node.is_directory() && !self.is_empty(node.inode)? {
             return Err(VfsError::NotEmpty);
         }
+        self.record_delete(handle, true)?;
         mark(&mut state, handle.stream, &link);
         drop(state);
         if handle.is_directory() {
@@ -390,7 +393,7 @@ impl Vfs {
 }
 
 /// Marks a name, or a stream, for deletion.
-fn mark(state: &mut State, stream: u32, link: &Arc<LinkRef>) {
+pub(crate) fn mark(state: &mut State, stream: u32, link: &Arc<LinkRef>) {
     if stream != 0 {
         if !state.pending_streams.contains(&stream) {
             state.pending_streams.push(stream);

@@ -63,6 +63,7 @@ impl Vfs {
             let mut first = true;
             loop {
                 let now = self.env.monotonic();
+                self.lower_records(node, stream, by, conflict, false);
                 let blockers = node.grants.disturb(stream, by, conflict, now, first);
                 if blockers.is_empty() {
                     return;
@@ -89,6 +90,7 @@ impl Vfs {
         if !node.grants.is_idle() {
             let (stream, by) = (Some(handle.stream), handle.grant_key());
             let now = self.env.monotonic();
+            self.lower_records(node, stream, by, conflict, false);
             node.grants.disturb(stream, by, conflict, now, true);
         }
     }
@@ -147,11 +149,34 @@ impl Vfs {
             return Blockers::new();
         }
         let now = self.env.monotonic();
-        if LOOKS_AT_SECURITY.contains(access) {
+        let only_oplocks = LOOKS_AT_SECURITY.contains(access);
+        self.lower_records(node, Some(stream), by, conflict, only_oplocks);
+        if only_oplocks {
             node.grants.disturb_oplocks(stream, conflict, now, first)
         } else {
             node.grants.disturb(Some(stream), by, conflict, now, first)
         }
+    }
+
+    /// Whether an open would wait for the holder of a grant who is away. The state is locked.
+    pub(crate) fn waits_for_away(
+        &self,
+        node: &Node,
+        state: &State,
+        stream: u32,
+        (access, by): (AccessMask, Option<GrantKey>),
+        conflict: Conflict,
+    ) -> bool {
+        if self.persistents.is_idle() || node.grants.is_idle() || LOOKS.contains(access) {
+            return false;
+        }
+        let away = state.opens_of_stream(stream).filter(|open| open.away);
+        let keys: Vec<GrantKey> = away
+            .filter_map(|open| open.grant_key)
+            .filter(|key| Some(*key) != by)
+            .collect();
+        let now = self.env.monotonic();
+        !keys.is_empty() && node.grants.waits_for_any(&keys, conflict, now)
     }
 
     /// Gives an open what it asks for, as far as others leave it. The state is locked; a key was reserved.

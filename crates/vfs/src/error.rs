@@ -33,6 +33,9 @@ pub enum VfsError {
     /// Another open excludes this one.
     #[error("another open excludes this one")]
     SharingViolation,
+    /// An open excludes this one whose client is away and may come back to it; to be tried again.
+    #[error("an open excludes this one, and its client is away")]
+    Away,
     /// A byte-range lock of another excludes this read, write or truncation.
     #[error("a byte-range lock excludes this access")]
     LockConflict,

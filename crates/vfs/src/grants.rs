@@ -77,6 +77,18 @@ impl GrantRights {
         other.intersect(self) == other
     }
 
+    pub(crate) fn bits(self) -> u8 {
+        u8::from(self.read) | u8::from(self.write) << 1 | u8::from(self.handle) << 2
+    }
+
+    pub(crate) fn from_bits(bits: u8) -> Self {
+        Self {
+            read: bits & 1 != 0,
+            write: bits & 2 != 0,
+            handle: bits & 4 != 0,
+        }
+    }
+
     pub fn is_empty(self) -> bool {
         self == Self::NONE
     }
@@ -98,6 +110,16 @@ pub enum GrantKey {
     },
     /// That of a single open.
     Open(HandleId),
+}
+
+impl GrantKey {
+    /// Owner and name of a key of the holder's choice.
+    pub(crate) fn chosen(self) -> Option<([u8; 16], [u8; 16])> {
+        match self {
+            Self::Chosen { owner, name } => Some((owner, name)),
+            Self::Open(_) => None,
+        }
+    }
 }
 
 /// What an open asks for.
@@ -171,7 +193,7 @@ pub(crate) enum Conflict {
 
 impl Conflict {
     /// What a holder of `rights` may keep.
-    fn leaves(self, rights: GrantRights) -> GrantRights {
+    pub(crate) fn leaves(self, rights: GrantRights) -> GrantRights {
         match self {
             Self::Open => GrantRights {
                 write: false,

@@ -9,6 +9,7 @@ use strongroom_store::{Compression, Inode, ObjectId, SessionId, View};
 use crate::grants::{Grant, GrantKey};
 use crate::guard::{Fence, Seen};
 use crate::node::{LinkRef, Node, State};
+use crate::persistent::Persistent;
 use crate::{
     AccessMask, CaseMode, CreateOptions, Credentials, FileKind, Result, ShareId, TimeFlags, Vfs,
     VfsError,
@@ -18,7 +19,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HandleId(pub u64);
 
-/// An open. It ends with [`Vfs::close`], or when the last reference is dropped.
+/// An open. It ends with [`Vfs::close`], or when the last reference is dropped; a persistent one is then suspended.
 #[derive(Debug)]
 pub struct Handle {
     pub(crate) id: HandleId,
@@ -60,6 +61,8 @@ pub struct Handle {
     pub(crate) fence: RwLock<Option<Arc<Fence>>>,
     /// What the alarm has seen of its changes.
     pub(crate) seen: Mutex<Seen>,
+    /// What is kept of it over the end of the program.
+    pub(crate) persistent: Option<Arc<Persistent>>,
 }
 
 impl Handle {
@@ -136,6 +139,11 @@ impl Handle {
 
     pub fn share(&self) -> ShareId {
         self.share
+    }
+
+    /// Whether it is kept over the end of the program.
+    pub fn is_persistent(&self) -> bool {
+        self.persistent.is_some()
     }
 
     /// The grant that the open asked for and got.
@@ -247,9 +255,15 @@ impl Drop for Handle {
         if self.is_closed() {
             return;
         }
-        if let Some(vfs) = self.vfs.upgrade()
-            && let Err(error) = vfs.close_now(self)
-        {
+        let Some(vfs) = self.vfs.upgrade() else {
+            return;
+        };
+        let ended = if self.is_persistent() {
+            vfs.suspend(self)
+        } else {
+            vfs.close_now(self)
+        };
+        if let Err(error) = ended {
             tracing::warn!(inode = self.node.inode.0, %error, "closing a dropped handle");
         }
     }

@@ -29,6 +29,7 @@ pub mod names;
 mod node;
 mod open;
 mod past;
+mod persistent;
 mod posix;
 mod quota;
 mod reclaims;
@@ -70,6 +71,7 @@ pub use history::{instant_name, time_of_name};
 pub use locks::{InTheWay, LockOwner, LockRange, LockWait};
 pub use log::{EventKind, HistoryEvent, LogFilter};
 pub use lost::LostFile;
+pub use persistent::{Claim, PersistentWish, Revived};
 pub use posix::{Posix, PosixChange};
 pub use quota::{QuotaInfo, QuotaOf};
 pub use request::{

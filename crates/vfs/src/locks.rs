@@ -4,6 +4,7 @@
 //! writing; shared locks keep everyone from writing, their owner too. A range of no length conflicts only with ranges
 //! that it lies strictly inside of.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -22,7 +23,7 @@ const LOCKS_MAX: usize = 65_536;
 pub struct LockOwner(pub u64);
 
 /// A range to lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LockRange {
     pub offset: u64,
     pub len: u64,
@@ -230,6 +231,16 @@ impl RangeLocks {
     pub(crate) fn holds(&self, stream: u32) -> bool {
         let table = self.table.lock();
         table.held.iter().any(|held| held.stream == stream)
+    }
+
+    /// What a handle holds, with how often.
+    pub(crate) fn of(&self, handle: HandleId) -> BTreeMap<LockRange, u32> {
+        let table = self.table.lock();
+        let mut ranges = BTreeMap::new();
+        for held in table.held.iter().filter(|held| held.handle == handle) {
+            *ranges.entry(held.range).or_insert(0) += 1;
+        }
+        ranges
     }
 
     /// Frees everything that a handle holds.

@@ -97,6 +97,8 @@ pub(crate) struct OpenEntry {
     pub(crate) link: Arc<LinkRef>,
     /// Of the grant that the open asked for.
     pub(crate) grant_key: Option<GrantKey>,
+    /// Its client is away and may come back.
+    pub(crate) away: bool,
 }
 
 /// Security descriptors that a directory keeps for its children.

@@ -7,7 +7,8 @@ use strongroom_store::{Inode, View};
 use crate::acl::SecurityDescriptor;
 use crate::grants::{GrantKey, GrantRequest};
 use crate::{
-    AccessMask, DosAttributes, ExtendedAttribute, Handle, ReparseData, Share, ShareAccess,
+    AccessMask, DosAttributes, ExtendedAttribute, Handle, PersistentWish, ReparseData, Share,
+    ShareAccess,
 };
 
 /// What to do when the file is there, and when it is not (MS-SMB2 2.2.13, CreateDisposition).
@@ -114,6 +115,8 @@ pub struct OpenRequest<'a> {
     pub parent_grant: Option<GrantKey>,
     pub posix: Option<PosixOpen>,
     pub made_with: MadeWith,
+    /// The open shall outlive the program; only a file's or a stream's does, and only in the present.
+    pub persistent: Option<PersistentWish>,
 }
 
 impl<'a> OpenRequest<'a> {
@@ -139,6 +142,7 @@ impl<'a> OpenRequest<'a> {
             parent_grant: None,
             posix: None,
             made_with: MadeWith::default(),
+            persistent: None,
         }
     }
 }

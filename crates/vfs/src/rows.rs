@@ -53,6 +53,8 @@ pub(crate) const SCHEDULES: Table = Table(19);
 pub(crate) const WORKS: Table = Table(20);
 /// 0, what, key → alarms and their settings
 pub(crate) const ALARMS: Table = Table(18);
+/// 0, id of an open, kind u8, what of that kind → what is kept of a persistent open
+pub(crate) const PERSISTENT: Table = Table(16);
 
 /// A key being built.
 pub(crate) type Key = SmallVec<[u8; 40]>;

@@ -114,6 +114,7 @@ impl Vfs {
             hide_unreadable,
             time_machine,
             size_limit: _,
+            continuously_available,
             exports,
             compression,
         } = new;
@@ -128,6 +129,7 @@ impl Vfs {
             encrypt,
             hide_unreadable,
             time_machine,
+            continuously_available,
             exports,
             compression,
             created,
@@ -276,6 +278,7 @@ const HIDE_UNREADABLE: u8 = 8;
 const COMPRESS_LZ4: u8 = 16;
 const COMPRESS_ZSTD: u8 = 32;
 const TIME_MACHINE: u8 = 128;
+const CONTINUOUSLY_AVAILABLE: u8 = 64;
 
 fn encode(share: &Share) -> Vec<u8> {
     let mut flags = 0;
@@ -297,6 +300,11 @@ fn encode(share: &Share) -> Vec<u8> {
         Compression::Zstd => COMPRESS_ZSTD,
     };
     flags |= if share.time_machine { TIME_MACHINE } else { 0 };
+    flags |= if share.continuously_available {
+        CONTINUOUSLY_AVAILABLE
+    } else {
+        0
+    };
     let mut row = Writer::with_capacity(128);
     let version = if share.exports.is_empty() {
         VERSION
@@ -358,6 +366,7 @@ fn decode(row: &[u8]) -> Result<Share> {
         encrypt: flags & ENCRYPT != 0,
         hide_unreadable: flags & HIDE_UNREADABLE != 0,
         time_machine: flags & TIME_MACHINE != 0,
+        continuously_available: flags & CONTINUOUSLY_AVAILABLE != 0,
         exports,
         compression: match flags & (COMPRESS_LZ4 | COMPRESS_ZSTD) {
             0 => Compression::Off,

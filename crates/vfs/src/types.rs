@@ -174,6 +174,8 @@ pub struct Share {
     pub hide_unreadable: bool,
     /// Macs are shown it as a place for their backups.
     pub time_machine: bool,
+    /// Clients may have handles that outlive the server.
+    pub continuously_available: bool,
     /// Machines that vouch for their users; none: the share is not for such protocols.
     pub exports: Vec<Export>,
     /// Of what is written through files that are opened from now on.
@@ -197,6 +199,7 @@ pub struct NewShare {
     /// Bytes that all files in it may take together: a quota of the share's root, and the size of the volume that
     /// clients see.
     pub size_limit: Option<u64>,
+    pub continuously_available: bool,
     pub exports: Vec<Export>,
     pub compression: Compression,
 }

@@ -12,6 +12,7 @@ use crate::grants::Keys;
 use crate::guard::Guard;
 use crate::node::{Node, Nodes};
 use crate::past::ShareRealms;
+use crate::persistent::Persistents;
 use crate::quota::Quotas;
 use crate::rows::{self, Attr, AttrFlags, SdRef};
 use crate::schedules::Schedules;
@@ -53,6 +54,7 @@ pub struct Vfs {
     /// Grants on directories; mostly there are none to be looked for when a name changes.
     pub(crate) directory_grants: AtomicUsize,
     pub(crate) short_names: ShortNames,
+    pub(crate) persistents: Persistents,
     /// Listings by cookie under way.
     pub(crate) listings: Listings,
     next_handle: AtomicU64,
@@ -113,6 +115,7 @@ impl Vfs {
             grant_keys: Keys::default(),
             directory_grants: AtomicUsize::new(0),
             short_names: ShortNames::default(),
+            persistents: Persistents::default(),
             listings: Listings::default(),
             next_handle: AtomicU64::new(1),
             me: me.clone(),

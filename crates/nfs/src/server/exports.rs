@@ -68,6 +68,7 @@ mod tests {
             encrypt: false,
             hide_unreadable: false,
             time_machine: false,
+            continuously_available: false,
             exports: ["*:ro", "10.0.0.0/8:rw", "10.0.0.7:ro:all-squash"]
                 .map(|text| text.parse().unwrap())
                 .to_vec(),

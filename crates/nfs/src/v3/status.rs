@@ -49,7 +49,10 @@ impl From<VfsError> for Status {
             | VfsError::InUse => Self::ACCES,
             VfsError::PrivilegeNotHeld | VfsError::InvalidOwner => Self::PERM,
             VfsError::ReadOnly => Self::ROFS,
-            VfsError::LockConflict | VfsError::LockNotGranted | VfsError::TooMany => Self::JUKEBOX,
+            VfsError::LockConflict
+            | VfsError::LockNotGranted
+            | VfsError::TooMany
+            | VfsError::Away => Self::JUKEBOX,
             VfsError::DeletePending | VfsError::Closed | VfsError::Forgotten => Self::STALE,
             VfsError::InvalidName
             | VfsError::InvalidParameter

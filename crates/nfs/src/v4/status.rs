@@ -113,7 +113,7 @@ impl From<VfsError> for Status {
             VfsError::InUse => Self::FILE_OPEN,
             VfsError::LockConflict => Self::LOCKED,
             VfsError::LockNotGranted => Self::DENIED,
-            VfsError::TooMany => Self::DELAY,
+            VfsError::TooMany | VfsError::Away => Self::DELAY,
             VfsError::RangeNotLocked => Self::LOCK_RANGE,
             VfsError::DeletePending | VfsError::Closed | VfsError::Forgotten => Self::STALE,
             VfsError::InvalidName

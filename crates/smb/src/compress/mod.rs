@@ -1,4 +1,5 @@
-//! Compression of SMB 3.1.1 messages (MS-SMB2 2.2.42, 3.1.4.4, 3.3.5.2.13) with the algorithms of MS-XCA.
+//! Compression of SMB 3.1.1 messages (MS-SMB2 2.2.42, 3.1.4.4, 3.3.5.2.13) with the algorithms of MS-XCA,
+//! and LZ4.
 //!
 //! Decoders take hostile bytes. What a frame claims to hold is checked against the largest frame there may be before any
 //! room is made for it, and no decoder writes a byte past what was claimed; a frame that holds less or more is refused.
@@ -7,6 +8,7 @@
 
 mod huffman;
 mod input;
+mod lz4;
 mod lz77;
 mod lznt1;
 mod output;

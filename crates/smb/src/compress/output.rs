@@ -48,6 +48,19 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
+    /// Lets `decode` write into all the room that is left, and wants it to say that it wrote that much.
+    pub(super) fn fill(&mut self, decode: impl FnOnce(&mut [u8]) -> Result<usize>) -> Result<()> {
+        let begin = self.bytes.len();
+        self.bytes.resize(self.end.max(begin), 0);
+        let room = self.bytes.get_mut(begin..).unwrap_or_default();
+        let wanted = room.len();
+        match decode(room) {
+            Ok(len) if len == wanted => Ok(()),
+            Ok(_) => Err(CompressError::Short),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) fn repeat(&mut self, byte: u8, times: usize) -> Result<()> {
         self.check(times)?;
         let len = self.bytes.len().saturating_add(times);

@@ -14,7 +14,7 @@
 
 use super::input::Input;
 use super::output::Output;
-use super::{CompressError, Result, huffman, lz77, lznt1};
+use super::{CompressError, Result, huffman, lz4, lz77, lznt1};
 use crate::wire::header::COMPRESSION_MAGIC;
 use crate::wire::negotiate_context::CompressionAlgorithm;
 
@@ -142,7 +142,8 @@ fn decode(
         Lznt1 => lznt1::decompress(bytes, &mut out),
         Lz77 => lz77::decompress(bytes, &mut out),
         Lz77Huffman => huffman::decompress(bytes, &mut out),
-        Lz4 | None | PatternV1 | Unknown(_) => Err(CompressError::Algorithm),
+        Lz4 => lz4::decompress(bytes, &mut out),
+        None | PatternV1 | Unknown(_) => Err(CompressError::Algorithm),
     }
 }
 
@@ -170,7 +171,8 @@ fn decode_plain(
 /// A frame with its compression header that holds `message`, if it is shorter that way. `plain` bytes at the front, the
 /// headers, are left as they are.
 pub fn compress(form: &Form, message: &[u8], plain: usize) -> Option<Vec<u8>> {
-    if message.len() <= WORTH_MIN || !form.algorithms.contains(&CompressionAlgorithm::Lz77) {
+    let algorithm = written(form)?;
+    if message.len() <= WORTH_MIN {
         return None;
     }
     let mut frame = Vec::with_capacity(message.len());
@@ -180,17 +182,41 @@ pub fn compress(form: &Form, message: &[u8], plain: usize) -> Option<Vec<u8>> {
         let original = u32::try_from(message.len()).ok()?;
         frame.extend_from_slice(&original.to_le_bytes());
         put_plain(head, CHAINED, &mut frame)?;
-        put_body(form, body, message.len(), &mut frame)?;
+        put_body(form, algorithm, body, message.len(), &mut frame)?;
     } else {
         let original = u32::try_from(body.len()).ok()?;
         frame.extend_from_slice(&original.to_le_bytes());
-        put_u16s(&[CompressionAlgorithm::Lz77.to_wire(), 0], &mut frame);
+        put_u16s(&[algorithm.to_wire(), 0], &mut frame);
         frame.extend_from_slice(&u32::try_from(plain).ok()?.to_le_bytes());
         frame.extend_from_slice(head);
         let limit = message.len().checked_sub(frame.len())?;
-        lz77::compress(body, limit, &mut frame)?;
+        encode(algorithm, body, limit, &mut frame)?;
     }
     (frame.len() < message.len()).then_some(frame)
+}
+
+/// What messages to the other side are compressed with: the first that it likes of those that are written here.
+fn written(form: &Form) -> Option<CompressionAlgorithm> {
+    let is_written = |algorithm: &&CompressionAlgorithm| {
+        matches!(
+            algorithm,
+            CompressionAlgorithm::Lz77 | CompressionAlgorithm::Lz4
+        )
+    };
+    form.algorithms.iter().find(is_written).copied()
+}
+
+fn encode(
+    algorithm: CompressionAlgorithm,
+    bytes: &[u8],
+    limit: usize,
+    frame: &mut Vec<u8>,
+) -> Option<()> {
+    if algorithm == CompressionAlgorithm::Lz4 {
+        lz4::compress(bytes, limit, frame)
+    } else {
+        lz77::compress(bytes, limit, frame)
+    }
 }
 
 fn put_u16s(numbers: &[u16], frame: &mut Vec<u8>) {
@@ -210,18 +236,24 @@ fn put_plain(bytes: &[u8], flags: u16, frame: &mut Vec<u8>) -> Option<()> {
 }
 
 /// Runs of one byte at either end become patterns where those were agreed on, what lies between is compressed.
-fn put_body(form: &Form, body: &[u8], limit: usize, frame: &mut Vec<u8>) -> Option<()> {
+fn put_body(
+    form: &Form,
+    algorithm: CompressionAlgorithm,
+    body: &[u8],
+    limit: usize,
+    frame: &mut Vec<u8>,
+) -> Option<()> {
     let patterns = form.algorithms.contains(&CompressionAlgorithm::PatternV1);
     let (front, back) = if patterns { runs(body) } else { (0, 0) };
     put_pattern(body.get(..front)?, frame)?;
     let middle = body.get(front..body.len().checked_sub(back)?)?;
     if !middle.is_empty() {
-        put_u16s(&[CompressionAlgorithm::Lz77.to_wire(), 0], frame);
+        put_u16s(&[algorithm.to_wire(), 0], frame);
         let length_at = frame.len();
         frame.extend_from_slice(&[0; 4]);
         let begin = frame.len();
         frame.extend_from_slice(&u32::try_from(middle.len()).ok()?.to_le_bytes());
-        lz77::compress(middle, limit.checked_sub(frame.len())?, frame)?;
+        encode(algorithm, middle, limit.checked_sub(frame.len())?, frame)?;
         let length = u32::try_from(frame.len().checked_sub(begin)?).ok()?;
         frame
             .get_mut(length_at..begin)?

@@ -10,7 +10,7 @@
 use strongroom_device::sim::Rng;
 
 use super::output::Output;
-use super::{CompressError, Result, huffman, lz77, lznt1};
+use super::{CompressError, Result, huffman, lz4, lz77, lznt1};
 
 type Decoder = fn(&[u8], &mut Output<'_>) -> Result<()>;
 
@@ -54,6 +54,29 @@ fn plain_lz77_writes_the_published_examples() {
         [
             0xff, 0xff, 0xff, 0x1f, 0x61, 0x62, 0x63, 0x17, 0x00, 0x0f, 0xff, 0x26, 0x01
         ]
+    );
+}
+
+/// Blocks put together by hand from the description of the format: literals with a long length and the five literals
+/// that end every block; a match that overlaps itself.
+#[test]
+fn lz4_reads_what_its_format_describes() {
+    let mut literals = vec![0xF0, 11];
+    literals.extend_from_slice(ALPHABET);
+    assert_eq!(decode(lz4::decompress, &literals, 26).unwrap(), ALPHABET);
+    // "abc", then 292 bytes from 3 before: 4 + 15 + 255 + 18, then five literals.
+    let mut repeated = vec![0x3F, b'a', b'b', b'c', 3, 0, 255, 18];
+    repeated.extend_from_slice(&[0x50, b'b', b'c', b'a', b'b', b'c']);
+    assert_eq!(decode(lz4::decompress, &repeated, 300).unwrap(), abc());
+    for len in 0..repeated.len() {
+        assert!(decode(lz4::decompress, &repeated[..len], 300).is_err());
+    }
+    assert!(decode(lz4::decompress, &repeated, 299).is_err());
+    assert!(decode(lz4::decompress, &repeated, 301).is_err());
+    let far = [0x3F, b'a', b'b', b'c', 4, 0, 255, 18, 0];
+    assert!(
+        decode(lz4::decompress, &far, 295).is_err(),
+        "before the first byte"
     );
 }
 
@@ -179,7 +202,12 @@ fn compression_gives_up_where_it_does_not_pay() {
 
 #[test]
 fn hostile_bytes_never_become_more_than_was_announced() {
-    let decoders: [Decoder; 3] = [lz77::decompress, huffman::decompress, lznt1::decompress];
+    let decoders: [Decoder; 4] = [
+        lz77::decompress,
+        huffman::decompress,
+        lznt1::decompress,
+        lz4::decompress,
+    ];
     let mut rng = Rng::new(7);
     for round in 0..6000 {
         let mut input = vec![0; 1 + rng.below(600)];

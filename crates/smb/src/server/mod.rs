@@ -13,6 +13,7 @@ mod config;
 mod connection;
 mod dispatch;
 mod exchange;
+mod lasting;
 mod listing;
 mod lock_sequence;
 mod negotiated;

@@ -52,6 +52,11 @@ impl Negotiated {
         self.capabilities.contains(Capabilities::DIRECTORY_LEASING)
     }
 
+    /// Whether opens may outlive the server.
+    pub(crate) fn persistent_handles(&self) -> bool {
+        self.capabilities.contains(Capabilities::PERSISTENT_HANDLES)
+    }
+
     pub(crate) fn is_smb3(&self) -> bool {
         is_smb3(self.dialect)
     }

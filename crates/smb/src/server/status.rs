@@ -85,6 +85,7 @@ pub(crate) fn status_of(error: &VfsError) -> NtStatus {
         VfsError::PrivilegeNotHeld => NtStatus::PRIVILEGE_NOT_HELD,
         VfsError::ReadOnly => NtStatus::MEDIA_WRITE_PROTECTED,
         VfsError::SharingViolation => NtStatus::SHARING_VIOLATION,
+        VfsError::Away => NtStatus::FILE_NOT_AVAILABLE,
         VfsError::LockConflict => NtStatus::FILE_LOCK_CONFLICT,
         VfsError::LockNotGranted => NtStatus::LOCK_NOT_GRANTED,
         VfsError::RangeNotLocked => NtStatus::RANGE_NOT_LOCKED,

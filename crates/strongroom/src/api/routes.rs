@@ -129,6 +129,7 @@ fn share_document(state: &State, share: &strongroom_vfs::Share) -> types::Share 
         hide_unreadable: share.hide_unreadable,
         time_machine: share.time_machine,
         size_limit: state.vfs.size_limit(share).ok().flatten(),
+        continuously_available: share.continuously_available,
         users: share
             .users
             .as_ref()
@@ -158,6 +159,7 @@ async fn add_share(
         hide_unreadable: new.hide_unreadable,
         time_machine: new.time_machine,
         size_limit: new.size_limit,
+        continuously_available: new.continuously_available,
         users,
         exports,
         compression: compression(&new.compress)?,

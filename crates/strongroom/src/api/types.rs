@@ -64,6 +64,9 @@ pub(crate) struct NewShare {
     /// Bytes that all its files may take together.
     #[serde(default)]
     pub(crate) size_limit: Option<u64>,
+    /// Clients may have handles that outlive the server.
+    #[serde(default)]
+    pub(crate) continuously_available: bool,
     /// None: every account may connect.
     #[serde(default)]
     pub(crate) users: Option<Vec<String>>,
@@ -94,6 +97,8 @@ pub(crate) struct Share {
     pub(crate) time_machine: bool,
     #[serde(default)]
     pub(crate) size_limit: Option<u64>,
+    #[serde(default)]
+    pub(crate) continuously_available: bool,
     pub(crate) users: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) nfs: Vec<String>,

@@ -58,6 +58,7 @@ pub(crate) fn share(data: &Path, command: ShareCommand) -> Result<()> {
             hide_unreadable,
             time_machine,
             size_limit,
+            continuously_available,
             users,
             nfs,
             compress,
@@ -70,6 +71,7 @@ pub(crate) fn share(data: &Path, command: ShareCommand) -> Result<()> {
                     hide_unreadable,
                     time_machine,
                     size_limit,
+                    continuously_available,
                     users,
                     nfs: nfs.iter().map(ToString::to_string).collect(),
                     compress: compress.to_string(),
@@ -137,6 +139,11 @@ fn share_line(share: &Share) -> String {
     } else {
         "read and write"
     };
+    let available = if share.continuously_available {
+        ", continuously available"
+    } else {
+        ""
+    };
     let users = match &share.users {
         None => "all users".to_owned(),
         Some(users) => users.join(", "),
@@ -165,7 +172,7 @@ fn share_line(share: &Share) -> String {
         Some(bytes) => format!(", up to {}", words::size(bytes)),
     };
     format!(
-        "{:<20} {access}{encrypted}{hides}{compressed}{backups}{limit}, for {users}{nfs}\n",
+        "{:<20} {access}{encrypted}{hides}{available}{compressed}{backups}{limit}, for {users}{nfs}\n",
         share.name
     )
 }

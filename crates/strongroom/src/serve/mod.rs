@@ -53,6 +53,15 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     let listener = listen::bind(options.smb).await?;
     let floors = Floors::open(&env, &data, &disks, options).await?;
     let smb = floors.smb(&env, listener.address());
+    let handles = smb.revive().map_err(|error| {
+        Failure::new(
+            Kind::Internal,
+            format!("cannot take up persistent handles: {error}"),
+        )
+    })?;
+    if handles > 0 {
+        tracing::info!(handles, "persistent handles wait for their clients");
+    }
     let nfs = nfs::start(&floors, &env, options).await?;
     let state = floors.state(&smb, listener.address(), nfs.as_ref());
     let shares = state.shares_changed.subscribe();

@@ -65,6 +65,24 @@ impl Grants {
         Some(grant)
     }
 
+    /// Whether one of these keys' holders would have to answer first.
+    pub(crate) fn waits_for_any(
+        &self,
+        keys: &[GrantKey],
+        conflict: Conflict,
+        now: Duration,
+    ) -> bool {
+        let list = self.list.lock();
+        let mut held = list.iter().filter(|grant| keys.contains(&grant.key));
+        held.any(|grant| {
+            grant.check_expiry(now);
+            grant.look(|view| {
+                let breaks = conflict.leaves(view.rights) != view.rights;
+                (breaks && conflict.waits_for(view.rights)) || (view.breaking && conflict.is_open())
+            })
+        })
+    }
+
     /// One open under a grant ends. True if the grant ended with it.
     pub(crate) fn release(&self, grant: &Arc<Grant>) -> bool {
         let mut list = self.list.lock();

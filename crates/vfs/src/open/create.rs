@@ -11,6 +11,7 @@ use crate::directory::{put_name_row, remember_link, touch_directory};
 use crate::eas::EaRows;
 use crate::names::fold;
 use crate::node::{LinkRef, Node, State};
+use crate::persistent::{Persistent, Place};
 use crate::rows::{self, Attr, NameEntry};
 use crate::security::NewFile;
 use crate::vfs::{new_attr, put_attr};
@@ -127,6 +128,19 @@ impl Vfs {
         if let Some(key) = &key {
             self.grant_keys.reserve(key, ObjectId { inode, stream })?;
         }
+        let place = Place {
+            inode,
+            link: &link,
+            stream,
+            stream_name: opening.path.stream.unwrap_or_default(),
+            granted,
+        };
+        let persistent = if is_directory {
+            None
+        } else {
+            Persistent::wanted(opening, place, CreateAction::Created)
+        };
+        persistent.iter().for_each(|open| open.put(&mut txn));
         security.put(&mut txn, inode);
         put_attr(&mut txn, inode, &mut attr);
         let before = times_of(&state.attr);
@@ -153,6 +167,7 @@ impl Vfs {
             stream,
             stream_name: opening.path.stream.unwrap_or_default(),
             granted,
+            persistent,
         };
         Ok(Some(self.admit(opening, admission, &mut made)))
     }

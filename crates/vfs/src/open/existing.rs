@@ -9,6 +9,7 @@ use super::{Admission, Attempt, Opening, READ_ONLY_RIGHTS, Vfs, share};
 use crate::acl;
 use crate::grants::{Blockers, Conflict};
 use crate::node::{LinkRef, Node, State};
+use crate::persistent::{Persistent, Place};
 use crate::vfs::put_attr;
 use crate::watch::{WatchAction, WatchFilter};
 use crate::{
@@ -89,14 +90,49 @@ impl Vfs {
         if !blockers.is_empty() {
             return Ok(Admitted::Blocked(blockers));
         }
+        let found = (link.as_ref(), 0, "");
+        let persistent =
+            self.keep_found(opening, node, found, granted, opening.action_on_found())?;
         let admission = Admission {
             node,
             link: Arc::clone(link),
             stream: 0,
             stream_name: "",
             granted,
+            persistent,
         };
         Ok(Admitted::Done(self.admit(opening, admission, &mut state)))
+    }
+
+    /// What is kept of an open of something that is there; where that is to be replaced, its row comes after that.
+    pub(super) fn keep_found(
+        &self,
+        opening: &Opening<'_, '_>,
+        node: &Node,
+        (link, stream, stream_name): (&LinkRef, u32, &str),
+        granted: AccessMask,
+        action: CreateAction,
+    ) -> Result<Option<Arc<Persistent>>> {
+        let lasts = node.view.is_now() && !node.is_history();
+        if !lasts || (node.is_directory() && stream == 0) {
+            return Ok(None);
+        }
+        let place = Place {
+            inode: node.inode,
+            link,
+            stream,
+            stream_name,
+            granted,
+        };
+        let persistent = Persistent::wanted(opening, place, action);
+        let first = matches!(action, CreateAction::Opened | CreateAction::Created);
+        if let Some(open) = persistent.as_ref().filter(|_| first) {
+            self.put_persistent(open).inspect_err(|_| {
+                let key = opening.request.grant.key();
+                key.iter().for_each(|key| self.grant_keys.give_back(key));
+            })?;
+        }
+        Ok(persistent)
     }
 
     /// The conflict points of opens: share modes and what others cache. Nothing is waited for where nobody holds a grant.
@@ -119,11 +155,17 @@ impl Vfs {
             return Err(VfsError::InvalidParameter);
         }
         let shared = share::check(state, stream, access, opening.request.share_access);
+        if matches!(shared, Err(VfsError::Away)) {
+            return shared.map(|()| Blockers::new());
+        }
         let conflict = match shared {
             Err(_) => Conflict::Sharing,
             Ok(()) if opening.replaces() => Conflict::Overwrite,
             Ok(()) => Conflict::Open,
         };
+        if self.waits_for_away(node, state, stream, (access, key), conflict) {
+            return Err(VfsError::Away);
+        }
         let first = !opening.waited.load(Ordering::Relaxed);
         let blockers = self.contend_open(node, stream, access, key, conflict, first);
         if blockers.is_empty() {
@@ -282,8 +324,11 @@ impl Vfs {
 
     /// Empties a file that was just opened and gives it the attributes, extended attributes and streams of a new one.
     async fn overwrite(&self, opening: &Opening<'_, '_>, handle: Arc<Handle>) -> Result<Opened> {
-        let supersedes = opening.request.disposition == Disposition::Supersede;
-        if let Err(error) = self.replace_content(opening, &handle).await {
+        let replaced = match self.replace_content(opening, &handle).await {
+            Ok(()) => self.put_replaced(&handle).await,
+            failed => failed,
+        };
+        if let Err(error) = replaced {
             self.retract(&handle);
             return Err(error);
         }
@@ -301,12 +346,7 @@ impl Vfs {
             WatchAction::Modified,
             &link.name,
         );
-        let action = if supersedes {
-            CreateAction::Superseded
-        } else {
-            CreateAction::Overwritten
-        };
-        Ok((handle, action))
+        Ok((handle, opening.action_on_found()))
     }
 
     async fn replace_content(&self, opening: &Opening<'_, '_>, handle: &Handle) -> Result<()> {
@@ -368,6 +408,15 @@ fn overwrite_rights(disposition: Disposition) -> AccessMask {
 }
 
 impl Opening<'_, '_> {
+    /// What the open does to what is there.
+    fn action_on_found(&self) -> CreateAction {
+        match self.request.disposition {
+            Disposition::Supersede => CreateAction::Superseded,
+            Disposition::Overwrite | Disposition::OverwriteIf => CreateAction::Overwritten,
+            Disposition::Open | Disposition::OpenIf | Disposition::Create => CreateAction::Opened,
+        }
+    }
+
     /// Nothing in the past is made, replaced or deleted.
     fn check_past(&self, node: &Node) -> Result<()> {
         let changes = self.replaces() || self.request.options.delete_on_close;

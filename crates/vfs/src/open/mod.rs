@@ -15,10 +15,11 @@ use parking_lot::{Mutex, RwLock};
 use crate::grants::{Blockers, until_settled};
 use crate::names::ParsedPath;
 use crate::node::{LinkRef, Node, OpenEntry, State};
+use crate::persistent::Persistent;
 use crate::rows::NameEntry;
 use crate::{
-    AccessMask, CaseMode, Credentials, Disposition, DosAttributes, Handle, OpenRequest, Opened,
-    REPARSE_TAG_SYMLINK, Result, SymlinkStop, TimeFlags, Vfs, VfsError,
+    AccessMask, CaseMode, CreateOptions, Credentials, Disposition, DosAttributes, Handle,
+    OpenRequest, Opened, REPARSE_TAG_SYMLINK, Result, SymlinkStop, TimeFlags, Vfs, VfsError,
 };
 
 /// Rights that change nothing: what a read-only share leaves.
@@ -46,7 +47,7 @@ enum Attempt {
 /// An open on its way: the request with what was found out so far.
 pub(crate) struct Opening<'a, 'p> {
     credentials: &'a Credentials,
-    request: &'a OpenRequest<'a>,
+    pub(crate) request: &'a OpenRequest<'a>,
     path: &'a ParsedPath<'p>,
     /// It has waited for holders of grants before.
     waited: AtomicBool,
@@ -67,12 +68,7 @@ impl Vfs {
         } else {
             request.path
         })?;
-        let opening = Opening {
-            credentials,
-            request: &request,
-            path: &path,
-            waited: AtomicBool::new(false),
-        };
+        let opening = Opening::new(credentials, &request, &path);
         opening.check_parameters()?;
         if request.disposition != Disposition::Open || request.options.delete_on_close {
             self.store.throttle().await;
@@ -206,7 +202,7 @@ impl Vfs {
     }
 
     /// The name that an inode knows itself by.
-    fn own_link(&self, node: &Node) -> Result<Arc<LinkRef>> {
+    pub(crate) fn own_link(&self, node: &Node) -> Result<Arc<LinkRef>> {
         let state = node.lock();
         let (directory, name) = self.first_name_of(&node.view, node.inode, &state.attr)?;
         Ok(Arc::new(LinkRef { directory, name }))
@@ -240,7 +236,7 @@ impl Vfs {
     }
 
     /// Registers an open whose checks have passed. The state is locked.
-    fn admit(
+    pub(crate) fn admit(
         &self,
         opening: &Opening<'_, '_>,
         admission: Admission<'_>,
@@ -252,6 +248,7 @@ impl Vfs {
             stream,
             stream_name,
             granted,
+            persistent,
         } = admission;
         let id = self.new_handle_id();
         let request = opening.request;
@@ -268,7 +265,14 @@ impl Vfs {
             share: request.share_access,
             link,
             grant_key: grant.as_ref().map(|grant| grant.key()),
+            away: false,
         });
+        if let Some(open) = &persistent {
+            let grant_key = grant.as_ref().map(|grant| grant.key());
+            self.persistents.enter(node.inode, open, grant_key);
+        }
+        // What a client was told to be written is not sent again after a crash.
+        let write_through = request.options.write_through || persistent.is_some();
         Arc::new(Handle {
             id,
             vfs: self.weak(),
@@ -276,7 +280,10 @@ impl Vfs {
             stream,
             stream_name: Mutex::new(stream_name.into()),
             granted,
-            options: request.options,
+            options: CreateOptions {
+                write_through,
+                ..request.options
+            },
             credentials: opening.credentials.clone(),
             session: AtomicU64::new(opening.credentials.session.0),
             share: request.share.id,
@@ -297,6 +304,7 @@ impl Vfs {
             parent_grant: request.parent_grant,
             fence: RwLock::new(self.guard.fence(opening.credentials.session)),
             seen: Mutex::default(),
+            persistent,
         })
     }
 
@@ -314,12 +322,7 @@ impl Vfs {
             ..OpenRequest::new(share, "")
         };
         let path = ParsedPath::parse("")?;
-        let opening = Opening {
-            credentials,
-            request: &request,
-            path: &path,
-            waited: AtomicBool::new(false),
-        };
+        let opening = Opening::new(credentials, &request, &path);
         let link = match self.own_link(node) {
             // Every name is gone.
             Err(VfsError::NotFound) => Arc::new(LinkRef {
@@ -338,6 +341,7 @@ impl Vfs {
             stream: 0,
             stream_name: "",
             granted,
+            persistent: None,
         };
         Ok(self.admit(&opening, admission, &mut state))
     }
@@ -351,16 +355,36 @@ impl Vfs {
             .opens
             .retain(|open| open.handle != handle.id);
         self.release_grant(handle);
+        if let Err(error) = self.forget_persistent(handle) {
+            tracing::warn!(%error, "what was kept of an open that failed stays until the next start");
+        }
     }
 }
 
 /// An open whose checks have passed.
-struct Admission<'a> {
-    node: &'a Arc<Node>,
-    link: Arc<LinkRef>,
-    stream: u32,
-    stream_name: &'a str,
-    granted: AccessMask,
+pub(crate) struct Admission<'a> {
+    pub(crate) node: &'a Arc<Node>,
+    pub(crate) link: Arc<LinkRef>,
+    pub(crate) stream: u32,
+    pub(crate) stream_name: &'a str,
+    pub(crate) granted: AccessMask,
+    /// What is kept of it over the end of the program.
+    pub(crate) persistent: Option<Arc<Persistent>>,
+}
+
+impl<'a, 'p> Opening<'a, 'p> {
+    pub(crate) fn new(
+        credentials: &'a Credentials,
+        request: &'a OpenRequest<'a>,
+        path: &'a ParsedPath<'p>,
+    ) -> Self {
+        Self {
+            credentials,
+            request,
+            path,
+            waited: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Opening<'_, '_> {

@@ -17,20 +17,20 @@ pub(super) fn check(
     if !takes_part(access) {
         return Ok(());
     }
-    let excluded = state.opens_of_stream(stream).any(|open| {
-        takes_part(open.access) && (excludes(open.share, access) || excludes(share, open.access))
-    });
     // Who may delete the file deletes its streams as well.
     let deletes = stream == 0 && access.contains(AccessMask::DELETE);
-    let kept = deletes
-        && state
-            .opens
-            .iter()
-            .any(|open| takes_part(open.access) && !open.share.delete);
-    if excluded || kept {
-        Err(VfsError::SharingViolation)
+    let mut in_the_way = state.opens.iter().filter(|open| {
+        let same =
+            open.stream == stream && (excludes(open.share, access) || excludes(share, open.access));
+        takes_part(open.access) && (same || (deletes && !open.share.delete))
+    });
+    let Some(first) = in_the_way.next() else {
+        return Ok(());
+    };
+    if first.away && in_the_way.all(|open| open.away) {
+        Err(VfsError::Away)
     } else {
-        Ok(())
+        Err(VfsError::SharingViolation)
     }
 }
 

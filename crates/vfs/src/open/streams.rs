@@ -46,7 +46,11 @@ impl Vfs {
     }
 
     async fn empty_stream(&self, handle: &Handle) -> Result<()> {
-        if let Err(error) = self.cut_to_nothing(handle).await {
+        let emptied = match self.cut_to_nothing(handle).await {
+            Ok(()) => self.put_replaced(handle).await,
+            failed => failed,
+        };
+        if let Err(error) = emptied {
             self.retract(handle);
             return Err(error);
         }
@@ -118,12 +122,15 @@ impl Vfs {
         if action != CreateAction::Opened {
             state.set_void(id, mac != MacStream::Other);
         }
+        let persistent =
+            self.keep_found(opening, node, (link.as_ref(), id, name), granted, action)?;
         let admission = Admission {
             node,
             link: Arc::clone(link),
             stream: id,
             stream_name: name,
             granted,
+            persistent,
         };
         let handle = self.admit(opening, admission, &mut state);
         Ok(Admitted::Done((handle, action)))

@@ -12,6 +12,7 @@ mod locks;
 mod model;
 mod outlived;
 mod past;
+mod persistent;
 mod posix;
 mod quotas;
 mod renames;

@@ -48,6 +48,32 @@ fn both_forms_come_back_whole_and_are_shorter() {
 }
 
 #[test]
+fn a_client_that_likes_lz4_better_gets_it() {
+    use CompressionAlgorithm::{Lz4, Lz77, PatternV1};
+    for (chained, runs) in [(false, false), (false, true), (true, false), (true, true)] {
+        let algorithms = vec![Lz4, PatternV1, Lz77];
+        let form = Form {
+            chained,
+            algorithms,
+        };
+        let message = message(runs);
+        let frame = compress(&form, &message, 80).unwrap();
+        assert!(frame.len() < message.len() / 4);
+        assert!(decompress(&form, &frame, MAX).unwrap() == message);
+        let algorithms = vec![Lz77, PatternV1];
+        let other = Form {
+            chained,
+            algorithms,
+        };
+        let refused = decompress(&other, &frame, MAX);
+        assert_eq!(refused, Err(CompressError::Algorithm));
+        for len in 0..frame.len() - 4 {
+            assert!(decompress(&form, &frame[..len], MAX).is_err(), "{len}");
+        }
+    }
+}
+
+#[test]
 fn a_run_of_one_byte_is_a_pattern() {
     let mut message = message(false)[..80].to_vec();
     message.resize(100_000, 9);

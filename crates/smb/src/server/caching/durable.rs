@@ -32,6 +32,8 @@ pub(crate) struct Durable {
     /// The client's name for the create, with version 2.
     pub(crate) create: Option<CreateKey>,
     pub(crate) app: Option<AppInstance>,
+    /// It outlives the server, and depends on no oplock or lease (MS-SMB2 3.3.5.9.10).
+    pub(crate) persistent: bool,
 }
 
 /// Names a create: the client, and what it calls the create.
@@ -204,11 +206,16 @@ impl Durables {
             return false;
         };
         let persistent = open.id.persistent;
+        let outlives = durable.persistent;
+        if outlives {
+            server.vfs.set_away(&file.handle, true);
+        }
         let limit = server.config.limits.durable_opens;
         let until = server.env.monotonic() + durable.timeout;
         let watched = {
             let mut table = self.table.lock();
-            if table.closed || table.kept.len() >= limit {
+            let full = table.kept.len() >= limit && !durable.persistent;
+            if table.closed || full {
                 return false;
             }
             if let Some(name) = file.name
@@ -228,11 +235,50 @@ impl Durables {
             watch(server);
         }
         // Asked once it can be found: a break from now on ends it by itself.
-        rests(server, file) || self.take(persistent).is_none()
+        outlives || rests(server, file) || self.take(persistent).is_none()
+    }
+
+    /// Keeps an open that its client could not be given back, or has not yet come back to since the server started.
+    pub(crate) fn keep_again(
+        &self,
+        server: &Arc<Server>,
+        persistent: u64,
+        file: FileOpen,
+        now: Duration,
+    ) {
+        let Some(durable) = file.durable.clone() else {
+            return;
+        };
+        server.vfs.set_away(&file.handle, true);
+        let watched = {
+            let mut table = self.table.lock();
+            if let Some(name) = file.name {
+                table.creates.insert(name.key, Creation::Kept(persistent));
+            }
+            let kept = Kept {
+                until: now + durable.timeout,
+                durable,
+                file,
+            };
+            table.kept.insert(persistent, kept);
+            std::mem::replace(&mut table.watched, true)
+        };
+        if !watched {
+            watch(server);
+        }
     }
 
     fn take(&self, persistent: u64) -> Option<Kept> {
         self.table.lock().take(persistent)
+    }
+
+    fn take_durable(&self, persistent: u64) -> Option<Kept> {
+        let mut table = self.table.lock();
+        let kept = table.kept.get(&persistent)?;
+        if kept.durable.persistent {
+            return None;
+        }
+        table.take(persistent)
     }
 
     /// Gives an open back to its client, if `check` finds nothing against it (MS-SMB2 3.3.5.9.7, 3.3.5.9.12).
@@ -251,9 +297,9 @@ impl Durables {
         Ok(kept.ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?.file)
     }
 
-    /// Closes what nobody is there to answer for. Called under a grant's lock, so the closing comes later.
+    /// Closes what nobody is there to answer for; what is persistent waits nevertheless. Called under a grant's lock, so the closing comes later.
     pub(crate) fn expire(&self, server: &Arc<Server>, opens: impl Iterator<Item = u64>) {
-        let gone: Vec<_> = opens.filter_map(|open| self.take(open)).collect();
+        let gone: Vec<_> = opens.filter_map(|open| self.take_durable(open)).collect();
         if !gone.is_empty() {
             let closer = Arc::clone(server);
             let task = async move { close_all(&closer, gone).await };
@@ -312,14 +358,21 @@ impl Durables {
         }
     }
 
-    /// Closes all that is kept, for good.
+    /// Closes all that is kept, for good; what is persistent is only suspended until the next start.
     pub(crate) async fn close(&self, server: &Server) {
         let kept = {
             let mut table = self.table.lock();
             table.closed = true;
             std::mem::take(&mut table.kept)
         };
-        close_all(server, kept.into_values().collect()).await;
+        let all = kept.into_values();
+        let (lasting, gone): (Vec<_>, Vec<_>) = all.partition(|kept| kept.durable.persistent);
+        for kept in lasting {
+            if let Err(error) = server.vfs.suspend(&kept.file.handle) {
+                tracing::warn!(%error, "a persistent handle was not put aside cleanly");
+            }
+        }
+        close_all(server, gone).await;
     }
 
     /// Closes what waits for users who are gone or disabled, or in shares that are gone or closed to them.

@@ -3,7 +3,10 @@
 mod durable;
 mod holder;
 mod levels;
+mod record;
+mod revive;
 
 pub(crate) use durable::{AppInstance, Begun, CreateKey, CreateName, Durable, Durables, Pending};
 pub(crate) use holder::{CacheHolder, Hushed, Link};
 pub(crate) use levels::{lease_of, level_of, rights_of_lease, rights_of_level};
+pub(crate) use record::Record;

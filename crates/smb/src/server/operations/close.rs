@@ -1,6 +1,7 @@
 //! CLOSE (MS-SMB2 3.3.5.10).
 
 use crate::server::answer::{Answer, Body, Step};
+use crate::server::lasting;
 use crate::server::open::Target;
 use crate::server::request::Request;
 use crate::wire::close::{CloseFlags, CloseRequest, CloseResponse};
@@ -39,6 +40,7 @@ async fn close(request: Request, wanted: CloseRequest) -> Answer {
     let closed = vfs.close(&file.handle).await;
     request.conn.server.forget_open(&open);
     closed?;
+    lasting::settle_names(&request.conn.server, &open.tree).await?;
     Ok(Body::Close(stat.map_or_else(
         CloseResponse::default,
         |stat| CloseResponse {

@@ -13,6 +13,7 @@ use super::create_contexts::{Wanted, answer};
 use super::create_durable::{self, Course};
 use super::quota;
 use crate::server::answer::{Answer, Body, Created, Step};
+use crate::server::lasting;
 use crate::server::open::{FileOpen, Target};
 use crate::server::past;
 use crate::server::pipe::PipeOpen;
@@ -103,15 +104,19 @@ async fn create_file(request: &Request, share: &Arc<Share>, wanted: &CreateReque
     let (name, view) = past::place(vfs, share, name, contexts.timewarp)?;
     create_durable::supersede(request, share, &contexts).await?;
     let wish = wish(request, wanted, &contexts);
-    let open = open_request(share, wanted, &contexts, &wish, (&name, view))?;
+    let mut open = open_request(share, wanted, &contexts, &wish, (&name, view))?;
+    open.persistent = durability.persistence(request, share, (&name, wanted), &contexts)?;
+    let kept = open.persistent.as_ref().map(|wish| wish.id);
+    let id = kept.unwrap_or_else(|| request.conn.server.next_open_id());
     let who = request.who()?;
     let (handle, action) = vfs.open(&who.credentials, open).await?;
     match describe(request, share, &handle, &contexts) {
         Ok((stat, answers)) => {
             let mut file = FileOpen::new(handle, wanted.options, wire_action(action));
-            durability.apply(request, share, &name, &contexts, &mut file)?;
+            let owner = who.credentials.user;
+            durability.apply(request, share, &name, &contexts, owner, &mut file);
             let answers = with_durable(&file, answers);
-            let answer = enter(request, file, &stat, answers).await;
+            let answer = enter(request, (id, file), &stat, answers).await;
             // From here on the answer itself keeps breaks back.
             drop((wish, durability));
             answer
@@ -159,6 +164,7 @@ fn open_request<'a>(
         parent_grant: wish.parent,
         posix: contexts.posix,
         made_with: MadeWith::default(),
+        persistent: None,
     })
 }
 
@@ -237,13 +243,17 @@ fn with_durable(file: &FileOpen, mut answers: CreateContexts<'static>) -> Create
 /// Enters an open in its session's table and answers.
 async fn enter(
     request: &Request,
-    file: FileOpen,
+    (persistent, file): (u64, FileOpen),
     stat: &Stat,
     contexts: CreateContexts<'static>,
 ) -> Answer {
     let server = &request.conn.server;
+    let changed = file.action != WireAction::Opened || file.handle.is_persistent();
+    if changed && let Err(failure) = lasting::settle_names(server, request.tree()?).await {
+        server.vfs.close(&file.handle).await?;
+        return Err(failure);
+    }
     let target = Target::File(file);
-    let persistent = server.next_open_id();
     match request
         .session()?
         .add_open(&request.conn.server, persistent, request.tree()?, target)

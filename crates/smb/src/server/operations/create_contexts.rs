@@ -13,7 +13,9 @@ use crate::server::caching::AppInstance;
 use crate::server::posix;
 use crate::server::request::Request;
 use crate::server::status::{Failure, status_of};
-use crate::wire::create_context::{CreateContexts, Lease, RequestContext, ResponseContext};
+use crate::wire::create_context::{
+    CreateContexts, DURABLE_FLAG_PERSISTENT, Lease, RequestContext, ResponseContext,
+};
 use crate::wire::fscc::ea::FullEa;
 use crate::wire::{FileId, FileTime, Guid, NtStatus};
 
@@ -41,14 +43,22 @@ pub(crate) struct Wanted {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum DurableWish {
     V1,
-    V2 { timeout_ms: u32, create_guid: Guid },
+    V2 {
+        timeout_ms: u32,
+        create_guid: Guid,
+        persistent: bool,
+    },
 }
 
 /// A durable handle whose client comes back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reconnect {
     V1(FileId),
-    V2 { file_id: FileId, create_guid: Guid },
+    V2 {
+        file_id: FileId,
+        create_guid: Guid,
+        persistent: bool,
+    },
 }
 
 impl Wanted {
@@ -127,12 +137,12 @@ impl Wanted {
             RequestContext::DurableRequestV2 {
                 timeout_ms,
                 create_guid,
-                ..
+                flags,
             } => {
-                let (timeout_ms, create_guid) = (*timeout_ms, *create_guid);
                 let wish = DurableWish::V2 {
-                    timeout_ms,
-                    create_guid,
+                    timeout_ms: *timeout_ms,
+                    create_guid: *create_guid,
+                    persistent: flags & DURABLE_FLAG_PERSISTENT != 0,
                 };
                 (Some(wish), None)
             }
@@ -140,12 +150,12 @@ impl Wanted {
             RequestContext::DurableReconnectV2 {
                 file_id,
                 create_guid,
-                ..
+                flags,
             } => {
-                let (file_id, create_guid) = (*file_id, *create_guid);
                 let back = Reconnect::V2 {
-                    file_id,
-                    create_guid,
+                    file_id: *file_id,
+                    create_guid: *create_guid,
+                    persistent: flags & DURABLE_FLAG_PERSISTENT != 0,
                 };
                 (None, Some(back))
             }

@@ -4,18 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom_vfs::Share;
 use strongroom_vfs::grants::GrantKey;
+use strongroom_vfs::{PersistentWish, Share, Sid};
 
 use super::create_caching::{created, lease_wanted};
 use super::create_contexts::{DurableWish, Reconnect, Wanted};
 use crate::server::answer::{Answer, Body};
-use crate::server::caching::{Begun, CreateKey, CreateName, Durable, Pending};
+use crate::server::caching::{Begun, CreateKey, CreateName, Durable, Pending, Record};
 use crate::server::open::{FileOpen, Open, Target};
 use crate::server::request::{Request, file_of};
 use crate::server::status::Failure;
 use crate::wire::create::{CreateAction, CreateRequest, OplockLevel};
-use crate::wire::create_context::{CreateContexts, ResponseContext};
+use crate::wire::create_context::{CreateContexts, DURABLE_FLAG_PERSISTENT, ResponseContext};
 use crate::wire::header::HeaderFlags;
 use crate::wire::{Guid, NtStatus};
 
@@ -78,7 +78,7 @@ pub(crate) fn course(
         Begun::Lost(persistent) => {
             let back = Back {
                 persistent,
-                by: By::Name(key.guid),
+                by: By::PersistentName(key.guid),
                 again: true,
             };
             let answer = take_up(request, share, wanted, contexts, &back);
@@ -97,6 +97,50 @@ fn create_key(request: &Request, guid: Guid) -> Option<CreateKey> {
 }
 
 impl Durability {
+    /// What makes the open persistent, where the client asks for that, its dialect knows it and the share offers it
+    /// (MS-SMB2 3.3.5.9.10).
+    pub(crate) fn persistence(
+        &self,
+        request: &Request,
+        share: &Share,
+        (path, wanted): (&str, &CreateRequest<'_>),
+        contexts: &Wanted,
+    ) -> Result<Option<PersistentWish>, Failure> {
+        let server = &request.conn.server;
+        let Some(DurableWish::V2 {
+            timeout_ms,
+            persistent: true,
+            ..
+        }) = self.wish
+        else {
+            return Ok(None);
+        };
+        let negotiated = request.conn.negotiated.get();
+        let offered = negotiated.is_some_and(|one| one.persistent_handles());
+        let limits = &server.config.limits;
+        let full = server.vfs.persistent_opens() >= limits.durable_opens;
+        let name = self
+            .name
+            .filter(|_| offered && share.continuously_available && !full);
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        let record = Record {
+            owner: request.who()?.credentials.user,
+            client: name.key.client,
+            create: name.key.guid,
+            path: path.to_owned(),
+            timeout: timeout_of(timeout_ms, limits.durable_timeout),
+            options: wanted.options,
+            lease: lease_wanted(request, wanted, contexts),
+            app: contexts.app(),
+        };
+        Ok(Some(PersistentWish {
+            id: server.next_open_id(),
+            data: record.encode(),
+        }))
+    }
+
     /// Gives the open the client's name for it, and makes it durable if what it was granted allows it
     /// (MS-SMB2 3.3.5.9.6, 3.3.5.9.10).
     pub(crate) fn apply(
@@ -105,19 +149,23 @@ impl Durability {
         share: &Share,
         path: &str,
         contexts: &Wanted,
+        owner: Sid,
         file: &mut FileOpen,
-    ) -> Result<(), Failure> {
+    ) {
         file.name = self.name;
-        let Some(wish) = self.wish else { return Ok(()) };
-        let grant = file.handle.grant();
-        let granted = grant.filter(|grant| grant.rights().handle && !file.handle.is_directory());
-        let (Some(grant), Some(negotiated)) = (granted, request.conn.negotiated.get()) else {
-            return Ok(());
+        let persistent = file.handle.is_persistent();
+        let (Some(wish), Some(negotiated)) = (self.wish, request.conn.negotiated.get()) else {
+            return;
         };
-        let lease_key = match grant.key() {
+        let grant = file.handle.grant();
+        let rests = grant.is_some_and(|grant| grant.rights().handle);
+        if !persistent && (!rests || file.handle.is_directory()) {
+            return;
+        }
+        let lease_key = grant.and_then(|grant| match grant.key() {
             GrantKey::Chosen { name, .. } => Some(Guid(name)),
             GrantKey::Open(_) => None,
-        };
+        });
         let longest = request.conn.server.config.limits.durable_timeout;
         let (timeout, create) = match wish {
             DurableWish::V1 => (longest, None),
@@ -127,7 +175,7 @@ impl Durability {
             ),
         };
         file.durable = Some(Arc::new(Durable {
-            owner: request.who()?.credentials.user,
+            owner,
             client: negotiated.client_guid,
             share: share.id,
             path: path.to_owned(),
@@ -135,8 +183,8 @@ impl Durability {
             timeout,
             create,
             app: contexts.app().filter(|_| create.is_some()),
+            persistent,
         }));
-        Ok(())
     }
 }
 
@@ -155,7 +203,11 @@ pub(crate) fn durable_answer(durable: &Durable) -> ResponseContext<'static> {
     let timeout_ms = u32::try_from(durable.timeout.as_millis()).unwrap_or(u32::MAX);
     ResponseContext::DurableV2 {
         timeout_ms,
-        flags: 0,
+        flags: if durable.persistent {
+            DURABLE_FLAG_PERSISTENT
+        } else {
+            0
+        },
     }
 }
 
@@ -195,6 +247,8 @@ enum By {
     Id,
     /// The name of the create, all zeroes where it had none (MS-SMB2 3.3.5.9.12).
     Name(Guid),
+    /// The same from a client that knows its handle to be persistent.
+    PersistentName(Guid),
 }
 
 impl By {
@@ -202,7 +256,8 @@ impl By {
         let name = durable.create.map(|key| key.guid).unwrap_or_default();
         match self {
             Self::Id => true,
-            Self::Name(given) => given == name,
+            Self::Name(given) => given == name && !durable.persistent,
+            Self::PersistentName(given) => given == name,
         }
     }
 }
@@ -223,9 +278,14 @@ pub(crate) fn reconnect(
         Reconnect::V2 {
             file_id,
             create_guid,
+            persistent,
         } => Back {
             persistent: file_id.persistent,
-            by: By::Name(create_guid),
+            by: if persistent {
+                By::PersistentName(create_guid)
+            } else {
+                By::Name(create_guid)
+            },
             again: false,
         },
     };
@@ -276,10 +336,17 @@ fn take_up(
         .session()?
         .add_open(server, back.persistent, request.tree()?, target);
     let open = entered.map_err(|(target, status)| {
-        // Dropping the last reference closes the handle.
-        drop(target);
+        // Dropping the last reference closes a handle that is not persistent.
+        if let Target::File(file) = target
+            && file.handle.is_persistent()
+        {
+            server
+                .durables
+                .keep_again(server, back.persistent, file, now);
+        }
         status
     })?;
+    server.vfs.set_away(&file_of(&open)?.handle, false);
     answer_again(request, &open, back.again, None)
 }
 

@@ -40,9 +40,15 @@ fn lock_or_unlock(request: Request) -> Result<Step, Failure> {
     }
     let first = wanted.locks.first().ok_or(NtStatus::INVALID_PARAMETER)?;
     if first.flags.contains(LockFlags::UNLOCK) {
-        unlock(&request, &open, &wanted.locks)?;
-        sequence.iter().for_each(Sequence::succeeded);
-        return Ok(Step::Answer(Ok(Body::Empty)));
+        let server = Arc::clone(&request.conn.server);
+        return match unlock(&request, &open, &wanted.locks) {
+            Ok(()) => Ok(finish(server, open, sequence)),
+            Err(failure) => {
+                // What came before it is unlocked.
+                server.vfs.keep_locks(&file_of(&open)?.handle, None)?;
+                Err(failure)
+            }
+        };
     }
     lock(&request, open, &wanted.locks, sequence)
 }
@@ -118,16 +124,31 @@ fn lock(
         .vfs
         .lock(handle, LockOwner::default(), &ranges)
     {
-        Ok(()) => {
-            sequence.iter().for_each(Sequence::succeeded);
-            Ok(Step::Answer(Ok(Body::Empty)))
-        }
+        Ok(()) => Ok(finish(Arc::clone(&request.conn.server), open, sequence)),
         Err(VfsError::LockNotGranted) if waits => {
             let range = *ranges.first().ok_or(NtStatus::INVALID_PARAMETER)?;
             wait(request, open, range, sequence)
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// What was locked or unlocked is kept with a persistent open, before it is answered.
+fn finish(server: Arc<Server>, open: Arc<Open>, sequence: Option<Sequence>) -> Step {
+    sequence.iter().for_each(Sequence::succeeded);
+    if !file_of(&open).is_ok_and(|file| file.handle.is_persistent()) {
+        return Step::Answer(Ok(Body::Empty));
+    }
+    Step::Later(Box::pin(async move {
+        keep(&server, &open, sequence).await?;
+        Ok(Body::Empty)
+    }))
+}
+
+async fn keep(server: &Server, open: &Open, sequence: Option<Sequence>) -> Result<(), Failure> {
+    let mark = sequence.map(|sequence| (sequence.index, sequence.number));
+    server.vfs.keep_locks(&file_of(open)?.handle, mark)?;
+    Ok(server.vfs.sync_names().await?)
 }
 
 fn range_of(element: &LockElement) -> Result<LockRange, Failure> {
@@ -176,6 +197,9 @@ async fn granted(
     match result {
         Ok(Ok(())) => {
             sequence.iter().for_each(Sequence::succeeded);
+            if handle.is_persistent() {
+                keep(&server, &wait.open, sequence).await?;
+            }
             Ok(Body::Empty)
         }
         Err(Ended::Cancelled) => Err(NtStatus::CANCELLED.into()),

@@ -139,8 +139,9 @@ fn capabilities(
     if dialect != Dialect::Smb311 && cipher.is_some() {
         capabilities |= Capabilities::ENCRYPTION;
     }
-    if is_smb3(dialect) && asked.contains(Capabilities::MULTI_CHANNEL) {
-        capabilities |= Capabilities::MULTI_CHANNEL;
+    if is_smb3(dialect) {
+        capabilities |= asked & Capabilities::MULTI_CHANNEL;
+        capabilities |= asked & Capabilities::PERSISTENT_HANDLES;
     }
     capabilities
 }

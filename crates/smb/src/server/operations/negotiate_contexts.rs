@@ -27,11 +27,12 @@ const CIPHERS: [CipherAlgorithm; 4] = [
 ];
 
 /// What messages may be compressed with.
-const COMPRESSION: [CompressionAlgorithm; 4] = [
+const COMPRESSION: [CompressionAlgorithm; 5] = [
     CompressionAlgorithm::Lz77,
     CompressionAlgorithm::PatternV1,
     CompressionAlgorithm::Lz77Huffman,
     CompressionAlgorithm::Lznt1,
+    CompressionAlgorithm::Lz4,
 ];
 /// SMB2_COMPRESSION_CAPABILITIES_FLAG_CHAINED.
 const CHAINED: u32 = 1;

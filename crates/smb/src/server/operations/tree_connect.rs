@@ -77,6 +77,16 @@ fn connect_share(request: &Request, share: Arc<Share>) -> Answer {
         AccessMask::FILE_ALL
     };
     let hides = share.hide_unreadable;
+    let smb3 = request
+        .conn
+        .negotiated
+        .get()
+        .is_some_and(|one| one.is_smb3());
+    let capabilities = if share.continuously_available && smb3 {
+        ShareCapabilities::CONTINUOUS_AVAILABILITY
+    } else {
+        ShareCapabilities::NONE
+    };
     let tree = enter(request, Root::Share(share), maximal_access, encrypt)?;
     let mut flags = ShareFlags::MANUAL_CACHING;
     if encrypt {
@@ -88,7 +98,7 @@ fn connect_share(request: &Request, share: Arc<Share>) -> Answer {
     let response = TreeConnectResponse {
         share_type: ShareType::Disk,
         flags,
-        capabilities: ShareCapabilities::NONE,
+        capabilities,
         maximal_access: maximal_access.0,
     };
     Ok(Body::TreeConnect(tree.id, response))

@@ -167,15 +167,15 @@ fn the_answer_names_what_both_know() {
         });
         found.unwrap()
     };
-    use CompressionAlgorithm::{Lz4, Lz77, Lznt1, PatternV1};
+    use CompressionAlgorithm::{Lz4, Lz77, Lznt1, PatternV1, Unknown};
     let world = World::new();
     assert_eq!(
-        agreed(&world, true, &[Lz4, PatternV1, Lznt1]),
-        (1, vec![PatternV1, Lznt1])
+        agreed(&world, true, &[Lz4, Unknown(9), PatternV1, Lznt1]),
+        (1, vec![Lz4, PatternV1, Lznt1])
     );
     assert_eq!(agreed(&world, false, &[PatternV1, Lz77]), (0, vec![Lz77]));
     assert_eq!(
-        agreed(&world, true, &[Lz4]),
+        agreed(&world, true, &[Unknown(9)]),
         (0, vec![CompressionAlgorithm::None])
     );
     let off = World::with(|config| config.compression = false);

@@ -17,6 +17,7 @@ mod held;
 mod limits;
 mod negotiation;
 mod past;
+mod persistent;
 mod posix;
 mod sessions;
 mod waits;

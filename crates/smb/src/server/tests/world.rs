@@ -18,7 +18,18 @@ pub(super) const PASSWORD: &str = "Enchantress-1843";
 
 pub(super) struct World {
     pub(super) env: Arc<SimEnv>,
+    disk: Arc<SimDevice>,
     pub(super) server: Arc<Server>,
+}
+
+fn small(options: StoreOptions) -> StoreOptions {
+    StoreOptions {
+        index_cache: 4 << 20,
+        index_readers: 0,
+        log_file: 1 << 20,
+        log_files_max: 8,
+        ..options
+    }
 }
 
 impl World {
@@ -42,16 +53,11 @@ impl World {
     fn on(options: StoreOptions, change: impl FnOnce(&mut ServerConfig)) -> Self {
         let env = SimEnv::new(1);
         let any: Arc<dyn Env> = Arc::clone(&env) as Arc<dyn Env>;
-        let disk: Arc<dyn Device> = SimDevice::new(&env, "disk", 0);
+        let disk = SimDevice::new(&env, "disk", 0);
+        let devices = vec![Arc::clone(&disk) as Arc<dyn Device>];
         let layout = Layout { data: 1, parity: 0 };
-        let pool = Pool::create(Arc::clone(&any), vec![disk], layout).unwrap();
-        let options = StoreOptions {
-            index_cache: 4 << 20,
-            index_readers: 0,
-            log_file: 1 << 20,
-            log_files_max: 8,
-            ..options
-        };
+        let pool = Pool::create(Arc::clone(&any), devices, layout).unwrap();
+        let options = small(options);
         let store = Store::create(Arc::clone(&any), pool, options).unwrap();
         let vfs = Vfs::create(Arc::clone(&store), Arc::clone(&any)).unwrap();
         let identity = Identity::open(store, Arc::clone(&any)).unwrap();
@@ -79,10 +85,51 @@ impl World {
             ..NewShare::default()
         };
         vfs.add_share(secret).unwrap();
+        let kept = NewShare {
+            name: "kept".to_owned(),
+            continuously_available: true,
+            ..NewShare::default()
+        };
+        vfs.add_share(kept).unwrap();
         let mut config = ServerConfig::new("strongroom", [7; 16]);
         change(&mut config);
         let server = Server::new(config, vfs, identity, any);
-        Self { env, server }
+        Self { env, disk, server }
+    }
+
+    /// The power fails and comes back.
+    pub(super) fn power_fails(self) -> Self {
+        let Self { env, disk, server } = self;
+        env.cut_power();
+        env.kill_tasks();
+        // Nothing of the old server runs any more, not even what would at its end.
+        std::mem::forget(server);
+        Self::again(env, &disk.reopen())
+    }
+
+    /// The server ends in order and is started again.
+    pub(super) fn restarts(self) -> Self {
+        let Self { env, disk, server } = self;
+        env.block_on(server.shutdown());
+        env.block_on(server.vfs.store().close()).unwrap();
+        env.kill_tasks();
+        drop(server);
+        Self::again(env, &disk)
+    }
+
+    fn again(env: Arc<SimEnv>, disk: &Arc<SimDevice>) -> Self {
+        let any: Arc<dyn Env> = Arc::clone(&env) as Arc<dyn Env>;
+        let devices = vec![Arc::clone(disk) as Arc<dyn Device>];
+        let pool = Pool::open(Arc::clone(&any), devices).unwrap();
+        let options = small(StoreOptions::default());
+        let store = Store::open(Arc::clone(&any), pool, options).unwrap();
+        let vfs = Vfs::open_store(Arc::clone(&store), Arc::clone(&any)).unwrap();
+        let identity = Identity::open(store, Arc::clone(&any)).unwrap();
+        let config = ServerConfig::new("strongroom", [7; 16]);
+        let server = Server::new(config, vfs, identity, any);
+        server.revive().unwrap();
+        let disk = Arc::clone(disk);
+        Self { env, disk, server }
     }
 
     /// A client that has only connected.

@@ -16,6 +16,7 @@ mod reparse;
 mod validate_negotiate;
 
 use crate::server::answer::{Answer, Body, Step};
+use crate::server::lasting;
 use crate::server::request::{Request, file_of};
 use crate::server::status::Failure;
 use crate::wire::NtStatus;
@@ -45,12 +46,33 @@ async fn ioctl(request: Request) -> Answer {
         return Err(NtStatus::INVALID_PARAMETER.into());
     }
     let (status, output) = control(&request, &wanted).await?;
+    if changes(wanted.code)
+        && let Ok(open) = request.open(wanted.file_id)
+    {
+        lasting::settle(&request.conn.server, &open).await?;
+    }
     Ok(Body::Ioctl(
         status,
         wanted.code,
         request.resolve(wanted.file_id).unwrap_or(wanted.file_id),
         output,
     ))
+}
+
+/// Whether a control may leave something behind that a client must not lose.
+fn changes(code: FsctlCode) -> bool {
+    matches!(
+        code,
+        FsctlCode::SrvCopyChunk
+            | FsctlCode::SrvCopyChunkWrite
+            | FsctlCode::DuplicateExtentsToFile
+            | FsctlCode::DuplicateExtentsToFileEx
+            | FsctlCode::SetSparse
+            | FsctlCode::SetZeroData
+            | FsctlCode::FileLevelTrim
+            | FsctlCode::SetReparsePoint
+            | FsctlCode::DeleteReparsePoint
+    )
 }
 
 async fn control(request: &Request, wanted: &IoctlRequest<'_>) -> Output {

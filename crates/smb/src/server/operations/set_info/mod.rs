@@ -5,6 +5,7 @@ mod security;
 
 use super::quota;
 use crate::server::answer::{Answer, Body, Step};
+use crate::server::lasting;
 use crate::server::request::{Request, file_of};
 use crate::server::status::Failure;
 use crate::wire::NtStatus;
@@ -32,6 +33,7 @@ async fn set(request: Request) -> Answer {
         }
         InfoType::Unknown(_) => return Err(NtStatus::INVALID_PARAMETER.into()),
     }
+    lasting::settle(&request.conn.server, &open).await?;
     Ok(Body::SetInfo)
 }
 
