@@ -80,7 +80,10 @@ def unsigned():
     """A request without a signature in a session whose requests must have one."""
     connection = connect()
     connection.login(USER, PASSWORD)
-    connection.getSMBServer()._Session["SigningActivated"] = False
+    session = connection.getSMBServer()._Session
+    session["SigningActivated"] = False
+    # It encrypts where it can, which stands for a signature.
+    session["SessionFlags"] = 0
     connection.connectTree(SHARE)
 
 

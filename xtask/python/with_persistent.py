@@ -99,7 +99,8 @@ def lock(opened, offset, flags, number):
     element["offset"] = offset
     element["length"] = 100
     element["flags"] = flags
-    opened.lock([element], lsn=number, lsi=1)
+    # Index 1. The package puts the two numbers together the wrong way round, so both go in as one.
+    opened.lock([element], lsn=0, lsi=1 << 4 | number)
 
 
 EXCLUSIVE = LockFlags.SMB2_LOCKFLAG_EXCLUSIVE_LOCK | LockFlags.SMB2_LOCKFLAG_FAIL_IMMEDIATELY

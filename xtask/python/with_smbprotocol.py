@@ -37,6 +37,7 @@ PORT = int(PORT)
 ROOT = rf"\\{HOST}\{SHARE}"
 WHERE = {"port": PORT}
 CONTENT = bytes(range(256)) * 5000
+STATUS_ACCESS_DENIED = 0xC0000022
 
 
 def refused(what, kinds, action):
@@ -125,7 +126,7 @@ def private_file():
     assert "private.txt" in smbclient.listdir(ROOT, connection_cache=everybody, port=PORT)
     for what, action in (("reading another's file", read), ("writing to it", lambda: write(everybody))):
         error = refused(what, SMBOSError, action)
-        assert error.errno == errno.EACCES, error
+        assert error.ntstatus == STATUS_ACCESS_DENIED, error
     smbclient.reset_connection_cache(connection_cache=everybody)
 
 

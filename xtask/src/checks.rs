@@ -14,11 +14,15 @@ use crate::samba::tool;
 use crate::server::{target_directory, workspace};
 
 /// Tools from Debian: the command, and the package that brings it.
-const SYSTEM_TOOLS: [(&str, &str); 4] = [
+const SYSTEM_TOOLS: [(&str, &str); 8] = [
     ("smbclient", "smbclient"),
     ("smbd", "samba"),
     ("smbpasswd", "samba-common-bin"),
     ("smbtorture", "samba-testsuite"),
+    ("krb5kdc", "krb5-kdc"),
+    ("kadmin.local", "krb5-admin-server"),
+    ("kinit", "krb5-user"),
+    ("krb5-config", "libkrb5-dev"),
 ];
 
 /// Python finds its own module.
@@ -51,6 +55,20 @@ pub fn run() -> Result<()> {
         let rest = format!("not ({INTEROPERABILITY})");
         cargo(&["nextest", "run", "--workspace", "--locked", "-E", &rest])
     })?;
+    step("clippy and tests with all features", || {
+        let packages = [
+            "--package",
+            "strongroom",
+            "--package",
+            "strongroom-kerberos",
+        ];
+        let features = ["--features", "strongroom/kerberos", "--locked"];
+        let clippy = [&["clippy", "--all-targets"], &packages[..], &features];
+        cargo(&[&clippy.concat()[..], &["--", "-D", "warnings"]].concat())?;
+        let test = ["nextest", "run", "--package", "strongroom-kerberos"];
+        cargo(&[&test[..], &["--features", "mit", "--locked"]].concat())
+    })?;
+    step("release build with all features", crate::features::build)?;
     step("release build", || {
         cargo(&["build", "--release", "--locked", "--package", "strongroom"])
     })?;

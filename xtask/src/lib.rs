@@ -7,6 +7,8 @@ pub mod checks;
 pub mod client;
 pub mod cpu;
 pub mod cut;
+pub mod features;
+pub mod kerberos;
 pub mod kernel;
 pub mod process;
 pub mod python;

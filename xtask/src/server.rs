@@ -126,7 +126,31 @@ impl Server {
         Server::start_with(&directory.join("data"), free_address()?, arguments)
     }
 
+    /// As [`Server::create_on`] with another build of the program.
+    pub fn create_by(
+        program: &Path,
+        directory: &Path,
+        disks: &[PathBuf],
+        more: &[&str],
+    ) -> Result<Server> {
+        let disks = disks.iter().flat_map(|disk| ["--disk".into(), disk.into()]);
+        let arguments = more.iter().map(Into::into).chain(disks).collect();
+        let server =
+            Server::start_by(program, &directory.join("data"), free_address()?, arguments)?;
+        server.add_user()?;
+        Ok(server)
+    }
+
     fn start_with(
+        data: &Path,
+        address: SocketAddr,
+        arguments: Vec<std::ffi::OsString>,
+    ) -> Result<Server> {
+        Self::start_by(&program()?, data, address, arguments)
+    }
+
+    fn start_by(
+        program: &Path,
         data: &Path,
         address: SocketAddr,
         arguments: Vec<std::ffi::OsString>,
@@ -135,7 +159,6 @@ impl Server {
         if let Some(parent) = data.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        let program = program()?;
         let started = Instant::now();
         let output = File::options().create(true).append(true).open(&log)?;
         let seen = output.metadata()?.len();

@@ -10,6 +10,7 @@ pub mod rpc;
 pub mod server;
 pub mod wire;
 
+pub use auth::{Kerberos, KerberosAccepted, KerberosConfig, KerberosError};
 pub use server::{
     Connection, ConnectionStatus, Disconnect, EncryptionPolicy, Frame, Interface, Interfaces,
     Limits, Outbox, Refused, Server, ServerConfig, ServerStatus, SessionStatus, WORKGROUP,

@@ -218,7 +218,11 @@ fn deep_and_long_tokens_are_refused_at_once() {
     let lengths = [[0x60, 0x84].as_slice(), &[0xFF; 4], &[0; 100]].concat();
     assert!(step(&mut begin(), &lengths).is_err());
     assert!(
-        step(&mut begin(), &initial_token()).is_ok(),
+        step(
+            &mut begin(),
+            &initial_token(&AcceptorConfig::standalone("strongroom"))
+        )
+        .is_ok(),
         "even our own token is only an offer"
     );
 }

@@ -144,6 +144,9 @@ pub(crate) struct ServeOptions {
     /// Where to serve SMB; without it port 445 of all addresses, or a high port where 445 cannot be had
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) smb: Option<SocketAddr>,
+    #[cfg(feature = "kerberos")]
+    #[command(flatten)]
+    pub(crate) kerberos: KerberosOptions,
     /// Do not show the server to the computers around it
     #[arg(long)]
     pub(crate) no_discovery: bool,
@@ -161,6 +164,21 @@ pub(crate) struct ServeOptions {
     pub(crate) no_history: bool,
 }
 
+/// Logons by Kerberos.
+#[cfg(feature = "kerberos")]
+#[derive(Debug, Default, Args)]
+pub(crate) struct KerberosOptions {
+    /// Take Kerberos tickets for the principal cifs/NAME@REALM whose keys are in this file
+    #[arg(long, value_name = "FILE", requires = "kerberos_realm")]
+    pub(crate) kerberos_keytab: Option<PathBuf>,
+    /// Users of this realm are the accounts of the same name
+    #[arg(long, value_name = "REALM", requires = "kerberos_keytab")]
+    pub(crate) kerberos_realm: Option<String>,
+    /// Take no NTLM: Kerberos is the only way in
+    #[arg(long, requires = "kerberos_keytab")]
+    pub(crate) no_ntlm: bool,
+}
+
 impl Default for ServeOptions {
     fn default() -> Self {
         Self {
@@ -173,6 +191,8 @@ impl Default for ServeOptions {
             smb: None,
             nfs: None,
             portmap: None,
+            #[cfg(feature = "kerberos")]
+            kerberos: KerberosOptions::default(),
             no_discovery: false,
             index_cache: words::parse_size(INDEX_CACHE).unwrap_or_default(),
             no_history: false,

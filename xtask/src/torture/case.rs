@@ -12,6 +12,19 @@ use crate::server::{PASSWORD, SHARE, Server, USER};
 /// A second account, which some cases want.
 pub const SECOND_USER: &str = "second";
 
+/// A share whose clients may have handles that outlive the server.
+pub const AVAILABLE_SHARE: &str = "available";
+/// Cases that show nothing on other shares.
+const ON_AVAILABLE_SHARE: [&str; 2] = [
+    "smb2.durable-v2-open.persistent-open-",
+    "smb2.replay.replay5",
+];
+
+fn share_of(case: &str) -> &'static str {
+    let available = ON_AVAILABLE_SHARE.iter().any(|one| case.starts_with(one));
+    if available { AVAILABLE_SHARE } else { SHARE }
+}
+
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -75,7 +88,7 @@ pub fn run_with(
     let place = tempfile::tempdir()?;
     let child = Command::new(tool("smbtorture"))
         .current_dir(place.path())
-        .arg(format!("//{}/{SHARE}", address.ip()))
+        .arg(format!("//{}/{}", address.ip(), share_of(case)))
         .arg(format!("--option=smb ports={}", address.port()))
         .args(["--user", &format!("{USER}%{PASSWORD}")])
         .args(["--configfile", "/dev/null", "--option=torture:progress=no"])

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use self::case::{Ending, Outcome, SECOND_USER};
+use self::case::{AVAILABLE_SHARE, Ending, Outcome, SECOND_USER};
 use self::ledger::{Entry, Verdict};
 use crate::server::{PASSWORD, Server, target_directory};
 
@@ -105,6 +105,8 @@ fn prepare(server: &Server) -> Result<()> {
     let words = ["user", "add", SECOND_USER, "--password-stdin"];
     server.admin_with_input(&words, PASSWORD)?;
     server.admin(&["share", "add", "hideunread", "--hide-unreadable"])?;
+    let words = ["share", "add", AVAILABLE_SHARE, "--continuously-available"];
+    server.admin(&words)?;
     Ok(())
 }
 

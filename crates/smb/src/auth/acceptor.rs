@@ -6,6 +6,7 @@ use strongroom_device::Timestamp;
 
 use super::account::{AccountName, Accounts};
 use super::der::BadDer;
+use super::kerberos::KerberosConfig;
 use super::ntlm::messages::{self, Authenticate, BadMessage, Challenge};
 use super::ntlm::signing::{Direction, Signer};
 use super::proof::{self, Exchange};
@@ -18,6 +19,9 @@ const TOKEN_LEN_MAX: usize = 0xFFFF;
 /// RFC 4178 4.2.1), and whoever sends them has not proved anything yet.
 const KEPT_LEN_MAX: usize = 2048;
 
+/// Bytes of the weakest key that a session is protected with.
+const SESSION_KEY_MIN: usize = 16;
+
 /// Which domains a client may name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Domains {
@@ -29,7 +33,7 @@ pub enum Domains {
 }
 
 /// How this server presents itself in a challenge.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct AcceptorConfig {
     /// At most 15 characters, upper case.
     pub netbios_name: String,
@@ -39,6 +43,10 @@ pub struct AcceptorConfig {
     pub domains: Domains,
     /// Whether a client without any account may enter (and then see IPC$ only). Off by default.
     pub anonymous: bool,
+    /// Whether NTLM is taken.
+    pub ntlm: bool,
+    /// Whether Kerberos is taken, and by whose judgement.
+    pub kerberos: Option<KerberosConfig>,
 }
 
 impl AcceptorConfig {
@@ -67,6 +75,8 @@ impl AcceptorConfig {
             dns_domain: String::new(),
             domains: Domains::default(),
             anonymous: false,
+            ntlm: true,
+            kerberos: None,
         }
     }
 }
@@ -113,6 +123,9 @@ pub enum AuthError {
     /// STATUS_LOGON_FAILURE: someone changed a message on its way.
     #[error("the messages' integrity code is wrong")]
     Integrity,
+    /// STATUS_LOGON_FAILURE.
+    #[error("the Kerberos ticket is refused: {0:?}")]
+    Ticket(String),
 }
 
 /// One logon under way.
@@ -155,9 +168,16 @@ struct OwedMic {
     accepted: Accepted,
 }
 
-/// The security blob of the NEGOTIATE response: NegTokenInit2 naming NTLMSSP (MS-SPNG 2.2.1).
-pub fn initial_token() -> Vec<u8> {
-    spnego::init2()
+/// The security blob of the NEGOTIATE response: NegTokenInit2 naming the mechanisms (MS-SPNG 2.2.1).
+pub fn initial_token(config: &AcceptorConfig) -> Vec<u8> {
+    let mut mechanisms = Vec::new();
+    if config.kerberos.is_some() {
+        mechanisms.extend([spnego::MS_KRB5, spnego::KRB5]);
+    }
+    if config.ntlm {
+        mechanisms.push(spnego::NTLMSSP);
+    }
+    spnego::init2(&mechanisms)
 }
 
 impl AcceptState {
@@ -184,6 +204,7 @@ impl AcceptState {
         }
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Start if token.starts_with(messages::SIGNATURE) => {
+                self.check_ntlm()?;
                 self.challenge(Wrapping::Bare, token, now, entropy)
             }
             Stage::Start => self.begin_spnego(token, now, entropy),
@@ -207,6 +228,12 @@ impl AcceptState {
         entropy: &mut dyn FnMut(&mut [u8]),
     ) -> Result<Step, AuthError> {
         let init = NegTokenInit::parse(token)?;
+        if let (Some(kerberos), Some(oid), Some(ticket)) =
+            (&self.config.kerberos, init.kerberos, init.mech_token)
+        {
+            return accept_ticket(kerberos, oid, ticket);
+        }
+        self.check_ntlm()?;
         let position = init
             .ntlm_at
             .ok_or(AuthError::Unsupported("it does not offer NTLM"))?;
@@ -233,11 +260,19 @@ impl AcceptState {
                 self.stage = Stage::Negotiate(wrapping);
                 Ok(Step::Continue(spnego::response(
                     incomplete(mic_required),
-                    true,
+                    Some(spnego::NTLMSSP),
                     None,
                     None,
                 )))
             }
+        }
+    }
+
+    fn check_ntlm(&self) -> Result<(), AuthError> {
+        if self.config.ntlm {
+            Ok(())
+        } else {
+            Err(AuthError::Unsupported("NTLM is switched off"))
         }
     }
 
@@ -316,7 +351,7 @@ impl AcceptState {
             } => (mech_list, mic_required),
         };
         if mic.is_none() && !required {
-            let token = spnego::response(NegState::AcceptCompleted, false, None, None);
+            let token = spnego::response(NegState::AcceptCompleted, None, None, None);
             return Ok(Step::Done(Accepted { token, ..accepted }));
         }
         let signer = |direction| Signer::new(&proved.exported_key, proved.flags, direction);
@@ -333,7 +368,7 @@ impl AcceptState {
                 let state = NegState::AcceptIncomplete;
                 Ok(Step::Continue(spnego::response(
                     state,
-                    false,
+                    None,
                     None,
                     Some(&ours),
                 )))
@@ -350,7 +385,7 @@ impl AcceptState {
         let token = match wrapping {
             Wrapping::Bare => Vec::new(),
             Wrapping::Spnego { .. } => {
-                spnego::response(NegState::AcceptCompleted, false, None, None)
+                spnego::response(NegState::AcceptCompleted, None, None, None)
             }
         };
         Ok(Step::Done(Accepted {
@@ -360,6 +395,30 @@ impl AcceptState {
             workstation: message.workstation,
         }))
     }
+}
+
+/// Kerberos, which the client likes best, needs one message of each side. The list of mechanisms needs no proof then: what
+/// it could have been changed to hide is what was taken (RFC 4178, 5).
+fn accept_ticket(kerberos: &KerberosConfig, oid: &[u8], ticket: &[u8]) -> Result<Step, AuthError> {
+    let accepted = kerberos.tickets.accept(ticket);
+    let accepted = accepted.map_err(|error| AuthError::Ticket(error.to_string()))?;
+    let account = kerberos.account_of(&accepted.principal);
+    let account = account.ok_or_else(|| {
+        AuthError::Ticket(format!(
+            "{} is no account of {}",
+            accepted.principal, kerberos.realm
+        ))
+    })?;
+    if accepted.session_key.len() < SESSION_KEY_MIN {
+        return Err(AuthError::Ticket("its session key is too short".to_owned()));
+    }
+    let answer = Some(accepted.token.as_slice()).filter(|token| !token.is_empty());
+    Ok(Step::Done(Accepted {
+        account: Some(account),
+        session_key: SessionKey::new(&accepted.session_key),
+        token: spnego::response(NegState::AcceptCompleted, Some(oid), answer, None),
+        workstation: String::new(),
+    }))
 }
 
 impl OwedMic {
@@ -374,7 +433,7 @@ impl OwedMic {
         if !self.signer.verify(&self.mech_list, mic) {
             return Err(AuthError::Integrity);
         }
-        let token = spnego::response(NegState::AcceptCompleted, false, None, ours);
+        let token = spnego::response(NegState::AcceptCompleted, None, None, ours);
         Ok(Step::Done(Accepted {
             token,
             ..self.accepted
@@ -397,7 +456,7 @@ impl Wrapping {
                 } else {
                     NegState::AcceptIncomplete
                 };
-                spnego::response(state, first, Some(message), None)
+                spnego::response(state, first.then_some(spnego::NTLMSSP), Some(message), None)
             }
         }
     }

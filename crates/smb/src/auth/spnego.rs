@@ -6,6 +6,10 @@ use super::der::{self, BadDer, Reader, context, element};
 const SPNEGO: &[u8] = &[0x2B, 0x06, 0x01, 0x05, 0x05, 0x02];
 /// 1.3.6.1.4.1.311.2.2.10
 pub(super) const NTLMSSP: &[u8] = &[0x2B, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0x02, 0x0A];
+/// 1.2.840.113554.1.2.2
+pub(super) const KRB5: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x12, 0x01, 0x02, 0x02];
+/// 1.2.840.48018.1.2.2: the same, as Windows once spelt it by mistake and still puts first (MS-SPNG 3.1.5.2).
+pub(super) const MS_KRB5: &[u8] = &[0x2A, 0x86, 0x48, 0x82, 0xF7, 0x12, 0x01, 0x02, 0x02];
 /// What every server says where a Kerberos principal once was.
 const HINT: &[u8] = b"not_defined_in_RFC4178@please_ignore";
 
@@ -24,6 +28,8 @@ pub(super) struct NegTokenInit<'a> {
     pub(super) mech_list: &'a [u8],
     /// Where NTLMSSP stands in the list.
     pub(super) ntlm_at: Option<usize>,
+    /// The spelling of Kerberos that stands first.
+    pub(super) kerberos: Option<&'a [u8]>,
     pub(super) mech_token: Option<&'a [u8]>,
 }
 
@@ -42,13 +48,17 @@ impl<'a> NegTokenInit<'a> {
         }
         let mut fields = Reader(der::only(der::only(outer.0, context(0))?, der::SEQUENCE)?);
         let mech_list = fields.take(context(0))?;
-        let ntlm_at = position_of_ntlm(der::only(mech_list, der::SEQUENCE)?)?;
+        let list = der::only(mech_list, der::SEQUENCE)?;
+        let ntlm_at = position_of_ntlm(list)?;
+        let first = Reader(list).take_if(der::OID)?;
+        let kerberos = first.filter(|oid| [KRB5, MS_KRB5].contains(oid));
         fields.take_if(context(1))?;
         let mech_token = octets(fields.take_if(context(2))?)?;
         // A mechListMIC or hints may follow; neither means anything before the mechanism is agreed on.
         Ok(Self {
             mech_list,
             ntlm_at,
+            kerberos,
             mech_token,
         })
     }
@@ -87,9 +97,14 @@ impl<'a> NegTokenResp<'a> {
     }
 }
 
-/// NegTokenInit2 with NTLMSSP as the only mechanism (MS-SPNG 2.2.1).
-pub(super) fn init2() -> Vec<u8> {
-    let mechanisms = element(der::SEQUENCE, &[&element(der::OID, &[NTLMSSP])]);
+/// NegTokenInit2 with these mechanisms, the best first (MS-SPNG 2.2.1).
+pub(super) fn init2(mechanisms: &[&[u8]]) -> Vec<u8> {
+    let oids: Vec<_> = mechanisms
+        .iter()
+        .map(|oid| element(der::OID, &[oid]))
+        .collect();
+    let oids: Vec<&[u8]> = oids.iter().map(Vec::as_slice).collect();
+    let mechanisms = element(der::SEQUENCE, &oids);
     let name = element(context(0), &[&element(der::GENERAL_STRING, &[HINT])]);
     let hints = element(context(3), &[&element(der::SEQUENCE, &[&name])]);
     let fields = element(
@@ -103,7 +118,7 @@ pub(super) fn init2() -> Vec<u8> {
 /// A NegTokenResp of the acceptor; the mechanism is named in the first one only.
 pub(super) fn response(
     state: NegState,
-    first: bool,
+    mechanism: Option<&[u8]>,
     token: Option<&[u8]>,
     mic: Option<&[u8]>,
 ) -> Vec<u8> {
@@ -113,11 +128,9 @@ pub(super) fn response(
         })
     };
     let state = element(context(0), &[&element(der::ENUMERATED, &[&[state as u8]])]);
-    let mechanism = if first {
-        element(context(1), &[&element(der::OID, &[NTLMSSP])])
-    } else {
-        Vec::new()
-    };
+    let mechanism = mechanism.map_or_else(Vec::new, |oid| {
+        element(context(1), &[&element(der::OID, &[oid])])
+    });
     let fields = [state, mechanism, octets(2, token), octets(3, mic)];
     element(
         context(1),

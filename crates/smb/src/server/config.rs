@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::KerberosConfig;
+
 /// The workgroup that the server says it is in.
 pub const WORKGROUP: &str = "WORKGROUP";
 
@@ -135,6 +137,10 @@ pub struct ServerConfig {
     /// Unsigned requests of signed-in users are refused. Off is for trusted wires only.
     pub signing_required: bool,
     pub encryption: EncryptionPolicy,
+    /// Logons by NTLM are taken.
+    pub ntlm: bool,
+    /// Logons by Kerberos are taken.
+    pub kerberos: Option<KerberosConfig>,
     /// Clients may send compressed messages, and ask for compressed answers to their reads.
     pub compression: bool,
     /// The POSIX extensions are offered to clients that ask for them with 3.1.1.
@@ -158,6 +164,8 @@ impl ServerConfig {
             guid,
             signing_required: true,
             encryption: EncryptionPolicy::default(),
+            ntlm: true,
+            kerberos: None,
             compression: true,
             posix_extensions: true,
             max_transact_size: 8 << 20,

@@ -115,7 +115,11 @@ impl Server {
         identity: Arc<Identity>,
         env: Arc<dyn Env>,
     ) -> Arc<Self> {
-        let acceptor = AcceptorConfig::standalone(&config.name);
+        let acceptor = AcceptorConfig {
+            ntlm: config.ntlm,
+            kerberos: config.kerberos.clone(),
+            ..AcceptorConfig::standalone(&config.name)
+        };
         let acceptor_again = AcceptorConfig {
             anonymous: true,
             ..acceptor.clone()

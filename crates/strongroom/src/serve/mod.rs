@@ -7,6 +7,8 @@ mod connection;
 mod control;
 mod first;
 mod interfaces;
+#[cfg(feature = "kerberos")]
+mod kerberos;
 mod layout;
 mod listen;
 mod low_water;
@@ -52,7 +54,10 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     let data = Arc::new(DataDirectory::lock(data)?);
     let listener = listen::bind(options.smb).await?;
     let floors = Floors::open(&env, &data, &disks, options).await?;
-    let smb = floors.smb(&env, listener.address());
+    let config = floors.smb_config(listener.address());
+    #[cfg(feature = "kerberos")]
+    let config = kerberos::with(&options.kerberos, config)?;
+    let smb = floors.smb(&env, config);
     let handles = smb.revive().map_err(|error| {
         Failure::new(
             Kind::Internal,
@@ -174,9 +179,13 @@ impl Floors {
         Ok(lines.into_iter().chain(words::usable(&pool)).collect())
     }
 
-    fn smb(&self, env: &Arc<dyn Env>, listening: std::net::SocketAddr) -> Arc<Server> {
+    fn smb_config(&self, listening: std::net::SocketAddr) -> ServerConfig {
         let mut config = ServerConfig::new(address::netbios_name(), self.pool.id().0);
         config.interfaces = interfaces::of(listening);
+        config
+    }
+
+    fn smb(&self, env: &Arc<dyn Env>, config: ServerConfig) -> Arc<Server> {
         let (vfs, identity) = (Arc::clone(&self.vfs), Arc::clone(&self.identity));
         Server::new(config, vfs, identity, Arc::clone(env))
     }

@@ -246,9 +246,15 @@ impl Vfs {
         txn
     }
 
+    /// Under the open's lock to the end, so that no row comes back after the open was forgotten.
     pub(crate) fn put_persistent(&self, open: &Persistent) -> Result<()> {
+        let kept = open.kept.lock();
+        if kept.ended {
+            return Ok(());
+        }
         let mut txn = self.persistent_txn();
-        open.put(&mut txn);
+        let row = kept.record.encode();
+        txn.put(rows::PERSISTENT, key(open.id, OPEN, &[]), row);
         Ok(txn.commit().map(drop)?)
     }
 

@@ -13,7 +13,9 @@ use crate::auth::ntlm::flags;
 use crate::auth::ntlm::hash::{hmac_md5, nt_proof, ntowf_v2};
 use crate::auth::ntlm::rc4::Rc4;
 use crate::auth::ntlm::vectors::{AUTHENTICATE, SERVER_CHALLENGE, hex};
-use crate::auth::{Account, AccountName};
+use crate::auth::{
+    Account, AccountName, Kerberos, KerberosAccepted, KerberosConfig, KerberosError,
+};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000_000_000);
 const PASSWORD: &str = "Password";
@@ -196,7 +198,7 @@ fn init(mechanisms: &[&[u8]], token: Option<&[u8]>) -> Vec<u8> {
 }
 
 fn respond(token: Option<&[u8]>, mic: Option<&[u8]>) -> Vec<u8> {
-    spnego::response(NegState::AcceptIncomplete, false, token, mic)
+    spnego::response(NegState::AcceptIncomplete, None, token, mic)
 }
 
 fn inner(token: &[u8]) -> Vec<u8> {
@@ -532,10 +534,84 @@ fn spnego_without_ntlm_is_refused() {
 
 #[test]
 fn the_initial_token_offers_ntlm() {
-    let token = initial_token();
+    let token = initial_token(&AcceptorConfig::standalone("strongroom"));
     let parsed = NegTokenInit::parse(&token).unwrap();
     assert_eq!((parsed.ntlm_at, parsed.mech_token), (Some(0), None));
     assert_eq!(parsed.mech_list, mech_list(&[spnego::NTLMSSP]));
+}
+
+/// Takes one ticket, of ada.
+#[derive(Debug)]
+struct OneTicket;
+
+impl Kerberos for OneTicket {
+    fn accept(&self, token: &[u8]) -> Result<KerberosAccepted, KerberosError> {
+        let (principal, key) = match token {
+            b"a ticket" => ("ada@OFFICE.TEST", 32),
+            b"a weak ticket" => ("ada@OFFICE.TEST", 8),
+            b"an instance's" => ("ada/admin@OFFICE.TEST", 32),
+            _ => return Err(KerberosError::new("it is forged")),
+        };
+        Ok(KerberosAccepted {
+            principal: principal.to_owned(),
+            session_key: zeroize::Zeroizing::new(vec![5; key]),
+            token: b"the server's proof".to_vec(),
+        })
+    }
+}
+
+fn with_tickets(ntlm: bool) -> Server {
+    Server::with(|config| {
+        config.ntlm = ntlm;
+        config.kerberos = Some(KerberosConfig {
+            tickets: Arc::new(OneTicket),
+            realm: "OFFICE.TEST".to_owned(),
+        });
+    })
+}
+
+#[test]
+fn a_ticket_is_taken_where_kerberos_is_liked_best() {
+    for oid in [spnego::KRB5, spnego::MS_KRB5] {
+        let mut server = with_tickets(true);
+        let list = [oid, spnego::NTLMSSP];
+        let accepted = server.done(&init(&list, Some(b"a ticket")));
+        assert_eq!(accepted.account.unwrap().user, "ada");
+        assert_eq!(accepted.session_key.full(), [5; 32]);
+        let answer = NegTokenResp::parse(&accepted.token).unwrap();
+        assert_eq!(answer.response_token, Some(&b"the server's proof"[..]));
+        assert!(accepted.token.windows(oid.len()).any(|part| part == oid));
+    }
+}
+
+#[test]
+fn forged_weak_and_strange_tickets_are_refused() {
+    for ticket in [&b"forged"[..], b"a weak ticket", b"an instance's"] {
+        let list = [spnego::KRB5, spnego::NTLMSSP];
+        let mut server = with_tickets(true);
+        let result = server.step(&init(&list, Some(ticket)));
+        assert!(matches!(result, Err(AuthError::Ticket(_))));
+        let again = server.step(&init(&list, Some(b"a ticket")));
+        assert!(again.is_err(), "the logon is over");
+    }
+}
+
+#[test]
+fn ntlm_can_be_switched_off() {
+    let mut server = with_tickets(false);
+    let bare = server.step(&CLIENT.negotiate());
+    assert!(matches!(bare, Err(AuthError::Unsupported(_))));
+    let mut server = with_tickets(false);
+    let inside = server.step(&init(&[spnego::NTLMSSP], Some(&CLIENT.negotiate())));
+    assert!(matches!(inside, Err(AuthError::Unsupported(_))));
+    let token = initial_token(&with_tickets(false).state.config);
+    let offered = NegTokenInit::parse(&token).unwrap();
+    assert_eq!(
+        (offered.ntlm_at, offered.kerberos),
+        (None, Some(spnego::MS_KRB5))
+    );
+    let token = initial_token(&with_tickets(true).state.config);
+    assert_eq!(NegTokenInit::parse(&token).unwrap().ntlm_at, Some(2));
 }
 
 #[test]

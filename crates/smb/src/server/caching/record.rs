@@ -164,7 +164,7 @@ mod tests {
             lease: None,
             app: None,
             path: String::new(),
-            ..full.clone()
+            ..full
         };
         [full, plain]
     }

@@ -178,7 +178,7 @@ fn response(conn: &Conn, negotiated: &Negotiated, chosen: &Chosen) -> Vec<u8> {
         max_write_size: payload_max(negotiated, config.max_write_size),
         ..response
     };
-    let token = initial_token();
+    let token = initial_token(&conn.server.acceptor);
     NegotiateResponse {
         security_buffer: &token,
         ..response
@@ -249,7 +249,7 @@ fn answer_multi_protocol(conn: &Conn, dialect: Dialect) {
     let credits = conn.window.lock().answer(1, 1);
     let header = Header::request(Command::Negotiate, MessageId(0));
     let begun = reply.begin(&header.response(NtStatus::SUCCESS, credits));
-    let token = initial_token();
+    let token = initial_token(&conn.server.acceptor);
     NegotiateResponse {
         security_buffer: &token,
         ..frame_of(conn, dialect)

@@ -162,7 +162,8 @@ fn refusal(request: &Request, error: &AuthError) -> Failure {
         | AuthError::Denied(_)
         | AuthError::Throttled(_)
         | AuthError::Anonymous
-        | AuthError::Integrity => NtStatus::LOGON_FAILURE.into(),
+        | AuthError::Integrity
+        | AuthError::Ticket(_) => NtStatus::LOGON_FAILURE.into(),
     }
 }
 

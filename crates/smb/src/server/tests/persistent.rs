@@ -66,9 +66,11 @@ fn back(mut request: CreateRequest<'static>, file_id: FileId, guid: u8) -> Creat
 fn flags(answer: &Answer) -> Option<u32> {
     let response: CreateResponse<'_> = answer.decode();
     let mut contexts = response.contexts.responses();
-    contexts.find_map(|context| match context.unwrap() {
-        ResponseContext::DurableV2 { flags, .. } => Some(flags),
-        _ => None,
+    contexts.find_map(|context| {
+        let ResponseContext::DurableV2 { flags, .. } = context.unwrap() else {
+            return None;
+        };
+        Some(flags)
     })
 }
 
