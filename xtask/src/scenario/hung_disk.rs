@@ -72,7 +72,8 @@ pub async fn run(directory: &Path) -> Result<()> {
 async fn wait_until_back(server: &Server) -> Result<()> {
     let start = Instant::now();
     loop {
-        let status = server.status()?;
+        let told = server.admin(&["pool", "status", "--json"])?;
+        let status: serde_json::Value = serde_json::from_str(&told)?;
         let lost = status["upkeep"]["lost_disks"].as_array();
         if status["pool"]["disks"][1]["state"] == "member" && lost.is_some_and(Vec::is_empty) {
             return Ok(());

@@ -95,7 +95,8 @@ async fn replace(server: &Server, directory: &Path, plan: &Plan) -> Result<()> {
     }
     let start = Instant::now();
     loop {
-        let status = server.status()?;
+        let told = server.admin(&["pool", "status", "--json"])?;
+        let status: serde_json::Value = serde_json::from_str(&told)?;
         let (upkeep, lost) = (&status["upkeep"], &status["upkeep"]["lost_disks"]);
         if lost.as_array().is_some_and(Vec::is_empty) && upkeep["task"] == "idle" {
             return Ok(());
