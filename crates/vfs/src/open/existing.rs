@@ -361,6 +361,8 @@ impl Vfs {
         let mut state = node.lock();
         let mut attr = state.attr.clone();
         let mut txn = self.store.txn(handle.session());
+        // Its data is gone already; a full pool must not keep what belongs to it from following.
+        txn.draw_on_reserve();
         self.drop_streams(&mut txn, node, &mut state, &mut attr)?;
         self.drop_eas(&mut txn, node.inode, &mut attr)?;
         attr.ea_size = eas.put(&mut txn, node.inode);
