@@ -142,8 +142,14 @@ fn a_layout_that_cannot_be_is_refused() {
 
 /// Both the index and file data, to the end.
 fn is_scrubbed(server: &Server) -> bool {
-    let told = server.admin(&["pool", "scrub", "status"]).unwrap();
-    told.contains("done") && !told.contains('[') && !told.contains("begun")
+    let told = server
+        .admin(&["pool", "scrub", "status", "--json"])
+        .unwrap();
+    let scrub: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let jobs = scrub["jobs"].as_array().unwrap();
+    scrub["ended_s"].is_u64()
+        && scrub["failed"].is_null()
+        && jobs.iter().all(|job| job["state"] == "done")
 }
 
 #[tokio::test(flavor = "multi_thread")]
