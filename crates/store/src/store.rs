@@ -366,18 +366,8 @@ impl Store {
         range: CloneRange,
         mtime: Option<Timestamp>,
     ) -> Result<u64> {
-        self.engine.throttle().await;
-        self.engine.writable()?;
-        let change = Change {
-            session,
-            object: target,
-            mtime,
-        };
-        let mut cloned = Ok(0);
-        self.engine
-            .env
-            .block_in_place(&mut || cloned = self.engine.clone_range(change, range));
-        cloned
+        let now = View::Now;
+        self.clone_past(session, target, range, &now, mtime).await
     }
 
     /// As [`Store::clone_range`], of a view. What the index does not know yet must be copied.

@@ -60,7 +60,7 @@ impl Engine {
 
     /// As [`Engine::clone_range`], from a state of the past.
     pub(crate) fn clone_past(&self, change: Change, range: CloneRange, view: &View) -> Result<u64> {
-        check(change.object, &range, false)?;
+        check(change.object, &range, view.is_now())?;
         let View::At(past) = view else {
             return self.clone_range(change, range);
         };
