@@ -107,27 +107,7 @@ impl Vfs {
         check_name(name)?;
         // What was written before is published, so that the instant shows it.
         self.store.sync_all().await?;
-        {
-            let mut next_pin = self.snapshots.next_pin.lock();
-            if self.snapshot_row(share.id, name)?.is_some() {
-                return Err(VfsError::Exists);
-            }
-            let row = Row {
-                name: name.to_owned(),
-                pin: *next_pin,
-                created: self.now(),
-                held: false,
-                locked: 0,
-                date: FileTime(0),
-            };
-            let mut txn = self.small_txn();
-            txn.pin(row.pin, share.id.realm());
-            txn.put(rows::SNAPSHOTS, snapshot_key(share.id, name), encode(&row));
-            let next = *next_pin + 1;
-            put_counter(&mut txn, PIN_KEY, next);
-            txn.commit()?;
-            *next_pin = next;
-        }
+        self.put_snapshot(share, name, None, false)?;
         self.store.sync_all().await?;
         self.snapshot(share, name)
     }
@@ -156,6 +136,17 @@ impl Vfs {
     ) -> Result<()> {
         check_name(name)?;
         let instant = view.instant().ok_or(VfsError::InvalidParameter)?;
+        self.put_snapshot(share, name, Some(instant), held)
+    }
+
+    /// Writes the row and the pin of a snapshot: of an instant of the past, which the caller looks at, or of now.
+    fn put_snapshot(
+        &self,
+        share: &Share,
+        name: &str,
+        instant: Option<Instant>,
+        held: bool,
+    ) -> Result<()> {
         let mut next_pin = self.snapshots.next_pin.lock();
         if self.snapshot_row(share.id, name)?.is_some() {
             return Err(VfsError::Exists);
@@ -169,7 +160,10 @@ impl Vfs {
             date: FileTime(0),
         };
         let mut txn = self.small_txn();
-        txn.pin_at(row.pin, share.id.realm(), instant);
+        match instant {
+            Some(instant) => txn.pin_at(row.pin, share.id.realm(), instant),
+            None => txn.pin(row.pin, share.id.realm()),
+        }
         txn.put(rows::SNAPSHOTS, snapshot_key(share.id, name), encode(&row));
         let next = *next_pin + 1;
         put_counter(&mut txn, PIN_KEY, next);

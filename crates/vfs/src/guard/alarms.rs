@@ -140,12 +140,8 @@ impl Vfs {
     /// Keeps the last good instant, blocks, records and tells.
     pub(super) fn raise(&self, fence: &Arc<Fence>, share: ShareId, account: &Account) {
         let action = self.guard.rules.read().action(share);
-        if action == AlarmAction::Block {
-            // First of all, as whoever it is goes on meanwhile.
-            self.shut(fence);
-        }
         let now = self.now();
-        let since = account.first.map_or(now, |first| first.time);
+        let since = account.first.unwrap_or(now);
         let mut alarm = Alarm {
             id: 0,
             time: now,
@@ -162,6 +158,8 @@ impl Vfs {
             snapshot: None,
             cleared: None,
         };
+        // First of all, as whoever it is goes on meanwhile.
+        self.begin_alarm(&mut alarm);
         if let Err(error) = self.record_alarm(&mut alarm) {
             // It is blocked in memory all the same, and told here.
             tracing::error!(%error, "an alarm cannot be written down");
@@ -180,17 +178,8 @@ impl Vfs {
         );
     }
 
-    /// Shuts the fences of all sessions of the user and from the address.
-    fn shut(&self, fence: &Fence) {
-        for other in self.guard.fences.read().values() {
-            let same_host = !fence.address.is_empty() && other.address == fence.address;
-            if other.user == fence.user || same_host {
-                other.shut.store(true, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn record_alarm(&self, alarm: &mut Alarm) -> Result<()> {
+    /// Numbers an alarm and blocks whom it is about.
+    fn begin_alarm(&self, alarm: &mut Alarm) {
         {
             let mut rules = self.guard.rules.write();
             alarm.id = rules.next;
@@ -200,16 +189,21 @@ impl Vfs {
                 rules.blocks.insert(alarm.id, blocked);
             }
         }
-        // Who logged on between the first look and the block is found now.
-        if alarm.blocks() {
-            let fences = self.guard.fences.read();
-            let rules = self.guard.rules.read();
-            for fence in fences.values() {
-                if rules.shuts(fence.user, &fence.address) {
-                    fence.shut.store(true, Ordering::Relaxed);
-                }
-            }
+        self.apply_blocks();
+    }
+
+    /// Shuts the fences of all sessions that are blocked, and opens the others'. The blocks stay as they are meanwhile, and
+    /// a session that begins goes by them itself.
+    fn apply_blocks(&self) {
+        let fences = self.guard.fences.read();
+        let rules = self.guard.rules.read();
+        for fence in fences.values() {
+            let shut = rules.shuts(fence.user, &fence.address);
+            fence.shut.store(shut, Ordering::Relaxed);
         }
+    }
+
+    fn record_alarm(&self, alarm: &mut Alarm) -> Result<()> {
         alarm.snapshot = self.keep_before(alarm)?;
         let mut txn = self.small_txn();
         txn.put(rows::ALARMS, alarm_key(alarm.id), encode(alarm));
@@ -282,13 +276,8 @@ impl Vfs {
             txn.commit()?;
             self.store.sync_all().await?;
         }
-        let fences = self.guard.fences.write();
-        let mut rules = self.guard.rules.write();
-        rules.blocks.remove(&id);
-        for fence in fences.values() {
-            let shut = rules.shuts(fence.user, &fence.address);
-            fence.shut.store(shut, Ordering::Relaxed);
-        }
+        self.guard.rules.write().blocks.remove(&id);
+        self.apply_blocks();
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! Each piece of evidence has a weight, and all of them fade, so that the rare file that an honest program turns to noise
 //! never adds up, while slow attackers still do: at one file in a quarter of an hour the sum passes the limit within a day.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use strongroom_store::Inode;
@@ -51,17 +51,10 @@ pub(crate) struct Account {
     last: Duration,
     counted: HashSet<Inode>,
     endings: HashMap<String, u32>,
-    paths: VecDeque<String>,
+    paths: Vec<String>,
     decoy: bool,
-    /// Files that became noise, since the sum was last nothing.
-    pub(crate) spoilt: u64,
-    pub(crate) first: Option<First>,
-}
-
-/// When the evidence began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct First {
-    pub(crate) time: crate::FileTime,
+    /// When the evidence began.
+    pub(crate) first: Option<crate::FileTime>,
 }
 
 impl Account {
@@ -77,9 +70,9 @@ impl Account {
         if !self.weigh(evidence, inode) {
             return false;
         }
-        self.first.get_or_insert(First { time: now.1 });
+        self.first.get_or_insert(now.1);
         if self.paths.len() < PATHS_MAX {
-            self.paths.push_back(path());
+            self.paths.push(path());
         }
         self.is_over()
     }
@@ -98,10 +91,7 @@ impl Account {
             return false;
         }
         match evidence {
-            Evidence::Spoilt => {
-                self.sum += SPOILT;
-                self.spoilt += 1;
-            }
+            Evidence::Spoilt => self.sum += SPOILT,
             Evidence::NoiseMade => self.made += SPOILT,
             Evidence::Deleted => self.deleted += SPOILT,
             Evidence::Ending(_) | Evidence::Decoy => {}
@@ -161,7 +151,7 @@ impl Account {
 
     /// Files that it speaks of, those first that were first.
     pub(crate) fn paths(&self) -> Vec<String> {
-        self.paths.iter().cloned().collect()
+        self.paths.clone()
     }
 
     /// Files that became noise in place, or whose noisy copies took their place.
