@@ -7,6 +7,7 @@ pub mod checks;
 pub mod client;
 pub mod cpu;
 pub mod cut;
+pub mod disk_image;
 pub mod features;
 pub mod kerberos;
 pub mod kernel;

@@ -10,6 +10,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use xtask::disk_image::DiskImage;
+use xtask::random::Random;
 use xtask::scenario::attack;
 use xtask::server::{PASSWORD, SHARE, Server};
 use xtask::smbclient::{attempt, run};
@@ -227,5 +229,94 @@ fn a_clone_is_a_share_of_its_own_and_schedules_are_told() {
     server.admin(&hourly).unwrap();
     let told = server.admin(&schedule).unwrap();
     assert!(told.contains("the newest 5"), "{told}");
+    server.stop().unwrap();
+}
+
+/// A disk this small is full at once.
+const SMALL: u64 = 512 << 20;
+
+#[test]
+fn what_is_locked_stays_whatever_an_administrator_does_also_in_a_full_pool() {
+    let place = tempfile::tempdir().unwrap();
+    let disk = DiskImage::create(place.path(), 0, SMALL).unwrap();
+    let server = Server::create_on(place.path(), &[disk.pool()], &[]).unwrap();
+    let kept = "what must stay\n".repeat(100_000);
+    put(&server, place.path(), "f", &kept);
+    put(&server, place.path(), "gone", &kept);
+    let words = |words: &[&str]| server.admin(words);
+    words(&["snapshot", "create", SHARE, "s"]).unwrap();
+    words(&["snapshot", "lock", SHARE, "s", "--until", "2999-01-01"]).unwrap();
+    settle();
+    let instant = versions(&server, "f");
+
+    // By every word.
+    for refused in [
+        &["snapshot", "delete", SHARE, "s"][..],
+        &["snapshot", "lock", SHARE, "s", "--until", "2998-01-01"],
+        &["share", "remove", SHARE],
+    ] {
+        assert!(words(refused).is_err(), "{refused:?} was done");
+    }
+    words(&["snapshot", "hold", SHARE, "s"]).unwrap();
+    words(&["snapshot", "hold", SHARE, "s", "--release"]).unwrap();
+    words(&["history", "keep", SHARE, "--every-second", "1s"]).unwrap();
+    words(&[
+        "snapshot", "schedule", SHARE, "--every", "1h", "--keep", "1",
+    ])
+    .unwrap();
+    assert!(words(&["snapshot", "delete", SHARE, "s"]).is_err());
+
+    // By the protocol, in the past itself and in what is there now.
+    let refused = |commands: &str| {
+        let output = attempt(&server, SHARE, PASSWORD, commands).unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("NT_STATUS_"), "{commands}: {said}");
+    };
+    let local = place.path().join("put");
+    fs::write(&local, "forged").unwrap();
+    for below in [Some(".history\\s".to_owned()), instant.first().cloned()] {
+        let Some(below) = below else { continue };
+        refused(&format!("del {below}\\f"));
+        refused(&format!("put {} {below}\\f", local.display()));
+        refused(&format!("rename {below}\\f {below}\\g"));
+        refused(&format!("rmdir {below}"));
+        refused(&format!("mkdir {below}\\d"));
+    }
+    run(&server, "del gone").unwrap();
+    put(&server, place.path(), "f", "overwritten");
+
+    // Until nothing more goes in, and again after what was there now is deleted: the past takes the room.
+    let filling = place.path().join("filling");
+    let mut random = Random::new(5);
+    for round in 0..2 {
+        let mut full = false;
+        for n in 0..60 {
+            fs::write(&filling, random.bytes(16 << 20)).unwrap();
+            let commands = format!("put {} filling-{round}-{n}", filling.display());
+            let output = attempt(&server, SHARE, PASSWORD, &commands).unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            if said.contains("NT_STATUS_") {
+                assert!(said.contains("DISK_FULL"), "{said}");
+                full = true;
+                break;
+            }
+        }
+        assert!(full, "round {round}: the disk takes everything");
+        assert!(words(&["snapshot", "delete", SHARE, "s"]).is_err());
+        let told = words(&["status"]).unwrap();
+        assert!(told.contains("FULL"), "nobody is told: {told}");
+        run(&server, "del filling-*").unwrap();
+    }
+    for name in ["f", "gone"] {
+        let found = fetch(&server, place.path(), &format!(".history\\s\\{name}"));
+        assert!(found == kept, "{name} is not what it was");
+    }
+
+    // Nor after the machine was off, its clock set forward by whoever: the time that counts is the server's own.
+    server.stop().unwrap();
+    let server = Server::start(place.path()).unwrap();
+    assert!(server.admin(&["snapshot", "delete", SHARE, "s"]).is_err());
+    let found = fetch(&server, place.path(), ".history\\s\\gone");
+    assert!(found == kept);
     server.stop().unwrap();
 }

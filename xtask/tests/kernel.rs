@@ -11,7 +11,7 @@ use std::time::Duration;
 use xtask::kernel::suites::{FSX, Suite};
 use xtask::kernel::{Network, Outcome, Security};
 use xtask::scenario::kernel_smb::{POSIX, fsx, guest};
-use xtask::server::Server;
+use xtask::server::{Server, USER};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -124,5 +124,95 @@ fn two_kernels_see_each_others_locks_and_caches() {
         let Outcome { code, stderr, .. } = &outcome;
         assert_eq!(*code, 0, "{name}: {stderr}");
     }
+    world.server.stop().unwrap();
+}
+
+/// What people and programs do all day, with the real programs.
+const EVERYDAY: &str = "set -ex
+    mkdir archive docs office
+    cp -r /usr/share/doc/dash /usr/share/doc/git /usr/share/doc/python3* docs/
+    # Archives, photos and films are as dense as what is encrypted.
+    for n in $(seq 60); do
+        python3 - $n <<'END'
+import os, sys, zipfile
+n = int(sys.argv[1])
+with zipfile.ZipFile(f'archive/{n}.zip', 'w', zipfile.ZIP_DEFLATED) as z:
+    z.writestr('noise', os.urandom(40000))
+open(f'archive/{n}.jpg', 'wb').write(b'\\xff\\xd8\\xff\\xe0\\0\\x10JFIF\\0' + os.urandom(60000))
+open(f'archive/{n}.mp4', 'wb').write(b'\\0\\0\\0\\x20ftypisom' + os.urandom(90000))
+END
+    done
+    tar -cJf archive/docs.tar.xz docs
+    # A checkout, changes, and packing.
+    git init -q repo; cd repo
+    git config user.email a@b; git config user.name a
+    git config core.fileMode false
+    for n in $(seq 80); do head -c 3000 /usr/bin/git | base64 >file$n; done
+    git add -A; git commit -qm one
+    for n in $(seq 80); do echo $n >>file$n; done
+    git commit -qam two; git checkout -q HEAD~1; git checkout -q -; git gc -q; git clone -q . ../clone
+    cd ..
+    # A database, and documents saved again and again as office programs do: anew, beside, and then in their place.
+    python3 - <<'END'
+import os, sqlite3, zipfile
+db = sqlite3.connect('office/books.db')
+db.execute('create table t (a integer primary key, b blob)')
+for n in range(200):
+    db.execute('insert into t (b) values (?)', (os.urandom(2000),))
+    if n % 20 == 0: db.commit()
+db.execute('delete from t where a % 3 = 0')
+db.commit(); db.execute('vacuum'); db.close()
+for turn in range(4):
+    for n in range(40):
+        temporary, name = f'office/~{n}.tmp', f'office/letter {n}.docx'
+        with zipfile.ZipFile(temporary, 'w', zipfile.ZIP_DEFLATED) as z:
+            z.writestr('word/document.xml', os.urandom(5000).hex() * 3)
+            z.writestr('word/media/image1.jpeg', os.urandom(30000))
+        os.replace(temporary, name)
+END
+    echo done";
+
+/// A backup program that encrypts: each file is written encrypted elsewhere, old backups go.
+const BACKUP: &str = "set -ex
+    mkdir backup
+    for turn in 1 2; do
+        for f in docs/dash/* archive/*.zip office/*.docx; do
+            openssl enc -aes-256-ctr -pbkdf2 -iter 1 -k word -in \"$f\" -out \"backup/$turn-$(basename \"$f\").enc\"
+        done
+        [ $turn = 1 ] || rm backup/1-*
+    done
+    echo done";
+
+/// The same program in other hands. Tells how many files it got.
+const ATTACK: &str = "cd office
+    seq 400 | while read n; do seq $n 3000 >plain$n.csv; done
+    for n in $(seq 400); do
+        openssl enc -aes-256-ctr -pbkdf2 -iter 1 -k word -in plain$n.csv -out plain$n.csv.locked 2>&1 &&
+            rm plain$n.csv || { echo stopped $n; exit 0; }
+    done
+    echo encrypted everything";
+
+#[test]
+fn everyday_programs_raise_no_alarm_and_the_one_that_encrypts_does() {
+    let world = world(&[]);
+    let long = Duration::from_secs(240);
+    let run = |script: &str| {
+        let guest = guest(1, Security::Signed, &[]);
+        let outcome = guest.run(&world.network, script, long).unwrap();
+        outcome.succeeded().unwrap()
+    };
+    let alarms = || world.server.admin(&["alarm", "list"]).unwrap();
+    assert!(run(EVERYDAY).ends_with("done\n"));
+    assert_eq!(alarms(), "", "a false alarm");
+    world.server.admin(&["alarm", "permit", USER]).unwrap();
+    assert!(run(BACKUP).ends_with("done\n"));
+    assert_eq!(alarms(), "", "a false alarm");
+    let revoke = ["alarm", "permit", USER, "--revoke"];
+    world.server.admin(&revoke).unwrap();
+    let said = run(ATTACK);
+    let stopped = said.lines().find_map(|line| line.strip_prefix("stopped "));
+    let files: u32 = stopped.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
+    assert!(files < 200, "stopped after {files} files");
+    assert_ne!(alarms(), "");
     world.server.stop().unwrap();
 }

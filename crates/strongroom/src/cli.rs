@@ -99,6 +99,8 @@ pub(crate) enum Command {
     Rewind(RewindOptions),
     /// Put back what one session, user or client changed, and nothing else
     Undo(UndoOptions),
+    /// Stop a rewind or undo that runs, by its session, as `status` shows it
+    Stop { session: u64 },
     /// Who was noticed encrypting or destroying files, and what is done about it
     Alarm {
         #[command(subcommand)]

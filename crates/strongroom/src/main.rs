@@ -12,6 +12,7 @@ mod data;
 mod disks;
 mod failure;
 mod fsck;
+mod fullness;
 mod logging;
 mod passphrase;
 mod past;
@@ -54,6 +55,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::History { command } => past::history(&data, command),
         Command::Rewind(options) => past::rewind(&data, &options),
         Command::Undo(options) => past::undo(&data, &options),
+        Command::Stop { session } => past::stop(&data, session),
         Command::Alarm { command } => alarms::run(&data, command),
         Command::Status { json } => commands::status(&data, json),
     }

@@ -202,6 +202,12 @@ pub(crate) fn rewind(data: &Path, options: &RewindOptions) -> Result<()> {
     }
 }
 
+/// Stops a rewind or undo after the file that it is at.
+pub(crate) fn stop(data: &Path, session: u64) -> Result<()> {
+    Control::new(data).delete(&format!("/v1/works/{session}"))?;
+    say("stopped; what it has done stays, and can be undone as a session\n")
+}
+
 fn rewound_text(here: &Here, done: &Rewound, dry_run: bool) -> String {
     let would = if dry_run { "would be " } else { "" };
     let mut text = format!(
@@ -215,6 +221,9 @@ fn rewound_text(here: &Here, done: &Rewound, dry_run: bool) -> String {
     );
     for failed in &done.failed {
         text += &format!("not {}: {}\n", failed.path, failed.reason);
+    }
+    if done.stopped {
+        text += "stopped before its end; the same command does the rest\n";
     }
     text
 }
@@ -296,6 +305,9 @@ fn undone_text(done: &Undone, dry_run: bool) -> String {
     }
     for failed in &done.failed {
         text += &format!("not {}: {}\n", failed.path, failed.reason);
+    }
+    if done.stopped {
+        text += "stopped before its end; the same command does the rest\n";
     }
     if let Some(session) = done.session {
         text += &format!("this was session {session}, which can be undone as well\n");

@@ -39,6 +39,8 @@ pub struct Rewound {
     pub bytes: u64,
     /// What could not be done, and why.
     pub failed: Vec<(String, VfsError)>,
+    /// Somebody stopped it; the same command does the rest.
+    pub stopped: bool,
     /// The session that it is in the log of changes; none of a dry run.
     pub session: Option<SessionId>,
 }
@@ -218,6 +220,10 @@ impl Work<'_> {
         };
         let gone: Vec<_> = found.iter().rev().filter(removed).collect();
         for difference in gone.iter().filter(|difference| !folder(difference)) {
+            if running.is_stopped() {
+                self.report.stopped = true;
+                return;
+            }
             let done = self
                 .remove(&difference.path, difference.stats.0.as_ref())
                 .await;
@@ -225,7 +231,16 @@ impl Work<'_> {
             running.step();
         }
         for difference in found.iter().filter(|difference| !removed(difference)) {
-            let done = self.put_back(difference).await;
+            // Names that have begun to change places all get there, and folders are where they are to go.
+            let done = if !running.is_stopped() {
+                self.put_back(difference).await
+            } else {
+                self.report.stopped = true;
+                match self.put_back_name(difference).await {
+                    Some(done) => done,
+                    None => continue,
+                }
+            };
             self.note(difference, done);
             running.step();
         }
@@ -265,6 +280,21 @@ impl Work<'_> {
                 self.restore(&difference.path, now.as_ref(), then).await
             }
             DifferenceKind::Changed => self.restore(&difference.path, now.as_ref(), then).await,
+        }
+    }
+
+    /// What of a difference is done also once somebody has stopped the rewind: nothing that takes long.
+    async fn put_back_name(&mut self, difference: &Difference) -> Option<Result<()>> {
+        let then = difference.stats.1.as_ref()?;
+        match difference.what {
+            DifferenceKind::Renamed => {
+                let old = difference.old_path.as_deref().unwrap_or_default();
+                Some(self.rename(then, old, &difference.path).await)
+            }
+            DifferenceKind::Added if then.is_directory => {
+                Some(self.add(&difference.path, then).await)
+            }
+            DifferenceKind::Added | DifferenceKind::Changed | DifferenceKind::Removed => None,
         }
     }
 
@@ -362,7 +392,7 @@ impl Work<'_> {
         self.open(request).await
     }
 
-    async fn link(&self, inode: Inode, path: &str) -> Result<()> {
+    pub(crate) async fn link(&self, inode: Inode, path: &str) -> Result<()> {
         let handle = self.open_inode(inode).await?;
         let done = self.vfs.link(&handle, path, false).await;
         self.vfs.close(&handle).await?;
@@ -408,7 +438,7 @@ impl Work<'_> {
     }
 
     /// Whatever has a name that another is to get makes way, and gets its own back later.
-    async fn make_way(&mut self, path: &str) -> Result<()> {
+    pub(crate) async fn make_way(&mut self, path: &str) -> Result<()> {
         let Some(there) = self.vfs.stat_at(self.share, &View::Now, path)? else {
             return Ok(());
         };

@@ -6,24 +6,21 @@
 //! beside. What these sessions made is removed, unless others have written to it since; what they deleted comes back.
 //! Everything is done by the operations that clients use, in one session, so an undo can be undone.
 
+mod putting_back;
+
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use strongroom_store::{Aspect, Inode, LoggedChange, ObjectId, SessionId, Txg, View};
 
+use self::putting_back::{Step, leaving};
 use crate::differences::{differs, joined_path};
 use crate::rewind::Work;
 use crate::rows::{self, Attr};
 use crate::works::Unfinished;
-use crate::{
-    AccessMask, Disposition, FileTime, Handle, OpenRequest, Result, SessionInfo, Share, Sid, Stat,
-    Vfs, VfsError,
-};
+use crate::{FileTime, Result, SessionInfo, Share, Sid, Stat, Vfs, VfsError};
 
 /// Values looked at of one row.
 const OF_ROW: usize = 65_536;
-/// Names tried for older content beside a file.
-const BESIDE_MAX: u32 = 1_000;
 
 /// What is to be undone, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,6 +48,8 @@ pub struct Undone {
     pub kept: Vec<String>,
     pub beside: Vec<String>,
     pub failed: Vec<(String, VfsError)>,
+    /// Somebody stopped it; the same command does the rest.
+    pub stopped: bool,
     pub session: Option<SessionId>,
 }
 
@@ -117,6 +116,16 @@ struct Item {
     view: View,
     /// Both are as good as the same: an earlier undo has been here.
     is_back: bool,
+    /// It had other names before them, and gets those back.
+    moved: bool,
+}
+
+/// One name of a file in a view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    directory: Inode,
+    name: String,
+    path: String,
 }
 
 impl Item {
@@ -224,20 +233,32 @@ impl Vfs {
         let running = self.running("undo", &share.name, session);
         let mut report = Undone::default();
         let items = self.items_of(share, wanted, Some(session), &mut report)?;
-        running.expect(items.len() * STEPS.len());
+        running.expect(items.len() * Step::ALL.len());
         report.session = Some(session);
         let mut work = Work::new(self, share, View::Now, session);
-        for step in STEPS {
+        let mut leaving = leaving(&items);
+        for step in Step::ALL {
             let mut all: Vec<&Item> = items.iter().collect();
             if step == Step::Remove {
                 all.reverse();
             }
             for item in all {
+                // Names that have begun to change places all get there.
+                if step != Step::Rename && running.is_stopped() {
+                    report.stopped = true;
+                    break;
+                }
                 running.step();
                 work.past = item.view.clone();
-                if let Err(error) = work.undo(step, item, wanted, &mut report).await {
+                let done = work
+                    .undo(step, item, wanted, (&mut report, &mut leaving))
+                    .await;
+                if let Err(error) = done {
                     report.failed.push((item.path(), error));
                 }
+            }
+            if report.stopped {
+                break;
             }
         }
         self.end_session(session)?;
@@ -306,8 +327,16 @@ impl Vfs {
             }
             _ => false,
         };
+        let moved = match (&now, &then) {
+            (Some((_, now)), Some((_, then))) if runs[Part::Name as usize].open().is_some() => {
+                let several = now.links > 1 || then.links > 1;
+                self.has_moved(share, &view, inode, several)?
+            }
+            _ => false,
+        };
         Ok(Some(Item {
             is_back,
+            moved,
             inode,
             runs,
             now,
@@ -351,6 +380,13 @@ impl Vfs {
         let head = self.head_of(view, inode, &state.attr)?;
         let stat = crate::stat::stat_of(inode, &state.attr, head);
         drop(state);
+        Ok(self
+            .path_below(share, view, inode)?
+            .map(|path| (path, stat)))
+    }
+
+    /// The path by which a file or folder is reached from a share's root in a view; of several the first.
+    fn path_below(&self, share: &Share, view: &View, inode: Inode) -> Result<Option<String>> {
         let (mut at, mut names) = (inode, Vec::new());
         while at != share.root {
             let (parent, name) = match self.first_name(view, at) {
@@ -365,8 +401,40 @@ impl Vfs {
             at = parent;
         }
         let joined = names.iter().rev();
-        let path = joined.fold(String::new(), |path, name| joined_path(&path, name));
-        Ok(Some((path, stat)))
+        Ok(Some(joined.fold(String::new(), |path, name| {
+            joined_path(&path, name)
+        })))
+    }
+
+    /// All names of a file below a share in a view.
+    fn places_of(&self, share: &Share, view: &View, inode: Inode) -> Result<Vec<Place>> {
+        let Some(node) = self.node_in(view, inode)? else {
+            return Ok(Vec::new());
+        };
+        let links = self.links_of(view, inode, &node.lock().attr)?;
+        let mut places = Vec::new();
+        for link in links {
+            if let Some(above) = self.path_below(share, view, link.directory)? {
+                places.push(Place {
+                    path: joined_path(&above, &link.name),
+                    directory: link.directory,
+                    name: link.name,
+                });
+            }
+        }
+        Ok(places)
+    }
+
+    /// Whether a file has other names than it had, in the same folders or others.
+    fn has_moved(&self, share: &Share, then: &View, inode: Inode, several: bool) -> Result<bool> {
+        let names = |view: &View| -> Result<BTreeSet<(Inode, String)>> {
+            if !several {
+                return Ok(BTreeSet::from([self.first_name(view, inode)?]));
+            }
+            let places = self.places_of(share, view, inode)?.into_iter();
+            Ok(places.map(|place| (place.directory, place.name)).collect())
+        };
+        Ok(names(&View::Now)? != names(then)?)
     }
 
     /// Whether the first that is known of a file is its making, in or after a group.
@@ -383,17 +451,6 @@ impl Vfs {
     }
 }
 
-/// In this order: what is in the way goes first, content comes last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Remove,
-    Rename,
-    Recreate,
-    Restore,
-}
-
-const STEPS: [Step; 4] = [Step::Remove, Step::Rename, Step::Recreate, Step::Restore];
-
 impl Undone {
     /// What would be done with a file.
     fn plan(&mut self, item: &Item, wanted: &UndoWanted) {
@@ -404,8 +461,8 @@ impl Undone {
                 self.restored += 1;
                 self.bytes += then.size;
             }
-            (Some((path, _)), Some((old, then))) => {
-                self.renamed += u64::from(path != old && item.run(Part::Name).open().is_some());
+            (Some((path, _)), Some((_, then))) => {
+                self.renamed += u64::from(item.moved);
                 if item.is_back {
                     return;
                 }
@@ -443,205 +500,9 @@ impl Item {
     }
 }
 
-impl Work<'_> {
-    async fn undo(
-        &mut self,
-        step: Step,
-        item: &Item,
-        wanted: &UndoWanted,
-        report: &mut Undone,
-    ) -> Result<()> {
-        match (step, &item.now, &item.then) {
-            (Step::Remove, Some((path, now)), None) => {
-                if item.is_others() {
-                    report.kept.push(path.clone());
-                    return Ok(());
-                }
-                self.remove(path, Some(now)).await?;
-                report.removed += 1;
-                Ok(())
-            }
-            (Step::Rename, Some((path, now)), Some((old, then)))
-                if item.run(Part::Name).open().is_some() && path != old =>
-            {
-                if now.links > 1 || then.links > 1 {
-                    // Which of several names they changed cannot be told from the file.
-                    return Err(VfsError::TooManyLinks);
-                }
-                let handle = self.open_inode(item.inode).await?;
-                let differs = self.vfs.path(&handle)? != *old;
-                let done = self.rename_open(&handle, old).await;
-                self.vfs.close(&handle).await?;
-                done?;
-                report.renamed += u64::from(differs);
-                Ok(())
-            }
-            (Step::Recreate, None, Some((old, then))) => {
-                if self.is_back(old, then)? {
-                    return Ok(());
-                }
-                self.recreate(item, old, then).await?;
-                report.restored += 1;
-                report.bytes += then.size;
-                Ok(())
-            }
-            (Step::Restore, Some((_, now)), Some((_, then))) => {
-                self.put_back_parts(item, now, then, wanted, report).await
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether an earlier undo, or somebody else, has brought a file back.
-    fn is_back(&self, path: &str, then: &Stat) -> Result<bool> {
-        let now = self.vfs.stat_at(self.share, &View::Now, path)?;
-        let state = |stat: &Stat| (stat.size, stat.modified, stat.created);
-        Ok(
-            now.is_some_and(|now| match (now.is_directory, then.is_directory) {
-                // What came back into it changed its other time.
-                (true, true) => now.created == then.created,
-                _ => state(&now) == state(then),
-            }),
-        )
-    }
-
-    async fn past_handle(&self, inode: Inode) -> Result<Arc<Handle>> {
-        let mut request = OpenRequest {
-            view: self.past.clone(),
-            access: AccessMask::FILE_READ | AccessMask::ACCESS_SYSTEM_SECURITY,
-            ..self.request("")
-        };
-        request.file_id = Some(inode);
-        request.options.by_file_id = true;
-        self.open(request).await
-    }
-
-    /// Makes a file anew under a name of its own, and gives it the wanted one, or one like it, when it is whole. What a
-    /// crash left half made is made over.
-    async fn recreate(&self, item: &Item, path: &str, then: &Stat) -> Result<()> {
-        if then.is_directory {
-            return self.recreate_directory(item, path, then).await;
-        }
-        let making = format!("{path}.undo-{}", item.inode.0);
-        let mut request = self.request(&making);
-        request.disposition = Disposition::OverwriteIf;
-        let handle = self.open(request).await?;
-        let past = self.past_handle(item.inode).await?;
-        let made = async {
-            self.restore_open(&handle, &past, then, true).await?;
-            let path = self.free_name(path)?;
-            self.vfs.rename(&handle, &path, false).await
-        };
-        let made = made.await;
-        self.vfs.close(&past).await?;
-        self.vfs.close(&handle).await?;
-        made
-    }
-
-    async fn recreate_directory(&self, item: &Item, path: &str, then: &Stat) -> Result<()> {
-        let path = self.free_name(path)?;
-        let mut request = self.request(&path);
-        request.disposition = Disposition::Create;
-        request.options.directory = true;
-        let handle = self.open(request).await?;
-        let past = self.past_handle(item.inode).await?;
-        let made = self.restore_open(&handle, &past, then, false).await;
-        self.vfs.close(&past).await?;
-        self.vfs.close(&handle).await?;
-        made
-    }
-
-    async fn put_back_parts(
-        &self,
-        item: &Item,
-        now: &Stat,
-        then: &Stat,
-        wanted: &UndoWanted,
-        report: &mut Undone,
-    ) -> Result<()> {
-        if item.is_back {
-            return Ok(());
-        }
-        if item.overtaken() {
-            if !wanted.keep_both {
-                report.kept.push(item.path());
-                return Ok(());
-            }
-            let handle = self.open_inode(item.inode).await?;
-            let path = self.vfs.path(&handle)?;
-            self.vfs.close(&handle).await?;
-            let beside = self.free_name(&beside_name(&path))?;
-            self.recreate(item, &beside, then).await?;
-            report.beside.push(beside);
-            return Ok(());
-        }
-        if !item.goes_back() {
-            return Ok(());
-        }
-        let handle = self.open_inode(item.inode).await?;
-        let path = self.vfs.path(&handle)?;
-        self.vfs.close(&handle).await?;
-        let handle = self.open_now(&path, Some(now)).await?;
-        let past = self.past_handle(item.inode).await?;
-        // Content that they did not write stays, whatever it is.
-        let content = item.run(Part::Content).open().is_some();
-        let done = self.restore_open(&handle, &past, then, content).await;
-        self.vfs.close(&past).await?;
-        self.vfs.close(&handle).await?;
-        done?;
-        report.changed += 1;
-        report.bytes += then.size;
-        Ok(())
-    }
-
-    /// A path that nothing has: this one, or one like it.
-    fn free_name(&self, path: &str) -> Result<String> {
-        let mut candidate = path.to_owned();
-        for number in 2..BESIDE_MAX {
-            if self
-                .vfs
-                .stat_at(self.share, &View::Now, &candidate)?
-                .is_none()
-            {
-                return Ok(candidate);
-            }
-            candidate = numbered(path, number);
-        }
-        Err(VfsError::Exists)
-    }
-}
-
-/// `report.txt` becomes `report (before undo).txt`.
-fn beside_name(path: &str) -> String {
-    insert(path, " (before undo)")
-}
-
-fn numbered(path: &str, number: u32) -> String {
-    insert(path, &format!(" ({number})"))
-}
-
-/// Puts a text in front of a name's extension.
-fn insert(path: &str, text: &str) -> String {
-    let (above, name) = path
-        .rsplit_once('\\')
-        .map_or((None, path), |(above, name)| (Some(above), name));
-    let named = match name.rsplit_once('.') {
-        Some((stem, extension)) if !stem.is_empty() => format!("{stem}{text}.{extension}"),
-        _ => format!("{name}{text}"),
-    };
-    above.map_or(named.clone(), |above| joined_path(above, &named))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_beside_keeps_its_extension() {
-        assert_eq!(beside_name("a\\report.txt"), "a\\report (before undo).txt");
-        assert_eq!(beside_name(".profile"), ".profile (before undo)");
-        assert_eq!(numbered("a\\b", 2), "a\\b (2)");
-    }
 
     #[test]
     fn only_the_last_unbroken_run_is_undone() {

@@ -1,7 +1,7 @@
 //! Rewinds and undos as long work: how far each has come, and what a crash cut off, so that it goes on.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -38,6 +38,7 @@ pub(crate) struct Running {
     session: SessionId,
     done: AtomicU64,
     total: AtomicU64,
+    stopped: AtomicBool,
 }
 
 impl Running {
@@ -47,6 +48,10 @@ impl Running {
 
     pub(crate) fn step(&self) {
         self.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
     }
 }
 
@@ -84,6 +89,18 @@ impl Vfs {
             .collect()
     }
 
+    /// Stops the rewind, undo or clone that runs in a session after the file that it is at; what is done stays, and can be
+    /// undone as a session. Returns whether there was one.
+    pub fn stop_work(&self, session: SessionId) -> bool {
+        let all = self.works.0.lock();
+        let mut running = all.iter().filter_map(Weak::upgrade);
+        let found = running.find(|running| running.session == session);
+        if let Some(running) = &found {
+            running.stopped.store(true, Ordering::Relaxed);
+        }
+        found.is_some()
+    }
+
     /// Lists work until what is returned is dropped.
     pub(crate) fn running(
         &self,
@@ -97,6 +114,7 @@ impl Vfs {
             session,
             done: AtomicU64::new(0),
             total: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
         });
         let mut all = self.works.0.lock();
         all.retain(|one| one.strong_count() > 0);

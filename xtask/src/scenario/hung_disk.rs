@@ -1,14 +1,13 @@
 //! A disk of a real pool stops answering in the kernel: its file system is frozen. Clients go on, and when it answers
 //! again it is brought up to date.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::client::Requests;
+use crate::disk_image::DiskImage;
 use crate::random::content;
 use crate::server::Server;
 
@@ -20,9 +19,9 @@ const DISK_BYTES: u64 = 3 << 30;
 /// Needs root. Writes, freezes one of three disks, writes on, thaws it, has another vanish, and reads everything back.
 pub async fn run(directory: &Path) -> Result<()> {
     let disks = (0..DISKS)
-        .map(|number| Disk::new(directory, number))
+        .map(|number| DiskImage::create(directory, number, DISK_BYTES))
         .collect::<Result<Vec<_>>>()?;
-    let paths: Vec<PathBuf> = disks.iter().map(|disk| disk.mount.join("pool")).collect();
+    let paths: Vec<PathBuf> = disks.iter().map(|disk| disk.pool()).collect();
     let limit = LIMIT.to_string();
     let server = Server::create_on(
         directory,
@@ -109,60 +108,5 @@ async fn check(requests: &Requests, number: u64) -> Result<()> {
     let found = requests.read_all(handle, size).await?;
     requests.close(handle).await?;
     ensure!(found == bytes, "WRONG BYTES in {name}");
-    Ok(())
-}
-
-/// A file system in a file; unmounted when dropped.
-#[derive(Debug)]
-struct Disk {
-    mount: PathBuf,
-}
-
-impl Disk {
-    fn new(directory: &Path, number: usize) -> Result<Disk> {
-        let image = directory.join(format!("image-{number}"));
-        File::create(&image)?.set_len(DISK_BYTES)?;
-        run_tool(Command::new("mkfs.ext4").arg("-q").arg(&image))?;
-        let mount = directory.join(format!("mount-{number}"));
-        std::fs::create_dir_all(&mount)?;
-        run_tool(
-            Command::new("mount")
-                .args(["-o", "loop"])
-                .arg(&image)
-                .arg(&mount),
-        )?;
-        let disk = Disk { mount };
-        std::fs::create_dir_all(disk.mount.join("pool"))?;
-        Ok(disk)
-    }
-
-    fn freeze(&self) -> Result<()> {
-        run_tool(Command::new("fsfreeze").arg("--freeze").arg(&self.mount))
-    }
-
-    fn thaw(&self) -> Result<()> {
-        run_tool(Command::new("fsfreeze").arg("--unfreeze").arg(&self.mount))
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // It may be frozen still, after a failure.
-        self.thaw().ok();
-        Command::new("umount")
-            .arg("--lazy")
-            .arg(&self.mount)
-            .status()
-            .ok();
-    }
-}
-
-fn run_tool(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("{command:?}"))?;
-    ensure!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
     Ok(())
 }

@@ -48,6 +48,7 @@ pub(super) fn routes() -> Router<Arc<State>> {
         .route("/v1/history/log", post(log))
         .route("/v1/history/diff", post(diff))
         .route("/v1/rewind", post(rewind))
+        .route("/v1/works/{session}", delete(stop))
         .route("/v1/undo", post(undo))
 }
 
@@ -500,8 +501,24 @@ fn rewound_document(past: &View, done: strongroom_vfs::Rewound) -> types::Rewoun
         renamed: done.renamed,
         bytes: done.bytes,
         failed: failed.collect(),
+        stopped: done.stopped,
         session: done.session.map(|session| session.0),
     }
+}
+
+/// Stops a rewind or undo that runs, named by its session.
+async fn stop(
+    Extracted(state): Extracted<Arc<State>>,
+    Path(session): Path<u64>,
+) -> Answer<StatusCode> {
+    if state.vfs.stop_work(SessionId(session)) {
+        tracing::info!(session, "stopped");
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(Problem::new(
+        StatusCode::NOT_FOUND,
+        format!("no rewind or undo runs in session {session}; `strongroom status` lists them"),
+    ))
 }
 
 /// Puts back what sessions changed.
@@ -550,6 +567,7 @@ async fn undo(
         failed: failed.collect(),
         kept: slashes(done.kept),
         beside: slashes(done.beside),
+        stopped: done.stopped,
         session: done.session.map(|session| session.0),
     }))
 }

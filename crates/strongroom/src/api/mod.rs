@@ -26,6 +26,7 @@
 //! | `POST /v1/history/content` | up to 4 MiB of a file as it was ([`types::ContentWanted`]); nothing behind its end |
 //! | `POST /v1/history/log` | who changed what ([`types::LogWanted`]) |
 //! | `POST /v1/history/diff` | what differs ([`types::DiffWanted`]) |
+//! | `DELETE /v1/works/{session}` | stops the rewind or undo that runs in a session |
 //! | `POST /v1/rewind` | makes a share or a part of it what it was ([`types::RewindWanted`]) |
 //! | `POST /v1/undo` | puts back what sessions changed ([`types::UndoWanted`]) |
 //!

@@ -584,6 +584,9 @@ pub(crate) struct Rewound {
     pub(crate) renamed: u64,
     pub(crate) bytes: u64,
     pub(crate) failed: Vec<Failed>,
+    /// Somebody stopped it.
+    #[serde(default)]
+    pub(crate) stopped: bool,
     pub(crate) session: Option<u64>,
 }
 
@@ -626,5 +629,8 @@ pub(crate) struct Undone {
     pub(crate) kept: Vec<String>,
     /// Older content beside what somebody else made.
     pub(crate) beside: Vec<String>,
+    /// Somebody stopped it.
+    #[serde(default)]
+    pub(crate) stopped: bool,
     pub(crate) session: Option<u64>,
 }

@@ -11,6 +11,7 @@ use crate::api::types::{NewShare, NewUser, Share, ShareChange, Status, User};
 use crate::cli::{ShareCommand, UserCommand};
 use crate::control::{Control, segment};
 use crate::failure::{Failure, Kind, Result};
+use crate::fullness::Fullness;
 use crate::words::{self, period, size};
 
 pub(crate) use pool::pool;
@@ -193,8 +194,8 @@ fn status_text(status: &Status) -> String {
     );
     for work in &status.works {
         text += &format!(
-            "{:<9} {}: {} of {}\n",
-            work.what, work.share, work.done, work.total
+            "{:<9} {}: {} of {} (session {})\n",
+            work.what, work.share, work.done, work.total, work.session
         );
     }
     for alarm in &status.alarms {
@@ -244,6 +245,10 @@ fn status_text(status: &Status) -> String {
         size(space.used_history)
     );
     text += &words::saving(space);
+    let fullness = Fullness::of(space.used, space.available);
+    if fullness != Fullness::Roomy {
+        text += &format!("        {fullness}\n");
+    }
     text += &format!(
         "smb     {}: {} connections, {} sessions, {} open files\n",
         smb.address, smb.connections, smb.sessions, smb.opens

@@ -85,6 +85,7 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     };
     let announcing = announce::Announcing::start(discovery, &floors, shares);
     let watching = tokio::spawn(watch::disks(Arc::clone(&floors.pool)));
+    let room = tokio::spawn(watch::room(Arc::clone(floors.vfs.store())));
     let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&smb)));
     stop.requested().await;
     tracing::info!("stopping");
@@ -92,6 +93,7 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     announcing.stop().await;
     control.abort();
     watching.abort();
+    room.abort();
     if let Some(nfs) = nfs {
         nfs.stop();
     }

@@ -286,3 +286,205 @@ fn what_a_crash_cuts_off_goes_on_and_is_whole() {
         assert_eq!(world.wait(world.vfs.resume_works()).unwrap(), 0);
     }
 }
+
+fn link(world: &World, who: &Credentials, from: &str, to: &str) {
+    let (handle, _) = world.open_as(who, from, |_| {}).unwrap();
+    world.wait(world.vfs.link(&handle, to, false)).unwrap();
+    world.close(&handle);
+}
+
+fn links(world: &World, path: &str) -> (u64, u32) {
+    let (handle, _) = world.open_as(&admin(), path, |_| {}).unwrap();
+    let stat = world.vfs.stat(&handle).unwrap();
+    world.close(&handle);
+    (stat.inode.0, stat.links)
+}
+
+#[test]
+fn all_names_of_a_file_come_back_whatever_was_done_to_them() {
+    for case in 0..5 {
+        let world = World::new(880 + case);
+        let (good, bad) = (session(&world, "good"), session(&world, "bad"));
+        world.close(&world.directory("d"));
+        put(&world, &good, "f", &[7; 30_000]);
+        link(&world, &good, "f", "d\\g");
+        pass(&world);
+        match case {
+            // One name is another, one is gone.
+            0 => {
+                rename(&world, &bad, "d\\g", "d\\h");
+                delete(&world, &bad, "f");
+            }
+            // All are gone.
+            1 => {
+                delete(&world, &bad, "f");
+                delete(&world, &bad, "d\\g");
+            }
+            // There is one more.
+            2 => link(&world, &bad, "f", "d\\more"),
+            // They have changed places, and the case of one.
+            3 => {
+                rename(&world, &bad, "f", "x");
+                rename(&world, &bad, "d\\g", "F");
+                rename(&world, &bad, "x", "d\\g");
+            }
+            // The folder has moved, too.
+            _ => {
+                rename(&world, &bad, "d", "e");
+                rename(&world, &bad, "e\\g", "g");
+            }
+        }
+        pass(&world);
+        let done = undo(&world, &bad, true, false);
+        assert!(done.failed.is_empty(), "case {case}: {:?}", done.failed);
+        assert_eq!(world.names(&world.root()), ["d", "f"], "case {case}");
+        let (directory, _) = world.open_as(&admin(), "d", |_| {}).unwrap();
+        assert_eq!(world.names(&directory), ["g"], "case {case}");
+        world.close(&directory);
+        assert_eq!(links(&world, "f"), links(&world, "d\\g"), "case {case}");
+        assert_eq!(links(&world, "f").1, 2, "case {case}");
+        assert_eq!(world.get("f").unwrap(), vec![7; 30_000]);
+        assert!(done.beside.is_empty(), "case {case}: {:?}", done.beside);
+    }
+}
+
+#[test]
+fn what_they_made_goes_under_all_of_its_names() {
+    let world = World::new(886);
+    let bad = session(&world, "bad");
+    put(&world, &bad, "f", b"theirs");
+    link(&world, &bad, "f", "g");
+    pass(&world);
+    let done = undo(&world, &bad, true, false);
+    assert!(done.failed.is_empty(), "{:?}", done.failed);
+    assert_eq!(done.removed, 1);
+    assert!(world.names(&world.root()).is_empty());
+}
+
+#[test]
+fn a_name_that_somebody_else_has_now_is_theirs() {
+    let world = World::new(887);
+    let (good, bad) = (session(&world, "good"), session(&world, "bad"));
+    put(&world, &good, "a.txt", b"before");
+    pass(&world);
+    rename(&world, &bad, "a.txt", "b");
+    pass(&world);
+    put(&world, &good, "a.txt", b"new work");
+    pass(&world);
+    let done = undo(&world, &bad, true, false);
+    assert!(done.failed.is_empty(), "{:?}", done.failed);
+    assert_eq!(done.beside, ["a (2).txt"]);
+    assert_eq!(world.names(&world.root()), ["a (2).txt", "a.txt"]);
+    assert_eq!(world.get("a.txt").unwrap(), b"new work");
+    assert_eq!(world.get("a (2).txt").unwrap(), b"before");
+}
+
+#[test]
+fn names_that_were_exchanged_are_exchanged_back() {
+    let world = World::new(888);
+    let (good, bad) = (session(&world, "good"), session(&world, "bad"));
+    put(&world, &good, "a", b"a");
+    put(&world, &good, "b", b"b");
+    pass(&world);
+    rename(&world, &bad, "a", "x");
+    rename(&world, &bad, "b", "a");
+    rename(&world, &bad, "x", "b");
+    pass(&world);
+    let done = undo(&world, &bad, true, false);
+    assert!(done.failed.is_empty(), "{:?}", done.failed);
+    assert_eq!(world.names(&world.root()), ["a", "b"]);
+    assert_eq!(world.get("a").unwrap(), b"a");
+    assert_eq!(world.get("b").unwrap(), b"b");
+}
+
+#[test]
+fn a_name_goes_back_where_others_have_moved_its_folder() {
+    let world = World::new(889);
+    let (good, bad) = (session(&world, "good"), session(&world, "bad"));
+    world.close(&world.directory("d"));
+    put(&world, &good, "d\\f", b"f");
+    put(&world, &good, "d\\g", b"g");
+    pass(&world);
+    rename(&world, &bad, "d\\f", "d\\f.locked");
+    delete(&world, &bad, "d\\g");
+    pass(&world);
+    rename(&world, &good, "d", "e");
+    pass(&world);
+    let done = undo(&world, &bad, true, false);
+    assert!(done.failed.is_empty(), "{:?}", done.failed);
+    assert_eq!(world.get("e\\f").unwrap(), b"f");
+    assert_eq!(world.get("e\\g").unwrap(), b"g");
+}
+
+/// Stops the work that runs after so many waits, and lets it come to its end.
+fn stopped_after<T>(world: &World, work: impl Future<Output = T>, waits: u64) -> T {
+    let mut work = std::pin::pin!(work);
+    let vfs = Arc::clone(&world.vfs);
+    let mut left = waits;
+    world.wait(std::future::poll_fn(move |context| {
+        if left == 0 {
+            for work in vfs.works() {
+                assert!(vfs.stop_work(work.session));
+            }
+        }
+        left = left.saturating_sub(1);
+        work.as_mut().poll(context)
+    }))
+}
+
+#[test]
+fn what_is_stopped_leaves_whole_files_and_the_same_command_does_the_rest() {
+    let mut stopped = 0;
+    for (seed, rewinds) in (0..16).zip([false, true].into_iter().cycle()) {
+        let world = World::new(890 + seed);
+        let (good, bad) = (session(&world, "good"), session(&world, "bad"));
+        let name = |n: u8| format!("f{n:02}");
+        for n in 0..30_u8 {
+            put(&world, &good, &name(n), &[n; 90_000]);
+        }
+        pass(&world);
+        let then = *instants(&world).last().unwrap();
+        for n in (0..30_u8).step_by(3) {
+            // Two change places, the third is spoilt.
+            rename(&world, &bad, &name(n), "x");
+            rename(&world, &bad, &name(n + 1), &name(n));
+            rename(&world, &bad, "x", &name(n + 1));
+            overwrite(&world, &bad, &name(n + 2), &[0xEE; 91_000]);
+        }
+        pass(&world);
+        let wanted = UndoWanted {
+            sessions: BTreeSet::from([bad.session]),
+            keep_both: true,
+            ..UndoWanted::default()
+        };
+        let run = async || {
+            if rewinds {
+                let past = world.vfs.view_of(&world.share, then).unwrap();
+                let done = world.vfs.rewind(&world.share, "", &past, false).await;
+                let done = done.unwrap();
+                (done.stopped, done.failed)
+            } else {
+                let done = world.vfs.undo(&world.share, &wanted).await.unwrap();
+                (done.stopped, done.failed)
+            }
+        };
+        let (was_stopped, failed) = stopped_after(&world, run(), seed / 2);
+        assert!(failed.is_empty(), "seed {seed}: {failed:?}");
+        stopped += u32::from(was_stopped);
+        let names: Vec<_> = (0..30_u8).map(name).collect();
+        assert_eq!(world.names(&world.root()), names, "seed {seed}");
+        for n in 0..30_u8 {
+            let found = world.get(&name(n)).unwrap();
+            let known = found == vec![found[0]; found.len()];
+            assert!(known, "seed {seed}: {} is of two states", name(n));
+        }
+        assert_eq!(world.wait(world.vfs.resume_works()).unwrap(), 0);
+        let (again, failed) = world.wait(run());
+        assert!(!again && failed.is_empty(), "seed {seed}: {failed:?}");
+        for n in 0..30_u8 {
+            let found = world.get(&name(n)).unwrap();
+            assert!(found == vec![n; 90_000], "seed {seed}, {}", name(n));
+        }
+    }
+    assert!(stopped > 4, "only {stopped} were stopped");
+}
