@@ -88,6 +88,9 @@ pub trait DeviceFile: Send + Sync + Debug {
     fn read_cached(&self, _offset: u64, _buffers: &mut [IoSliceMut<'_>]) -> usize {
         0
     }
+    /// Has the disk begin to bring a range into memory, if it is not there yet. Waits for nothing; a hint that may do
+    /// nothing.
+    fn read_ahead(&self, _offset: u64, _len: u64) {}
     /// Fills the buffers from `offset`; returns fewer bytes only at the end of the file.
     /// Answers from the page cache inline; where that fails it blocks inside [`Env::block_in_place`].
     fn read_vectored_at(&self, offset: u64, buffers: &mut [IoSliceMut<'_>]) -> Result<usize>;

@@ -2,6 +2,8 @@
 //! a shard holds its units one after the other. Parity covers the rows, and is as long as the first shard, which is the
 //! longest. With `k` = 1 there is one unit: every shard holds the whole payload.
 
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
 use crate::Layout;
@@ -69,6 +71,38 @@ pub(crate) fn spread(layout: Layout, from: u64, mut buffer: &mut [u8]) -> SmallV
     parts
 }
 
+/// The data shards that bytes of a stripe's payload lie on, each with the range in its data that covers them. With one
+/// data shard that is the mirror which reading begins with.
+pub(crate) fn shard_ranges(
+    layout: Layout,
+    stripe: u32,
+    bytes: Range<u64>,
+) -> SmallVec<[(u8, Range<u64>); 16]> {
+    let (data, unit) = (u64::from(layout.data), UNIT as u64);
+    if data == 1 {
+        return SmallVec::from_iter([(first_mirror(layout, stripe), bytes)]);
+    }
+    let mut ranges: SmallVec<[(u8, Range<u64>); 16]> = SmallVec::new();
+    let mut at = bytes.start;
+    while at < bytes.end {
+        let (number, inside) = (at / unit, at % unit);
+        let len = (unit - inside).min(bytes.end - at);
+        let shard = u8::try_from(number % data).unwrap_or(u8::MAX);
+        let from = number / data * unit + inside;
+        match ranges.iter_mut().find(|(known, _)| *known == shard) {
+            Some((_, range)) => range.end = from + len,
+            None => ranges.push((shard, from..from + len)),
+        }
+        at += len;
+    }
+    ranges
+}
+
+/// The mirror that is asked first: another one from stripe to stripe, so that they share the load.
+pub(crate) fn first_mirror(layout: Layout, stripe: u32) -> u8 {
+    u8::try_from(stripe as usize / 256 % layout.width()).unwrap_or(0)
+}
+
 /// The pieces of a payload, unit by unit. With one data shard all of them are one unit.
 pub(crate) fn units<'a>(layout: Layout, pieces: &[&'a [u8]]) -> Vec<SmallVec<[&'a [u8]; 2]>> {
     if layout.data == 1 {
@@ -99,6 +133,23 @@ mod tests {
     use super::*;
 
     const WIDE: Layout = Layout { data: 4, parity: 2 };
+
+    #[test]
+    fn ranges_cover_what_is_read_and_no_more() {
+        for data in [2, 3, 4, 7] {
+            let layout = Layout { data, parity: 1 };
+            for (from, len) in [(0, 1), (5, 70_000), (65_536, 1 << 20), (200_000, 500_000)] {
+                let mut buffer = vec![0; len];
+                let parts = spread(layout, from, &mut buffer);
+                let expected: Vec<_> = parts
+                    .iter()
+                    .map(|part| (part.shard, part.from..part.from + part.len() as u64))
+                    .collect();
+                let ranges = shard_ranges(layout, 0, from..from + len as u64);
+                assert_eq!(ranges.to_vec(), expected);
+            }
+        }
+    }
 
     #[test]
     fn lengths_add_up_to_the_payload() {

@@ -1,6 +1,7 @@
 //! Many disks as one: labels, epochs and membership, segments of checksummed stripes, mirrors.
 
 mod admit;
+mod ahead;
 mod append;
 mod balance;
 mod check;

@@ -11,7 +11,7 @@ use strongroom_device::{DeviceError, DeviceFile};
 
 use crate::checksum::Checksum;
 use crate::fragment::{BadHeader, Head, Header, Place, SECTOR, SUM_UNIT, Table};
-use crate::geometry::{Part, spread};
+use crate::geometry::{Part, first_mirror, spread};
 use crate::headers::HeaderKey;
 use crate::pool::Pool;
 use crate::segment::{Segment, Shard};
@@ -154,8 +154,7 @@ impl Pool {
         bad: &mut BadShards,
     ) -> std::result::Result<(), String> {
         let shards = segment.live_shards();
-        // Begins with another one from stripe to stripe, so that mirrors share the load.
-        let first = stripe as usize / 256;
+        let first = usize::from(first_mirror(self.layout, stripe));
         for step in 0..shards.len() {
             let shard = &shards[(first + step) % shards.len()];
             let mut part = Part {

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use strongroom_device::{DeviceError, DeviceFile};
 
+use crate::ahead::Ahead;
 use crate::decode::Room;
 use crate::disk::Disk;
 use crate::fragment::{Header, Place, sum_pieces};
@@ -60,9 +61,10 @@ impl Pool {
         let mut made = Made::default();
         let mut room = Room::default();
         let moves = making.iter().any(|making| making.before.is_some());
-        let mut at = 0;
+        let (mut at, mut ahead) = (0, Ahead::default());
         while at < end && !making.is_empty() {
             self.give_way();
+            ahead.reach(self, segment, at);
             match self.remake_stripe(segment, at, &mut making, &mut room)? {
                 Remade::Whole(blocks) => at += blocks,
                 Remade::Lost(blocks) => {

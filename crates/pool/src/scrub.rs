@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::ahead::Ahead;
 use crate::fragment::{Header, Table};
 use crate::pool::Pool;
 use crate::read::{BadCopy, BadShards, read_verified};
 use crate::segment::{Segment, Shard};
 use crate::{PoolError, Result, SegmentId};
+
+/// Bytes of each shard that are compared between two looks at how far to read ahead.
+const LOOK: u64 = 4 << 20;
 
 /// Payload that no shard and no parity gives any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,10 +63,21 @@ impl Pool {
         let found = self.segments.get(segment);
         let found = found.ok_or(PoolError::NoSegment { segment })?;
         let mut part = ScrubPart::default();
-        let stripes = self.expected(&found, from, bytes, &mut part)?;
-        let suspects = self.look_at_all(&found, &stripes, &mut part);
-        for expected in suspects.into_iter().filter_map(|index| stripes.get(index)) {
-            self.put_right(&found, expected.stripe, &mut part);
+        let (mut at, mut left, mut ahead) = (from, bytes, Ahead::default());
+        loop {
+            // What is compared now was asked for a step earlier, so that disks and processors work at the same time.
+            ahead.reach(self, &found, at);
+            let step = left.min(LOOK);
+            let stripes = self.expected(&found, at, step, &mut part)?;
+            let suspects = self.look_at_all(&found, &stripes, &mut part);
+            for expected in suspects.into_iter().filter_map(|index| stripes.get(index)) {
+                self.put_right(&found, expected.stripe, &mut part);
+            }
+            left -= step;
+            match part.next {
+                Some(next) if left > 0 => at = next,
+                _ => break,
+            }
         }
         if part.repaired > 0 {
             found.touched();

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::commit::Requests;
 use crate::compact::Plan;
-use crate::data::{Entry, Load, Objects, Piece};
+use crate::data::{Entry, Load, Objects, Piece, Streams};
 use crate::feed::{Change, DeadObject};
 use crate::history::{self, Past};
 use crate::index::{Index, Snapshot};
@@ -51,6 +51,7 @@ pub(crate) struct Engine {
     open: AtomicU64,
     pub(crate) durable: AtomicU64,
     pub(crate) objects: Objects,
+    pub(crate) streams: Streams,
     pub(crate) overlay: Overlay,
     pub(crate) index: Arc<dyn Index>,
     pub(crate) log: Log,
@@ -213,6 +214,7 @@ impl Engine {
             open: AtomicU64::new(parts.last_txg.0 + 1),
             durable: AtomicU64::new(parts.last_txg.0),
             objects: Objects::new(),
+            streams: Streams::new(),
             overlay: Overlay::new(),
             index: parts.index,
             log: parts.log,

@@ -69,6 +69,18 @@ impl DeviceFile for BoundedFile {
         self.inner().read_cached(offset, buffers)
     }
 
+    fn read_ahead(&self, offset: u64, len: u64) {
+        let mut byte = [0];
+        if self.read_cached(offset, &mut [IoSliceMut::new(&mut byte)]) == 1 {
+            return;
+        }
+        let file = Arc::clone(self.inner());
+        // A disk that hangs is told of by the read that follows.
+        self.shared
+            .workers
+            .leave(Box::new(move || file.read_ahead(offset, len)));
+    }
+
     fn read_vectored_at(&self, offset: u64, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
         if self.shared.workers.is_hung() {
             return Err(self.shared.hung("read", &self.path));

@@ -102,6 +102,21 @@ impl DeviceFile for RealFile {
         preadv2(&self.fd, buffers, offset, ReadWriteFlags::NOWAIT).unwrap_or(0)
     }
 
+    fn read_ahead(&self, offset: u64, len: u64) {
+        let Some(len) = std::num::NonZeroU64::new(len) else {
+            return;
+        };
+        // What is there already is found so more quickly than by asking the kernel to walk the whole range.
+        let mut byte = [0];
+        if self.read_cached(offset, &mut [IoSliceMut::new(&mut byte)]) == 1 {
+            return;
+        }
+        // The read that follows tells what is wrong.
+        if let Err(errno) = fs::fadvise(&self.fd, offset, Some(len), Advice::WillNeed) {
+            tracing::trace!(path = self.path, %errno, "no reading ahead");
+        }
+    }
+
     fn read_vectored_at(&self, offset: u64, buffers: &mut [IoSliceMut<'_>]) -> Result<usize> {
         let wanted: usize = buffers.iter().map(|buffer| buffer.len()).sum();
         let inline = self.read_cached(offset, buffers);

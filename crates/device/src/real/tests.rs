@@ -145,3 +145,25 @@ fn renames_in_place_of_another_file() {
         Err(DeviceError::NotFound { .. })
     ));
 }
+
+#[test]
+fn what_was_asked_for_ahead_comes_into_memory() {
+    let place = tempfile::tempdir_in(".").unwrap();
+    let device = device(place.path());
+    let file = device.create("f", 0).unwrap();
+    file.write_at(0, &vec![7; 4 << 20]).unwrap();
+    file.sync().unwrap();
+    file.uncache().unwrap();
+    file.read_ahead(1 << 20, 2 << 20);
+    let mut room = vec![0; 1 << 20];
+    let began = std::time::Instant::now();
+    loop {
+        let mut buffers = [std::io::IoSliceMut::new(&mut room)];
+        if file.read_cached(2 << 20, &mut buffers) == 1 << 20 {
+            break;
+        }
+        assert!(began.elapsed().as_secs() < 20, "it does not come");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(room.iter().all(|byte| *byte == 7));
+}

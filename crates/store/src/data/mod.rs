@@ -7,6 +7,7 @@
 //!
 //! Lock order: the engine's flush lock, then its gate, then an object, then a shard of the overlay.
 
+mod ahead;
 mod clone;
 mod flush;
 mod layer;
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+pub(crate) use ahead::Streams;
 pub(crate) use flush::SealedLayers;
 pub(crate) use layer::{Entry, Layer, Load, Piece};
 pub(crate) use publish::Published;

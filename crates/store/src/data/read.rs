@@ -185,6 +185,14 @@ impl Engine {
         offset: u64,
         buffer: &mut [u8],
     ) -> Result<usize> {
+        let read = self.read_now(view, id, offset, buffer)?;
+        if read > 0 {
+            self.read_on(view, id, offset, read);
+        }
+        Ok(read)
+    }
+
+    fn read_now(&self, view: &View, id: ObjectId, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         if view.is_now()
             && let Some(object) = self.objects.get(id)
             && let Some(mut state) = self.attached(&object)?
