@@ -294,7 +294,8 @@ fn what_is_locked_stays_whatever_an_administrator_does_also_in_a_full_pool() {
             fs::write(&filling, random.bytes(16 << 20)).unwrap();
             let commands = format!("put {} filling-{round}-{n}", filling.display());
             let output = attempt(&server, SHARE, PASSWORD, &commands).unwrap();
-            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
             if said.contains("NT_STATUS_") {
                 assert!(said.contains("DISK_FULL"), "{said}");
                 full = true;
@@ -304,7 +305,7 @@ fn what_is_locked_stays_whatever_an_administrator_does_also_in_a_full_pool() {
         assert!(full, "round {round}: the disk takes everything");
         assert!(words(&["snapshot", "delete", SHARE, "s"]).is_err());
         let told = words(&["status"]).unwrap();
-        assert!(told.contains("FULL"), "nobody is told: {told}");
+        assert!(told.contains(" FULL: "), "nobody is told: {told}");
         run(&server, "del filling-*").unwrap();
     }
     for name in ["f", "gone"] {

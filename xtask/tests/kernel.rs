@@ -130,9 +130,9 @@ fn two_kernels_see_each_others_locks_and_caches() {
 /// What people and programs do all day, with the real programs.
 const EVERYDAY: &str = "set -ex
     mkdir archive docs office
-    cp -r /usr/share/doc/dash /usr/share/doc/git /usr/share/doc/python3* docs/
+    cp -r /usr/share/doc/[ab]* docs/ 2>/dev/null || true
     # Archives, photos and films are as dense as what is encrypted.
-    for n in $(seq 60); do
+    for n in $(seq 40); do
         python3 - $n <<'END'
 import os, sys, zipfile
 n = int(sys.argv[1])
@@ -147,9 +147,9 @@ END
     git init -q repo; cd repo
     git config user.email a@b; git config user.name a
     git config core.fileMode false
-    for n in $(seq 80); do head -c 3000 /usr/bin/git | base64 >file$n; done
+    for n in $(seq 40); do head -c 3000 /usr/bin/git | base64 >file$n; done
     git add -A; git commit -qm one
-    for n in $(seq 80); do echo $n >>file$n; done
+    for n in $(seq 40); do echo $n >>file$n; done
     git commit -qam two; git checkout -q HEAD~1; git checkout -q -; git gc -q; git clone -q . ../clone
     cd ..
     # A database, and documents saved again and again as office programs do: anew, beside, and then in their place.
@@ -162,7 +162,7 @@ for n in range(200):
     if n % 20 == 0: db.commit()
 db.execute('delete from t where a % 3 = 0')
 db.commit(); db.execute('vacuum'); db.close()
-for turn in range(4):
+for turn in range(3):
     for n in range(40):
         temporary, name = f'office/~{n}.tmp', f'office/letter {n}.docx'
         with zipfile.ZipFile(temporary, 'w', zipfile.ZIP_DEFLATED) as z:
@@ -176,8 +176,8 @@ END
 const BACKUP: &str = "set -ex
     mkdir backup
     for turn in 1 2; do
-        for f in docs/dash/* archive/*.zip office/*.docx; do
-            openssl enc -aes-256-ctr -pbkdf2 -iter 1 -k word -in \"$f\" -out \"backup/$turn-$(basename \"$f\").enc\"
+        for f in docs/a*/copyright archive/*.zip office/*.docx; do
+            openssl enc -aes-256-ctr -pbkdf2 -iter 1 -k word -in \"$f\" -out \"backup/$turn-$(echo \"$f\" | tr / -).enc\"
         done
         [ $turn = 1 ] || rm backup/1-*
     done
@@ -185,8 +185,8 @@ const BACKUP: &str = "set -ex
 
 /// The same program in other hands. Tells how many files it got.
 const ATTACK: &str = "cd office
-    seq 400 | while read n; do seq $n 3000 >plain$n.csv; done
-    for n in $(seq 400); do
+    seq 150 | while read n; do seq $n 3000 >plain$n.csv; done
+    for n in $(seq 150); do
         openssl enc -aes-256-ctr -pbkdf2 -iter 1 -k word -in plain$n.csv -out plain$n.csv.locked 2>&1 &&
             rm plain$n.csv || { echo stopped $n; exit 0; }
     done
@@ -197,7 +197,8 @@ fn everyday_programs_raise_no_alarm_and_the_one_that_encrypts_does() {
     let world = world(&[]);
     let long = Duration::from_secs(240);
     let run = |script: &str| {
-        let guest = guest(1, Security::Signed, &[]);
+        // Databases are locked by the client itself: SMB has no locks that change from shared to exclusive.
+        let guest = guest(1, Security::Signed, &["nobrl"]);
         let outcome = guest.run(&world.network, script, long).unwrap();
         outcome.succeeded().unwrap()
     };
@@ -212,7 +213,7 @@ fn everyday_programs_raise_no_alarm_and_the_one_that_encrypts_does() {
     let said = run(ATTACK);
     let stopped = said.lines().find_map(|line| line.strip_prefix("stopped "));
     let files: u32 = stopped.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
-    assert!(files < 200, "stopped after {files} files");
+    assert!(files < 60, "stopped after {files} files");
     assert_ne!(alarms(), "");
     world.server.stop().unwrap();
 }

@@ -8,14 +8,14 @@ pub(crate) enum Fullness {
     Roomy,
     /// Less than a twentieth is left.
     Nearly,
-    /// Less than a hundredth is left: large files are refused already.
+    /// Less than a fiftieth is left: large files are refused already.
     Full,
 }
 
 impl Fullness {
     pub(crate) fn of(used: u64, available: u64) -> Fullness {
         let all = used.saturating_add(available);
-        if available < all / 100 {
+        if available < all / 50 {
             Fullness::Full
         } else if available < all / 20 {
             Fullness::Nearly
@@ -45,11 +45,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_hundredth_is_full() {
+    fn the_last_fiftieth_is_full() {
         assert_eq!(Fullness::of(0, 0), Fullness::Roomy);
         assert_eq!(Fullness::of(900, 100), Fullness::Roomy);
         assert_eq!(Fullness::of(960, 40), Fullness::Nearly);
-        assert_eq!(Fullness::of(995, 5), Fullness::Full);
+        assert_eq!(Fullness::of(981, 19), Fullness::Full);
         assert_eq!(Fullness::of(u64::MAX, 0), Fullness::Full);
     }
 }

@@ -131,7 +131,7 @@ fn groups(shared: &[Vec<String>]) -> String {
 /// How much of the disks holds files, and why it is not all.
 pub(crate) fn usable(pool: &Pool) -> Vec<String> {
     let raw: u64 = pool.disks.iter().map(|disk| disk.total).sum();
-    let (total, free) = (size(pool.usable_total), size(pool.usable_free));
+    let total = size(pool.usable_total);
     let width = usize::from(pool.data) + usize::from(pool.parity);
     let share = if pool.parity == 0 {
         "all of it".to_owned()
@@ -139,7 +139,7 @@ pub(crate) fn usable(pool: &Pool) -> Vec<String> {
         format!("{} of {width} parts are data", pool.data)
     };
     let mut lines = vec![format!(
-        "{total} of the disks' {} hold files ({share}); {free} of that is free",
+        "{total} of the disks' {} hold files ({share})",
         size(raw)
     )];
     let narrow = pool
@@ -236,9 +236,7 @@ mod tests {
         assert_eq!(survival(&wide), "any 2 disks may fail and nothing is lost");
         assert_eq!(
             usable(&wide),
-            [
-                "4.0 TiB of the disks' 6.0 TiB hold files (4 of 6 parts are data); 0 B of that is free"
-            ]
+            ["4.0 TiB of the disks' 6.0 TiB hold files (4 of 6 parts are data)"]
         );
     }
 

@@ -178,7 +178,10 @@ impl Floors {
         }
         let pool = api::pool::document(&self.pool)?;
         let lines = [words::layout(&pool), words::survival(&pool)];
-        Ok(lines.into_iter().chain(words::usable(&pool)).collect())
+        let room = words::size(self.vfs.store().space()?.available);
+        let room = format!("{room} can be written; the rest is kept for log, index and cleaning");
+        let lines = lines.into_iter().chain(words::usable(&pool));
+        Ok(lines.chain([room]).collect())
     }
 
     fn smb_config(&self, listening: std::net::SocketAddr) -> ServerConfig {
