@@ -128,6 +128,8 @@ pub enum GrantRequest {
     #[default]
     None,
     Wanted(GrantWish),
+    /// Nothing, but what is held under this key is the opener's own: the open does not disturb it.
+    Under(GrantKey),
 }
 
 #[derive(Debug, Clone)]
@@ -145,8 +147,16 @@ impl GrantRequest {
     /// The key of the open's choice.
     pub(crate) fn key(&self) -> Option<GrantKey> {
         match self {
-            Self::None => None,
+            Self::None | Self::Under(_) => None,
             Self::Wanted(wish) => wish.key,
+        }
+    }
+
+    /// The key under which the opener's grants are, whether it asks for one now or not.
+    pub(crate) fn by(&self) -> Option<GrantKey> {
+        match self {
+            Self::Under(key) => Some(*key),
+            Self::None | Self::Wanted(_) => self.key(),
         }
     }
 }
@@ -157,6 +167,16 @@ pub trait GrantHolder: Any + Send + Sync + Debug {
     /// The grant begins with these rights, or grows to them.
     fn granted(&self, rights: GrantRights);
     fn broken(&self, broken: Broken);
+
+    /// How long it may take to answer.
+    fn patience(&self) -> Duration {
+        BREAK_TIMEOUT
+    }
+
+    /// Whether it caches attributes as well: then their changes break the grant, too.
+    fn caches_attributes(&self) -> bool {
+        false
+    }
 }
 
 /// A break.
@@ -187,6 +207,8 @@ pub(crate) enum Conflict {
     Replaced,
     /// The name is to change or to go.
     Name,
+    /// Attributes are to change: it concerns only holders that cache them.
+    Attributes,
     /// What a directory's listing shows has changed.
     Directory,
 }
@@ -208,6 +230,7 @@ impl Conflict {
             | Self::WriteBegins
             | Self::Written
             | Self::Replaced
+            | Self::Attributes
             | Self::Directory => GrantRights::NONE,
         }
     }
@@ -216,7 +239,7 @@ impl Conflict {
     fn waits_for(self, rights: GrantRights) -> bool {
         match self {
             Self::Open | Self::Overwrite | Self::WriteBegins => rights.write,
-            Self::Sharing | Self::Name => rights.handle,
+            Self::Sharing | Self::Name | Self::Attributes => rights.handle,
             Self::Written | Self::Replaced | Self::Directory => false,
         }
     }

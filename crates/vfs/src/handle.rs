@@ -55,6 +55,8 @@ pub struct Handle {
     pub(crate) resized: AtomicBool,
     pub(crate) frozen: Mutex<TimeFlags>,
     pub(crate) grant: Option<Arc<Grant>>,
+    /// The key of its opener's grants.
+    pub(crate) by: Option<GrantKey>,
     /// Changes through this handle do not disturb this grant on the directory above.
     pub(crate) parent_grant: Option<GrantKey>,
     /// What may keep its session from changing anything; none for the system's own.
@@ -168,7 +170,8 @@ impl Handle {
     }
 
     pub(crate) fn grant_key(&self) -> Option<GrantKey> {
-        self.grant.as_ref().map(|grant| grant.key())
+        let own = self.grant.as_ref().map(|grant| grant.key());
+        own.or(self.by)
     }
 
     /// The bytes that reads and writes mean.

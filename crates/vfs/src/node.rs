@@ -99,6 +99,8 @@ pub(crate) struct OpenEntry {
     pub(crate) grant_key: Option<GrantKey>,
     /// Its client is away and may come back.
     pub(crate) away: bool,
+    /// Stands for what a client may open by itself; its share mode is for others only.
+    pub(crate) delegation: bool,
 }
 
 /// Security descriptors that a directory keeps for its children.

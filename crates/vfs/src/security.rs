@@ -13,6 +13,7 @@ use strongroom_store::{Aspect, Inode, Txn, View};
 use crate::acl::{
     self, AclSlot, Control, Creation, MAX_DESCRIPTOR_LEN, SecurityDescriptor, SecurityParts,
 };
+use crate::grants::Conflict;
 use crate::node::{Inheritance, Node, State, Templates};
 use crate::quota::{Deltas, QuotaOf, signed};
 use crate::rows::{self, Attr, SdRef};
@@ -373,6 +374,7 @@ impl Vfs {
         if parts.0 & (OWNER_PARTS | DACL_PARTS | SACL_PARTS) == 0 {
             return Ok(());
         }
+        self.contend(handle, Conflict::Attributes).await;
         self.store.throttle().await;
         self.replace_security(handle, None, |current| {
             let mut next = current.clone();

@@ -8,6 +8,7 @@ use std::task::{Context, Waker};
 use bytes::Bytes;
 use strongroom_device::BoxFuture;
 
+use super::calls::Calls;
 use super::outbox::Shared;
 use super::{Outbox, Server};
 use crate::rpc::{self, AcceptStat, Auth, AuthStat, Call, Message, Reply};
@@ -39,12 +40,15 @@ pub(crate) struct Peer {
     pub(crate) server: Arc<Server>,
     pub(crate) address: SocketAddr,
     outbox: Arc<Shared>,
+    calls: Calls,
 }
 
 /// A call with its place in the record.
 pub(crate) struct Request<'a> {
     pub(crate) server: &'a Arc<Server>,
     pub(crate) peer: SocketAddr,
+    /// The connection that it came by.
+    pub(crate) origin: &'a Arc<Peer>,
     pub(crate) call: Call<'a>,
     pub(crate) auth: Auth<'a>,
     /// The whole record.
@@ -58,6 +62,7 @@ impl Connection {
             server,
             address,
             outbox: Arc::clone(&outbox),
+            calls: Calls::default(),
         });
         (Self { peer }, Outbox::new(outbox))
     }
@@ -78,7 +83,13 @@ impl Connection {
     ///
     /// Errors: what is no RPC message; the connection is of no use then.
     pub fn receive(&self, record: Bytes) -> Result<(), Disconnect> {
-        Message::decode(&mut Decoder::new(&record)).map_err(Disconnect::NotRpc)?;
+        let mut from = Decoder::new(&record);
+        let message = Message::decode(&mut from).map_err(Disconnect::NotRpc)?;
+        if let Message::Reply { xid, accepted } = message {
+            let results = record.slice_ref(from.rest());
+            self.peer.calls.answered(xid, accepted.then_some(results));
+            return Ok(());
+        }
         self.peer.server.requests.fetch_add(1, Ordering::Relaxed);
         let under_way = self.peer.outbox.begin_call(record.len());
         let peer = Arc::clone(&self.peer);
@@ -99,8 +110,27 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.peer.outbox.close();
+        self.peer.calls.end();
         let connections = &self.peer.server.connections;
         connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Peer {
+    /// Calls the client by its own connection; the results, or None where it refused the call or is gone. Whoever gives up
+    /// drops the call.
+    pub(crate) async fn call(&self, write: impl FnOnce(u32, &mut Encoder)) -> Option<Bytes> {
+        let waiting = self.calls.begin()?;
+        let mut to = Encoder::with_capacity(256);
+        to.raw(&[0; MARK]);
+        write(waiting.xid, &mut to);
+        self.outbox.push(finish(to));
+        waiting.results().await
+    }
+
+    /// Whether the client is still there.
+    pub(crate) fn is_connected(&self) -> bool {
+        !self.calls.is_ended()
     }
 }
 
@@ -146,6 +176,7 @@ async fn answer_call(
     let request = Request {
         server: &peer.server,
         peer: peer.address,
+        origin: peer,
         call,
         auth,
         record,

@@ -1,6 +1,7 @@
 //! Connections, and what all of them share.
 
 mod callers;
+mod calls;
 mod connection;
 pub(crate) mod exports;
 mod handle;
@@ -15,7 +16,7 @@ pub use handle::{HANDLE_LEN, Place};
 pub use outbox::Outbox;
 
 pub(crate) use callers::{Callers, Numbered};
-pub(crate) use connection::{Done, Request};
+pub(crate) use connection::{Done, Peer, Request};
 pub(crate) use exports::Exported;
 pub(crate) use handle::Handles;
 pub(crate) use replays::{CallId, Replays, Seen};

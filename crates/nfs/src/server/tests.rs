@@ -1,8 +1,10 @@
 //! A server on a simulated disk with an export, and conversations with it record by record.
 
+mod delegations;
 mod hostile;
 mod version_3;
 mod version_4;
+mod version_4_0;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -88,6 +90,18 @@ impl World {
     }
 }
 
+/// Who may do everything.
+pub(crate) fn root(_vfs: &Vfs) -> strongroom_vfs::Credentials {
+    let everyone = strongroom_vfs::Sid::EVERYONE;
+    strongroom_vfs::Credentials {
+        user: everyone,
+        primary_group: everyone,
+        groups: vec![everyone, strongroom_vfs::Sid::ADMINISTRATORS],
+        admin: true,
+        session: strongroom_vfs::SessionId::SYSTEM,
+    }
+}
+
 pub(crate) struct Client {
     env: Arc<SimEnv>,
     connection: Connection,
@@ -126,7 +140,8 @@ impl Client {
             .ok()?;
         loop {
             self.outbox.drain(&mut self.records);
-            if let Some(answer) = self.records.pop_front() {
+            let answer = self.records.iter().position(|r| r[8..12] == [0, 0, 0, 1]);
+            if let Some(answer) = answer.and_then(|at| self.records.remove(at)) {
                 let mut input = BytesMut::from(&answer[..]);
                 return Records::default().next(&mut input).unwrap();
             }
@@ -135,6 +150,56 @@ impl Client {
             }
             self.env.block_on(self.outbox.ready());
         }
+    }
+
+    /// Sends a call whose answer may take its time.
+    pub(crate) fn begin(&mut self, args: &[u8]) {
+        self.xid += 1;
+        let record = self.call(crate::rpc::NFS, 4, 1, args);
+        self.connection
+            .receive(Bytes::copy_from_slice(&record))
+            .unwrap();
+    }
+
+    fn take(&mut self, what: u32) -> Option<Bytes> {
+        self.env.run_until_idle();
+        self.outbox.drain(&mut self.records);
+        let at = self
+            .records
+            .iter()
+            .position(|r| r[8..12] == what.to_be_bytes())?;
+        let record = self.records.remove(at)?;
+        let mut input = BytesMut::from(&record[..]);
+        Records::default().next(&mut input).unwrap()
+    }
+
+    /// The results of a call that was answered meanwhile.
+    pub(crate) fn received(&mut self) -> Option<Bytes> {
+        Some(self.take(1)?.slice(24..))
+    }
+
+    /// A call of the server, other than one that only asks whether it is heard: its number, and its arguments.
+    pub(crate) fn called(&mut self) -> Option<(u32, Bytes)> {
+        let record = self.take(0)?;
+        let xid = Decoder::new(&record).u32().unwrap();
+        // Program, version, procedure, and the credential and verifier of nobody stand before the arguments.
+        let mut from = Decoder::new(&record[24..]);
+        for _ in 0..2 {
+            from.u32().unwrap();
+            from.opaque(400, "a credential").unwrap();
+        }
+        Some((xid, record.slice_ref(from.rest())))
+    }
+
+    /// Answers a call of the server.
+    pub(crate) fn answer(&mut self, xid: u32, results: &[u8]) {
+        let mut to = Encoder::default();
+        crate::rpc::Reply::accepted(&mut to, xid, crate::rpc::AcceptStat::Success);
+        to.raw(results);
+        self.connection
+            .receive(Bytes::copy_from_slice(to.as_slice()))
+            .unwrap();
+        self.env.run_until_idle();
     }
 
     /// The results of a call that was accepted.

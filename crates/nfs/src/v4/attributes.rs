@@ -171,6 +171,31 @@ struct Subject<'a> {
     descriptor: Option<Arc<SecurityDescriptor>>,
 }
 
+/// What the holder of a delegation for writing knows better than the file system.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told {
+    pub(crate) size: u64,
+    /// How many changes more.
+    pub(crate) changes: u64,
+    /// Some of them since somebody asked last.
+    pub(crate) modified: bool,
+}
+
+impl Told {
+    fn apply(self, look: &mut Look, now: FileTime) {
+        look.stat.size = self.size;
+        look.change = look.change.wrapping_add(self.changes);
+        if self.modified {
+            look.stat.modified = now;
+            look.stat.changed = now;
+        }
+    }
+}
+
+/// Attributes that writing changes.
+pub(crate) const OF_DATA: Bitmap =
+    Bitmap::of(&[CHANGE, SIZE, TIME_METADATA, TIME_MODIFY, SPACE_USED]);
+
 const OF_VOLUME: Bitmap = Bitmap::of(&[SPACE_AVAIL, SPACE_FREE, SPACE_TOTAL]);
 
 impl Compound<'_, '_> {
@@ -181,7 +206,21 @@ impl Compound<'_, '_> {
         asked: &Bitmap,
         to: &mut Encoder,
     ) -> Result<(), Status> {
-        let subject = self.subject(place, asked)?;
+        self.encode_attributes_told(place, asked, None, to)
+    }
+
+    /// The same of a file that somebody else may have written to without having said so.
+    pub(crate) fn encode_attributes_told(
+        &self,
+        place: &Place4,
+        asked: &Bitmap,
+        told: Option<Told>,
+        to: &mut Encoder,
+    ) -> Result<(), Status> {
+        let mut subject = self.subject(place, asked)?;
+        if let Some(told) = told {
+            told.apply(&mut subject.look, self.request.server.env.now().into());
+        }
         let given = asked.and(&supported(self.minor)).without(&WRITE_ONLY);
         given.encode(to);
         let start = to.len();
@@ -386,8 +425,7 @@ impl Compound<'_, '_> {
         let Some(entries) = &setting.list else {
             return Ok(());
         };
-        let vfs = &self.request.server.vfs;
-        let unix = target.unix(vfs);
+        let unix = self.unix(target);
         unix.change_list(inode, |owner, group| list_for(entries, owner, group))
             .await
             .map_err(Status::from)

@@ -1,10 +1,16 @@
 //! COMPOUND: operations one after the other until one fails (RFC 8881, 16.2).
 
+use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use strongroom_device::Env;
 use strongroom_vfs::Inode;
+use strongroom_vfs::grants::waits_for_holder;
+use strongroom_vfs::unix::Unix;
 
 use super::ops;
 use super::state::{Client, Found, Principal, Session, State, Turn};
@@ -16,13 +22,14 @@ use crate::xdr::{Decoder, Encoder, Opaque, Xdr, length};
 
 const NULL: u32 = 0;
 const COMPOUND: u32 = 1;
+const OPEN: u32 = 18;
 const TAG_MAX: usize = 1_024;
 /// The head of an accepted reply.
 const RPC_HEAD: usize = 24;
 /// Operations of one compound, whatever its session allows.
 pub(crate) const OPERATIONS_MAX: u32 = 128;
-/// NFS4ERR_RESOURCE: only for what no session can be asked about.
-const RESOURCE: Status = Status(10_018);
+/// How long the holder of a delegation or a lease is waited for before the client is asked to try again.
+const HOLDER_TIME: Duration = Duration::from_secs(3);
 
 /// A compound on its way.
 pub(crate) struct Compound<'a, 'r> {
@@ -36,6 +43,10 @@ pub(crate) struct Compound<'a, 'r> {
     pub(crate) stateid: Option<Stateid>,
     pub(crate) saved_stateid: Option<Stateid>,
     pub(crate) sequence: Option<Sequence>,
+    /// In version 4.0, the client that the operation at work names.
+    pub(crate) named: Option<Arc<Client>>,
+    /// In version 4.0, whether the owner that has its turn is confirmed.
+    pub(crate) confirmed: bool,
     /// A sum over the whole compound, to know a request again.
     sum: u64,
 }
@@ -87,11 +98,13 @@ async fn compound(request: &Request<'_>, from: &mut Decoder<'_>, to: &mut Encode
         stateid: None,
         saved_stateid: None,
         sequence: None,
+        named: None,
+        confirmed: false,
         sum: hasher.finish(),
     };
     let refused = match (minor, count) {
-        (1 | 2, 0..=OPERATIONS_MAX) => None,
-        (1 | 2, _) => Some(RESOURCE),
+        (0..=2, 0..=OPERATIONS_MAX) => None,
+        (0..=2, _) => Some(Status::RESOURCE),
         _ => Some(Status::MINOR_VERS_MISMATCH),
     };
     if let Some(status) = refused {
@@ -152,6 +165,7 @@ impl Compound<'_, '_> {
                 Err(Failure::Plain(status)) => Some(status),
             };
             if let Some(status) = status {
+                let status = self.known(number, status);
                 to.truncate(status_at + 4);
                 to.patch_u32(status_at, status.0);
                 to.patch_u32(start, status.0);
@@ -166,6 +180,7 @@ impl Compound<'_, '_> {
     fn check_place(&self, number: u32) -> Result<(), Status> {
         let first = self.at == 0;
         match number {
+            _ if self.minor == 0 => Ok(()),
             ops::SEQUENCE if !first => Err(Status::SEQUENCE_POS),
             ops::SEQUENCE => Ok(()),
             _ if !first && self.sequence.is_some() => Ok(()),
@@ -199,8 +214,19 @@ impl Compound<'_, '_> {
             };
         }
         // Boxed, as the operations together would make every compound's future large.
-        Box::pin(ops::dispatch(self, number, from, to)).await?;
+        let env = Arc::clone(&self.request.server.env);
+        let work = Box::pin(ops::dispatch(self, number, from, to));
+        patient(&*env, work).await?;
         Ok(Next::On)
+    }
+
+    /// A status as the minor version knows it.
+    fn known(&self, number: u32, status: Status) -> Status {
+        match status {
+            Status::WRONG_TYPE if self.minor == 0 && number == OPEN => Status::SYMLINK,
+            Status::WRONG_TYPE if self.minor == 0 => Status::INVAL,
+            status => status,
+        }
     }
 
     fn check_size(&self, bytes: usize) -> Result<(), Status> {
@@ -240,10 +266,39 @@ impl Compound<'_, '_> {
         }
     }
 
+    /// The caller, whose own changes call back none of its client's delegations.
+    pub(crate) fn unix<'t>(&'t self, target: &'t Target) -> Unix<'t> {
+        let key = self.client().ok().map(|client| client.key());
+        target.unix(&self.request.server.vfs).by(key)
+    }
+
     /// The client of the session.
     pub(crate) fn client(&self) -> Result<&Arc<Client>, Status> {
+        if self.minor == 0 {
+            return self.named.as_ref().ok_or(Status::BAD_STATEID);
+        }
         let sequence = self.sequence.as_ref().ok_or(Status::OP_NOT_IN_SESSION)?;
         Ok(&sequence.session.client)
+    }
+
+    /// The client that a stateid was given to; in version 4.0 nothing else says so.
+    pub(crate) fn client_of(&self, id: &Stateid) -> Result<Arc<Client>, Status> {
+        if self.minor > 0 {
+            return self.client().cloned();
+        }
+        let [boot, client] = [0, 4].map(|at| {
+            let bytes = id.other.get(at..).and_then(|rest| rest.first_chunk());
+            u32::from_be_bytes(bytes.copied().unwrap_or_default())
+        });
+        if boot != self.state().boot() {
+            return Err(Status::STALE_STATEID);
+        }
+        let client = self
+            .state()
+            .client(u64::from(boot) << 32 | u64::from(client));
+        let client = client.map_err(|_| Status::EXPIRED)?;
+        client.renew(self.now());
+        Ok(client)
     }
 
     pub(crate) fn place(&self) -> Result<&Place4, Status> {
@@ -280,8 +335,8 @@ impl Compound<'_, '_> {
         if id.is_special() {
             return Ok(None);
         }
-        let found = self.client()?.find(&id)?;
-        if found.open().inode == inode {
+        let found = self.client_of(&id)?.find(&id)?;
+        if found.inode() == inode {
             Ok(Some(found))
         } else {
             Err(Status::BAD_STATEID)
@@ -291,11 +346,16 @@ impl Compound<'_, '_> {
     /// Names a new open or lock.
     pub(crate) fn new_other(&self) -> Result<[u8; 12], Status> {
         let mut other = [0; 12];
-        let client = self.client()?.id;
+        let client = self.client()?;
+        let id = client.id & 0xFFFF_FFFF;
         other[..4].copy_from_slice(&self.state().boot().to_be_bytes());
-        let number = self.state().next() ^ client.rotate_left(40);
-        other[4..].copy_from_slice(&number.to_be_bytes());
-        Ok(other)
+        loop {
+            let number = id << 32 | (self.state().next() & 0xFFFF_FFFF);
+            other[4..].copy_from_slice(&number.to_be_bytes());
+            if !client.knows(&other) {
+                return Ok(other);
+            }
+        }
     }
 
     pub(crate) fn change_before(&self, directory: Inode) -> Result<(u64, u64), Status> {
@@ -322,6 +382,26 @@ impl Compound<'_, '_> {
     pub(crate) async fn sync_names(&self) -> Result<(), Status> {
         Ok(self.request.server.vfs.sync_names().await?)
     }
+}
+
+/// An operation that waits for somebody to give back what it holds has done nothing yet: after a while its client is asked
+/// to come again, so that it has its slot for other things.
+async fn patient(env: &dyn Env, mut work: impl Future<Output = Op> + Unpin) -> Op {
+    let mut late = None;
+    poll_fn(|context| {
+        waits_for_holder();
+        if let Poll::Ready(done) = Pin::new(&mut work).poll(context) {
+            return Poll::Ready(done);
+        }
+        if !waits_for_holder() {
+            return Poll::Pending;
+        }
+        let late = late.get_or_insert_with(|| env.sleep(HOLDER_TIME));
+        late.as_mut()
+            .poll(context)
+            .map(|()| Err(Status::DELAY.into()))
+    })
+    .await
 }
 
 /// The result of an operation that says nothing more.

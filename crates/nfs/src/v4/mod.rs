@@ -1,7 +1,8 @@
-//! NFS version 4.1 and 4.2 (RFC 8881, RFC 7862, RFC 8276).
+//! NFS version 4.0, 4.1 and 4.2 (RFC 7530, RFC 8881, RFC 7862, RFC 8276).
 
 mod acl;
 mod attributes;
+pub(crate) mod callback;
 mod compound;
 mod ops;
 mod pseudo;

@@ -64,6 +64,11 @@ impl<'a> Decoder<'a> {
         Ok(head)
     }
 
+    /// Passes over bytes.
+    pub fn skip(&mut self, len: usize) -> Result<()> {
+        self.take(len).map(drop)
+    }
+
     /// Bytes of a fixed length, without what fills them up.
     pub fn fixed<const N: usize>(&mut self) -> Result<[u8; N]> {
         let head = self.take(N)?.try_into().map_err(|_| XdrError::Truncated)?;

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use strongroom_store::ObjectId;
 use tokio::sync::Notify;
 
-use super::{BREAK_TIMEOUT, Broken, Conflict, GrantHolder, GrantKey, GrantRights};
+use super::{Broken, Conflict, GrantHolder, GrantKey, GrantRights};
 
 /// A promise to a holder. It lasts as long as an open under it.
 #[derive(Debug)]
@@ -157,7 +157,7 @@ impl Grant {
     fn expire(&self, state: &mut State, now: Duration) {
         if state
             .breaking
-            .is_some_and(|breaking| now >= breaking.since + BREAK_TIMEOUT)
+            .is_some_and(|breaking| now >= breaking.since + self.holder.patience())
         {
             tracing::debug!(object = ?self.object, "a holder did not answer in time and lost its grant");
             self.end(state);
@@ -181,6 +181,9 @@ impl Grant {
         now: Duration,
         first: bool,
     ) -> Option<Blocker> {
+        if conflict == Conflict::Attributes && !self.holder.caches_attributes() {
+            return None;
+        }
         let mut state = self.state.lock();
         self.expire(&mut state, now);
         let rights = state.rights;
@@ -198,7 +201,7 @@ impl Grant {
         };
         let deadline = state
             .breaking
-            .map(|breaking| breaking.since + BREAK_TIMEOUT);
+            .map(|breaking| breaking.since + self.holder.patience());
         deadline.filter(|_| waits).map(|deadline| Blocker {
             grant: Arc::clone(self),
             round: state.rounds,

@@ -154,7 +154,12 @@ impl Vfs {
         if key.is_some_and(|key| !self.grant_keys.allows(&key, Some(object))) {
             return Err(VfsError::InvalidParameter);
         }
-        let shared = share::check(state, stream, access, opening.request.share_access);
+        let by = opening.request.grant.by();
+        let opener = share::Opener {
+            key: by,
+            delegation: false,
+        };
+        let shared = share::check(state, stream, access, opening.request.share_access, opener);
         if matches!(shared, Err(VfsError::Away)) {
             return shared.map(|()| Blockers::new());
         }
@@ -163,11 +168,11 @@ impl Vfs {
             Ok(()) if opening.replaces() => Conflict::Overwrite,
             Ok(()) => Conflict::Open,
         };
-        if self.waits_for_away(node, state, stream, (access, key), conflict) {
+        if self.waits_for_away(node, state, stream, (access, by), conflict) {
             return Err(VfsError::Away);
         }
         let first = !opening.waited.load(Ordering::Relaxed);
-        let blockers = self.contend_open(node, stream, access, key, conflict, first);
+        let blockers = self.contend_open(node, stream, access, by, conflict, first);
         if blockers.is_empty() {
             shared?;
             if let Some(key) = key {

@@ -1,6 +1,7 @@
 //! Opening: everything that NT create does (MS-FSA 2.1.5.1).
 
 mod create;
+mod delegate;
 mod existing;
 mod share;
 mod streams;
@@ -51,6 +52,8 @@ pub(crate) struct Opening<'a, 'p> {
     path: &'a ParsedPath<'p>,
     /// It has waited for holders of grants before.
     waited: AtomicBool,
+    /// See [`OpenEntry::delegation`].
+    delegation: bool,
 }
 
 impl Vfs {
@@ -264,8 +267,12 @@ impl Vfs {
             access: granted,
             share: request.share_access,
             link,
-            grant_key: grant.as_ref().map(|grant| grant.key()),
+            grant_key: grant
+                .as_ref()
+                .map(|grant| grant.key())
+                .or(request.grant.by()),
             away: false,
+            delegation: opening.delegation,
         });
         if let Some(open) = &persistent {
             let grant_key = grant.as_ref().map(|grant| grant.key());
@@ -301,6 +308,7 @@ impl Vfs {
             resized: AtomicBool::new(false),
             frozen: Mutex::new(TimeFlags::default()),
             grant,
+            by: request.grant.by(),
             parent_grant: request.parent_grant,
             fence: RwLock::new(self.guard.fence(opening.credentials.session)),
             seen: Mutex::default(),
@@ -383,6 +391,7 @@ impl<'a, 'p> Opening<'a, 'p> {
             request,
             path,
             waited: AtomicBool::new(false),
+            delegation: false,
         }
     }
 }

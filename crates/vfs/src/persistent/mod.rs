@@ -120,7 +120,7 @@ impl Persistent {
             return None;
         }
         let grant = match &request.grant {
-            GrantRequest::None => None,
+            GrantRequest::None | GrantRequest::Under(_) => None,
             GrantRequest::Wanted(wish) => Some(KeptGrant {
                 key: wish.key,
                 rights: wish.rights,

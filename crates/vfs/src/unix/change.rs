@@ -5,6 +5,7 @@ use std::sync::Arc;
 use strongroom_store::Inode;
 
 use super::{Unix, UnixOpen};
+use crate::grants::Conflict;
 use crate::node::Node;
 use crate::watch::WatchFilter;
 use crate::{AccessMask, FileTime, Handle, Result, SetTimes, Sid, Vfs, VfsError, acl};
@@ -76,6 +77,11 @@ impl Unix<'_> {
         self.check(change, &standing)?;
         if let Some(size) = change.size {
             self.resize(inode, size, through).await?;
+        }
+        if change.sets_owner() || change.sets_times() {
+            self.vfs
+                .contend_on(&node, None, self.by, Conflict::Attributes)
+                .await;
         }
         if change.sets_owner() {
             self.change_owner(&node, change).await?;
@@ -203,6 +209,9 @@ impl Unix<'_> {
             return Err(VfsError::PrivilegeNotHeld);
         }
         self.require_writable()?;
+        self.vfs
+            .contend_on(&node, None, self.by, Conflict::Attributes)
+            .await;
         self.vfs.store.throttle().await;
         let handle = self.hold(&node)?;
         self.vfs.replace_security(&handle, None, |current| {

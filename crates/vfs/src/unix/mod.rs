@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use strongroom_store::Inode;
 
-use crate::grants::GrantRequest;
+use crate::grants::{GrantKey, GrantRequest};
 use crate::node::{Node, State};
 use crate::open::READ_ONLY_RIGHTS;
 use crate::{
@@ -34,6 +34,8 @@ pub struct Unix<'a> {
     vfs: &'a Vfs,
     who: &'a Credentials,
     share: &'a Share,
+    /// The key of the caller's grants, which what it does leaves alone.
+    by: Option<GrantKey>,
 }
 
 /// An open by id.
@@ -64,11 +66,18 @@ impl Vfs {
             vfs: self,
             who,
             share,
+            by: None,
         }
     }
 }
 
 impl<'a> Unix<'a> {
+    /// The same caller, whose grants are under this key.
+    #[must_use]
+    pub fn by(self, key: Option<GrantKey>) -> Self {
+        Self { by: key, ..self }
+    }
+
     /// Opens what an id names, a symbolic link or special file itself too.
     ///
     /// Errors: `Closed` where there is no such file any more, `AccessDenied`, `SharingViolation`.
@@ -77,7 +86,7 @@ impl<'a> Unix<'a> {
             at: Some(inode),
             access: open.access,
             share_access: open.share_access,
-            grant: open.grant,
+            grant: self.granted(open.grant),
             posix: Some(PosixOpen {
                 mode: None,
                 owner_override: open.owner_override,
@@ -97,6 +106,13 @@ impl<'a> Unix<'a> {
         self.rights_of(&node, &mut node.lock())
     }
 
+    fn granted(&self, asked: GrantRequest) -> GrantRequest {
+        match (asked, self.by) {
+            (GrantRequest::None, Some(key)) => GrantRequest::Under(key),
+            (asked, _) => asked,
+        }
+    }
+
     fn request<'r>(&self, path: &'r str) -> OpenRequest<'r>
     where
         'a: 'r,
@@ -104,6 +120,7 @@ impl<'a> Unix<'a> {
         OpenRequest {
             share_access: ShareAccess::ALL,
             case: CaseMode::Exact,
+            grant: self.granted(GrantRequest::None),
             posix: Some(PosixOpen::default()),
             options: CreateOptions {
                 open_reparse_point: true,

@@ -115,7 +115,7 @@ impl Unix<'_> {
             at: Some(directory),
             access: make.access,
             share_access: make.share_access,
-            grant: make.grant.clone(),
+            grant: self.granted(make.grant.clone()),
             disposition,
             posix: Some(PosixOpen {
                 mode: Some(make.mode),
@@ -187,7 +187,9 @@ impl Unix<'_> {
                 _ => {}
             }
             self.check_unlink(&parent, &node)?;
-            self.vfs.contend_on(&node, None, None, Conflict::Name).await;
+            self.vfs
+                .contend_on(&node, None, self.by, Conflict::Name)
+                .await;
             let link = LinkRef {
                 directory,
                 name: entry.name,
@@ -266,6 +268,10 @@ impl Unix<'_> {
         let handle = self
             .vfs
             .hold(self.who, self.share, &node, AccessMask::READ_ATTRIBUTES)?;
+        // The count of names is an attribute.
+        self.vfs
+            .contend_on(&node, None, self.by, Conflict::Attributes)
+            .await;
         self.vfs.link_at(&handle, Some(&target), &name, false).await
     }
 

@@ -5,6 +5,8 @@ use crate::rpc::NFS;
 use crate::v4::types::Stateid;
 use crate::xdr::{Decoder, Encoder, Xdr};
 
+const CONN_BACK_CHAN: u32 = 2;
+
 /// A client with a session.
 pub(super) struct Session {
     pub(super) client: Client,
@@ -21,7 +23,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn new(bytes: &[u8]) -> Self {
+    pub(super) fn new(bytes: &[u8]) -> Self {
         let mut from = Decoder::new(bytes);
         let status = from.u32().unwrap();
         from.opaque(64, "tag").unwrap();
@@ -34,7 +36,7 @@ impl Answer {
     }
 }
 
-fn compound(minor: u32, operations: &[Encoder]) -> Vec<u8> {
+pub(super) fn compound(minor: u32, operations: &[Encoder]) -> Vec<u8> {
     let mut to = Encoder::default();
     to.opaque(b"").u32(minor);
     to.u32(crate::xdr::length(operations.len()));
@@ -67,9 +69,9 @@ fn exchange_id(owner: &[u8], verifier: [u8; 8]) -> Encoder {
     })
 }
 
-fn create_session(client: u64, sequence: u32) -> Encoder {
+fn create_session(client: u64, sequence: u32, flags: u32) -> Encoder {
     op(43, |to| {
-        to.u64(client).u32(sequence).u32(0);
+        to.u64(client).u32(sequence).u32(flags);
         channel(to);
         channel(to);
         to.u32(0x4000_0000).u32(1).u32(0);
@@ -77,7 +79,7 @@ fn create_session(client: u64, sequence: u32) -> Encoder {
 }
 
 impl Client {
-    fn v4(&mut self, minor: u32, operations: &[Encoder]) -> Answer {
+    pub(super) fn v4(&mut self, minor: u32, operations: &[Encoder]) -> Answer {
         Answer::new(&self.ask(NFS, 4, 1, &compound(minor, operations)))
     }
 
@@ -88,9 +90,20 @@ impl Client {
         (from.u64().unwrap(), from.u32().unwrap())
     }
 
-    fn new_session(mut self, minor: u32, owner: &[u8]) -> Session {
+    fn new_session(self, minor: u32, owner: &[u8]) -> Session {
+        self.new_session_with(minor, owner, 0)
+    }
+
+    /// One that can be called back, and so may get delegations.
+    pub(super) fn callable(self, minor: u32, owner: &[u8]) -> Session {
+        let mut session = self.new_session_with(minor, owner, CONN_BACK_CHAN);
+        session.complete();
+        session
+    }
+
+    fn new_session_with(mut self, minor: u32, owner: &[u8], flags: u32) -> Session {
         let (client, sequence) = self.introduce(owner, [1; 8]);
-        let answer = self.v4(minor, &[create_session(client, sequence)]);
+        let answer = self.v4(minor, &[create_session(client, sequence, flags)]);
         assert_eq!(answer.status, 0);
         Session {
             id: answer.bytes[8..24].try_into().unwrap(),
@@ -136,7 +149,7 @@ impl Session {
         assert_eq!(self.ask(&[complete]).status, 0);
     }
 
-    fn root() -> [Encoder; 2] {
+    pub(super) fn root() -> [Encoder; 2] {
         [
             op(24, |_| {}),
             op(15, |to| {
@@ -145,8 +158,8 @@ impl Session {
         ]
     }
 
-    /// Opens or makes a file in the share's root; its stateid.
-    fn open(&mut self, name: &[u8], owner: &[u8], access: u32, deny: u32) -> Result<Stateid, u32> {
+    /// Opens or makes a file in the share's root.
+    pub(super) fn opening(name: &[u8], owner: &[u8], access: u32, deny: u32) -> [Encoder; 3] {
         let [root, share] = Self::root();
         let open = op(18, |to| {
             to.u32(0).u32(access).u32(deny).u64(0).opaque(owner);
@@ -155,14 +168,25 @@ impl Session {
             to.u32(2).u32(0).u32(2).opaque(&0o644u32.to_be_bytes());
             to.u32(0).opaque(name);
         });
-        let answer = self.ask(&[root, share, open]);
+        [root, share, open]
+    }
+
+    /// Its stateid.
+    pub(super) fn open(
+        &mut self,
+        name: &[u8],
+        owner: &[u8],
+        access: u32,
+        deny: u32,
+    ) -> Result<Stateid, u32> {
+        let answer = self.ask(&Self::opening(name, owner, access, deny));
         if answer.status != 0 {
             return Err(answer.status);
         }
         Ok(Stateid::decode(&mut Decoder::new(&answer.bytes[24..])).unwrap())
     }
 
-    fn on(name: &[u8], operation: Encoder) -> [Encoder; 4] {
+    pub(super) fn on(name: &[u8], operation: Encoder) -> [Encoder; 4] {
         let [root, share] = Self::root();
         [
             root,
@@ -298,7 +322,10 @@ fn a_restarted_client_loses_what_its_earlier_life_held() {
         to.u64(0).u32(1);
     });
     assert_eq!(before.ask(&Session::on(b"f", read.clone())).status, 0);
-    assert_eq!(client.v4(1, &[create_session(number, sequence)]).status, 0);
+    assert_eq!(
+        client.v4(1, &[create_session(number, sequence, 0)]).status,
+        0
+    );
     assert_eq!(before.ask(&Session::on(b"f", read)).status, 10_052);
     let mut other = world.client().session(1, b"other");
     other.open(b"f", b"owner", 3, 3).unwrap();

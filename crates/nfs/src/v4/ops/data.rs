@@ -41,7 +41,7 @@ async fn file(
     }
     if let Some(found) = c.found(id, target.inode)? {
         return Ok(File {
-            handle: found.open().handle(access)?,
+            handle: found.handle(access)?,
             target,
         });
     }
@@ -50,7 +50,7 @@ async fn file(
     } else {
         AccessMask::WRITE_DATA
     };
-    let unix = target.unix(vfs);
+    let unix = c.unix(&target);
     let handle = unix.open(target.inode, UnixOpen::once(rights)).await;
     let handle = handle.map_err(|error| {
         if matches!(error, VfsError::SharingViolation) {
@@ -101,7 +101,7 @@ pub(crate) async fn write(
     }
     let file = file(c, c.target()?, id, WRITE).await?;
     let vfs = &c.request.server.vfs;
-    let unix = file.target.unix(vfs);
+    let unix = c.unix(&file.target);
     unix.write(&file.handle, offset, data).await?;
     let committed = if stable == UNSTABLE {
         UNSTABLE

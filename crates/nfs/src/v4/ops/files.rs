@@ -5,7 +5,8 @@ use strongroom_vfs::AccessMask;
 
 use crate::server::{Lost, Place, Target, exports};
 use crate::v3::access_of;
-use crate::v4::attributes::WRITE_ONLY;
+use crate::v4::attributes::{OF_DATA, Told, WRITE_ONLY};
+use crate::v4::callback;
 use crate::v4::compound::{Compound, DONE};
 use crate::v4::types::{Bitmap, Handle, Name, RawAttributes, Stateid};
 use crate::v4::{Failure, Op, Place4, Status};
@@ -88,7 +89,7 @@ pub(crate) fn find(c: &Compound<'_, '_>, place: &Place4, name: &[u8]) -> Result<
     let target = match place {
         Place4::Pseudo => export_root(c, name)?,
         Place4::File(directory) => {
-            let unix = directory.unix(&c.request.server.vfs);
+            let unix = c.unix(directory);
             match unix.find(directory.inode, name) {
                 Err(strongroom_vfs::VfsError::NotDirectory) => {
                     return Err(no_directory(c, directory));
@@ -122,7 +123,7 @@ pub(crate) fn lookupp(c: &mut Compound<'_, '_>) -> Op {
         Place4::Pseudo => return Err(Status::NOENT.into()),
         Place4::File(target) if target.inode == target.share.root => Place4::Pseudo,
         Place4::File(target) => {
-            let unix = target.unix(&c.request.server.vfs);
+            let unix = c.unix(target);
             match unix.find(target.inode, b"..") {
                 Err(strongroom_vfs::VfsError::NotDirectory) => {
                     return Err(no_directory(c, target).into());
@@ -140,7 +141,7 @@ pub(crate) fn readlink(c: &mut Compound<'_, '_>, to: &mut Encoder) -> Op {
     let Place4::File(target) = c.place()? else {
         return Err(Status::INVAL.into());
     };
-    let unix = target.unix(&c.request.server.vfs);
+    let unix = c.unix(target);
     to.opaque(&unix.read_link(target.inode)?);
     DONE
 }
@@ -152,7 +153,7 @@ pub(crate) fn access(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut 
         Place4::File(target) => {
             let vfs = &c.request.server.vfs;
             let what = vfs.look(target.inode)?.what;
-            let rights = target.unix(vfs).rights(target.inode)?;
+            let rights = c.unix(target).rights(target.inode)?;
             let (mut known, mut given) = access_of(rights, what);
             if c.minor >= 2 {
                 known |= XATTR_READ | XATTR_WRITE | XATTR_LIST;
@@ -170,13 +171,42 @@ pub(crate) fn access(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut 
     DONE
 }
 
-pub(crate) fn getattr(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut Encoder) -> Op {
+pub(crate) async fn getattr(
+    c: &mut Compound<'_, '_>,
+    from: &mut Decoder<'_>,
+    to: &mut Encoder,
+) -> Op {
     let asked = Bitmap::decode(from)?;
     if !asked.and(&WRITE_ONLY).is_empty() {
         return Err(Status::INVAL.into());
     }
-    c.encode_attributes(c.place()?, &asked, to)?;
+    let told = told_by_writer(c, &asked).await?;
+    c.encode_attributes_told(c.place()?, &asked, told, to)?;
     DONE
+}
+
+/// What the holder of a delegation for writing says of the current file; None where nobody else has one.
+async fn told_by_writer(c: &Compound<'_, '_>, asked: &Bitmap) -> Result<Option<Told>, Status> {
+    let Place4::File(target) = c.place()? else {
+        return Ok(None);
+    };
+    if asked.and(&OF_DATA).is_empty() {
+        return Ok(None);
+    }
+    let own = c.client().map_or(0, |client| client.id);
+    let Some(writer) = c.state().writer(target.inode, own) else {
+        return Ok(None);
+    };
+    let server = c.request.server;
+    let Some((change, size)) = callback::attributes(server, &writer).await else {
+        return Ok(None);
+    };
+    let (changes, modified) = writer.told(change, size);
+    Ok(Some(Told {
+        size,
+        changes,
+        modified,
+    }))
 }
 
 pub(crate) async fn setattr(
@@ -204,11 +234,11 @@ async fn set(c: &Compound<'_, '_>, id: Stateid, raw: &RawAttributes<'_>) -> Resu
     let vfs = &c.request.server.vfs;
     let resizes = setting.change.size.is_some();
     let through = match c.found(id, target.inode)? {
-        Some(found) if resizes => Some(found.open().handle(crate::v4::ops::open::WRITE)?),
+        Some(found) if resizes => Some(found.handle(crate::v4::ops::open::WRITE)?),
         _ => None,
     };
     c.set_list(&target, target.inode, &setting).await?;
-    let unix = target.unix(vfs);
+    let unix = c.unix(&target);
     unix.change(target.inode, &setting.change, through.as_ref())
         .await?;
     if resizes {
@@ -265,7 +295,9 @@ pub(crate) fn secinfo_no_name(
 
 /// The current file handle is used up by being asked about (RFC 8881, 2.6.3.1.1.8).
 fn flavors(c: &mut Compound<'_, '_>, to: &mut Encoder) -> Op {
-    c.current = None;
+    if c.minor > 0 {
+        c.current = None;
+    }
     to.u32(1).u32(AUTH_SYS);
     DONE
 }

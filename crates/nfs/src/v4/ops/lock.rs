@@ -32,6 +32,16 @@ enum Locker<'a> {
     Known(Stateid),
 }
 
+/// In version 4.0 a client is named with its owners.
+fn name(c: &mut Compound<'_, '_>, client: u64) -> Result<(), Status> {
+    if c.minor == 0 {
+        let client = super::minor_0::known(c, client)?;
+        client.renew(c.now());
+        c.named = Some(client);
+    }
+    Ok(())
+}
+
 fn locker<'a>(from: &mut Decoder<'a>) -> Result<Locker<'a>, XdrError> {
     if !from.bool()? {
         let id = Stateid::decode(from)?;
@@ -62,7 +72,7 @@ pub(crate) fn lock(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut En
     let state = match locker {
         Locker::Known(id) => match client.find(&c.meant(id)?)? {
             Found::Lock(lock) => lock,
-            Found::Open(_) => return Err(Status::BAD_STATEID.into()),
+            Found::Open(_) | Found::Delegation(_) => return Err(Status::BAD_STATEID.into()),
         },
         Locker::New { open, owner } => {
             let open = client.find_open(&c.meant(open)?)?;
@@ -115,8 +125,9 @@ fn denied(c: &Compound<'_, '_>, lock: &InTheWay, to: &mut Encoder) {
 pub(crate) fn lockt(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut Encoder) -> Op {
     let exclusive = is_exclusive(from.u32()?)?;
     let range = range(exclusive, from.u64()?, from.u64()?);
-    let (_client, owner) = (from.u64()?, OwnerName::decode(from)?);
+    let (client, owner) = (from.u64()?, OwnerName::decode(from)?);
     let range = range?;
+    name(c, client)?;
     let target = c.target()?;
     let vfs = &c.request.server.vfs;
     super::open::must_be_file(c, target.inode)?;
@@ -140,7 +151,7 @@ pub(crate) fn locku(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut E
     let len = range_len(offset, len)?;
     let state = match c.client()?.find(&id)? {
         Found::Lock(lock) => lock,
-        Found::Open(_) => return Err(Status::BAD_STATEID.into()),
+        Found::Open(_) | Found::Delegation(_) => return Err(Status::BAD_STATEID.into()),
     };
     if state.open.inode != c.target()?.inode {
         return Err(Status::BAD_STATEID.into());

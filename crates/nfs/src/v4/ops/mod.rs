@@ -1,8 +1,10 @@
 //! The operations, one function each.
 
 pub(crate) mod data;
+pub(crate) mod delegation;
 pub(crate) mod files;
 pub(crate) mod lock;
+pub(crate) mod minor_0;
 pub(crate) mod names;
 pub(crate) mod open;
 pub(crate) mod session;
@@ -21,6 +23,8 @@ pub(crate) const DESTROY_CLIENTID: u32 = 57;
 pub(crate) const ILLEGAL: u32 = 10_044;
 
 const FIRST: u32 = 3;
+/// RELEASE_LOCKOWNER
+const LAST_OF_0: u32 = 39;
 /// RECLAIM_COMPLETE
 const LAST_OF_1: u32 = 58;
 /// REMOVEXATTR
@@ -28,11 +32,34 @@ const LAST_OF_2: u32 = 75;
 
 /// Whether there is such an operation, done here or not.
 pub(crate) fn is_known(number: u32, minor: u32) -> bool {
-    let last = if minor == 1 { LAST_OF_1 } else { LAST_OF_2 };
+    let last = match minor {
+        0 => LAST_OF_0,
+        1 => LAST_OF_1,
+        _ => LAST_OF_2,
+    };
     (FIRST..=last).contains(&number)
 }
 
 pub(crate) async fn dispatch(
+    c: &mut Compound<'_, '_>,
+    number: u32,
+    from: &mut Decoder<'_>,
+    to: &mut Encoder,
+) -> Op {
+    if c.minor > 0 {
+        return dispatch_one(c, number, from, to).await;
+    }
+    match number {
+        30 => minor_0::renew(c, from),
+        35 => minor_0::set_client_id(c, from, to),
+        36 => minor_0::confirm_client_id(c, from).await,
+        39 => minor_0::release_lock_owner(c, from),
+        number if minor_0::has_turn(number) => minor_0::in_turn(c, number, from, to).await,
+        number => dispatch_one(c, number, from, to).await,
+    }
+}
+
+async fn dispatch_one(
     c: &mut Compound<'_, '_>,
     number: u32,
     from: &mut Decoder<'_>,
@@ -43,7 +70,8 @@ pub(crate) async fn dispatch(
         4 => open::close(c, from, to),
         5 => data::commit(c, from, to).await,
         6 => names::create(c, from, to).await,
-        9 => files::getattr(c, from, to),
+        8 => delegation::give_back(c, from).await,
+        9 => files::getattr(c, from, to).await,
         10 => files::getfh(c, to),
         11 => names::link(c, from, to).await,
         12 => lock::lock(c, from, to),
@@ -53,6 +81,7 @@ pub(crate) async fn dispatch(
         16 => files::lookupp(c),
         17 => files::verify(c, from, false),
         18 => open::open(c, from, to).await,
+        minor_0::OPEN_CONFIRM if c.minor == 0 => minor_0::confirm_open(c, from, to),
         21 => open::downgrade(c, from, to),
         22 => files::putfh(c, from),
         23 | 24 => files::putrootfh(c),
@@ -73,6 +102,7 @@ pub(crate) async fn dispatch(
         CREATE_SESSION => session::create(c, from, to),
         DESTROY_SESSION => session::destroy(c, from),
         45 => session::free_stateid(c, from),
+        46 => delegation::get_dir(c, from, to),
         52 => files::secinfo_no_name(c, from, to),
         55 => session::test_stateid(c, from, to),
         DESTROY_CLIENTID => session::destroy_clientid(c, from),

@@ -53,7 +53,7 @@ pub(crate) async fn create(
         New::Symlink(_) => 0o777,
         New::File | New::Directory | New::Special(_) => setting.change.mode.unwrap_or(0),
     };
-    let unix = directory.unix(&c.request.server.vfs);
+    let unix = c.unix(&directory);
     let (handle, _) = unix
         .make(directory.inode, name.0, Make::new(what, mode))
         .await?;
@@ -75,7 +75,7 @@ pub(crate) async fn set_made(
     inode: Inode,
     setting: &Setting,
 ) -> Result<Bitmap, Status> {
-    let unix = directory.unix(&c.request.server.vfs);
+    let unix = c.unix(directory);
     let left = UnixChange {
         mode: None,
         size: setting.change.size.filter(|size| *size != 0),
@@ -105,7 +105,7 @@ pub(crate) async fn remove(
     let directory = c.target()?;
     check_name(name.0)?;
     let before = c.change_before(directory.inode)?;
-    let unix = directory.unix(&c.request.server.vfs);
+    let unix = c.unix(&directory);
     unix.remove(directory.inode, name.0, Removed::Any).await?;
     c.sync_names().await?;
     c.change_info(directory.inode, before)?.encode(to);
@@ -126,7 +126,7 @@ pub(crate) async fn rename(
     }
     let source_before = c.change_before(source.inode)?;
     let target_before = c.change_before(target.inode)?;
-    let unix = source.unix(&c.request.server.vfs);
+    let unix = c.unix(&source);
     unix.rename((source.inode, old.0), (target.inode, new.0))
         .await
         .map_err(renamed)?;
@@ -153,7 +153,7 @@ pub(crate) async fn link(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &
         return Err(Status::XDEV.into());
     }
     let before = c.change_before(directory.inode)?;
-    let unix = directory.unix(&c.request.server.vfs);
+    let unix = c.unix(&directory);
     unix.link(file.inode, directory.inode, name.0).await?;
     c.sync_names().await?;
     c.change_info(directory.inode, before)?.encode(to);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use strongroom_vfs::unix::{Make, New, NodeType, UnixChange, UnixOpen};
 use strongroom_vfs::{AccessMask, Handle, Inode, ShareAccess, VfsError};
 
+use super::delegation::{self, Given, WhyNot, Wish};
 use super::files::check_name;
+use super::minor_0;
 use super::names::set_made;
 use crate::server::Target;
 use crate::v4::attributes::{Setting, number};
@@ -17,13 +19,12 @@ use crate::xdr::{Decoder, Encoder, Xdr, XdrError};
 pub(crate) const READ: u32 = 1;
 pub(crate) const WRITE: u32 = 2;
 const BOTH: u32 = 3;
-/// What a client wants of delegations, in the same word; only wishes.
+/// What a client wants of delegations, in the same word, and when it wants to hear of them; only wishes.
 const WISHES: u32 = 0x0003_FF00;
 /// OPEN4_RESULT_LOCKTYPE_POSIX
 const LOCKTYPE_POSIX: u32 = 4;
 /// OPEN4_RESULT_PRESERVE_UNLINKED: what is open stays when its last name goes.
 const PRESERVE_UNLINKED: u32 = 8;
-const DELEGATE_NONE: u32 = 0;
 
 /// openflag4
 enum How<'a> {
@@ -42,14 +43,17 @@ enum Claim<'a> {
     Null(Name<'a>),
     /// The current file.
     Handle,
-    /// What was open before the server started again.
-    Previous,
-    /// Through a delegation.
-    Delegated,
+    /// What was open before the server started again, with the delegation that there was.
+    Previous(u32),
+    /// A name, or the current file, that the client opened by itself with this delegation.
+    Delegated(Stateid, Option<Name<'a>>),
+    /// With a delegation of the client's earlier life, which is not kept.
+    EarlierLife,
 }
 
 struct Args<'a> {
     access: u32,
+    wish: u32,
     deny: u32,
     owner: OwnerName<'a>,
     how: How<'a>,
@@ -83,36 +87,28 @@ fn how<'a>(from: &mut Decoder<'a>) -> Result<How<'a>, XdrError> {
 fn claim<'a>(from: &mut Decoder<'a>) -> Result<Claim<'a>, XdrError> {
     Ok(match from.u32()? {
         0 => Claim::Null(Name::decode(from)?),
-        1 => {
-            from.u32()?;
-            Claim::Previous
-        }
-        2 => {
-            Stateid::decode(from)?;
-            Name::decode(from)?;
-            Claim::Delegated
-        }
+        1 => Claim::Previous(from.u32()?),
+        2 => Claim::Delegated(Stateid::decode(from)?, Some(Name::decode(from)?)),
         3 => {
             Name::decode(from)?;
-            Claim::Delegated
+            Claim::EarlierLife
         }
         4 => Claim::Handle,
-        5 => {
-            Stateid::decode(from)?;
-            Claim::Delegated
-        }
-        6 => Claim::Delegated,
+        5 => Claim::Delegated(Stateid::decode(from)?, None),
+        6 => Claim::EarlierLife,
         _ => return Err(XdrError::Invalid("a file is claimed in no known way")),
     })
 }
 
 fn args<'a>(from: &mut Decoder<'a>) -> Result<Args<'a>, Status> {
     let _sequence = from.u32()?;
-    let (access, deny) = (from.u32()? & !WISHES, from.u32()?);
+    let (word, deny) = (from.u32()?, from.u32()?);
+    let (access, wish) = (word & !WISHES, word & delegation::WISHES);
     let _client = from.u64()?;
     let owner = OwnerName::decode(from)?;
     let args = Args {
         access,
+        wish,
         deny,
         owner,
         how: how(from)?,
@@ -122,6 +118,22 @@ fn args<'a>(from: &mut Decoder<'a>) -> Result<Args<'a>, Status> {
         return Err(Status::INVAL);
     }
     Ok(args)
+}
+
+impl Args<'_> {
+    /// Version 4.0 knows neither claims by handle nor exclusive creation with attributes.
+    fn is_known_to_0(&self) -> bool {
+        let by_handle = matches!(self.claim, Claim::Handle | Claim::Delegated(_, None));
+        let both = matches!(
+            self.how,
+            How::Create {
+                verifier: Some(_),
+                attributes: Some(_),
+                ..
+            }
+        );
+        !by_handle && !both
+    }
 }
 
 /// What an open came to.
@@ -134,29 +146,74 @@ struct Opened {
 
 pub(crate) async fn open(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut Encoder) -> Op {
     let args = args(from)?;
+    if c.minor == 0 && !args.is_known_to_0() {
+        return Err(Status::BADXDR.into());
+    }
     let client = c.client()?;
     match args.claim {
-        Claim::Previous if c.state().may_reclaim(client, c.now()) => {}
-        Claim::Previous => return Err(Status::NO_GRACE.into()),
-        Claim::Null(_) | Claim::Handle | Claim::Delegated => c.state().may_open(client, c.now())?,
+        Claim::Previous(_) if c.state().may_reclaim(client, c.now()) => {}
+        Claim::Previous(_) => return Err(Status::NO_GRACE.into()),
+        Claim::EarlierLife => return Err(Status::NOTSUPP.into()),
+        Claim::Null(_) | Claim::Handle | Claim::Delegated(..) => {
+            c.state().may_open(client, c.now())?;
+        }
     }
     let opened = match &args.claim {
-        Claim::Null(name) => by_name(c, &args, name.0).await?,
-        Claim::Handle | Claim::Previous => by_handle(c, &args).await?,
-        Claim::Delegated => return Err(Status::BAD_STATEID.into()),
+        Claim::Null(name) | Claim::Delegated(_, Some(name)) => by_name(c, &args, name.0).await?,
+        Claim::Handle | Claim::Previous(_) | Claim::Delegated(_, None) | Claim::EarlierLife => {
+            by_handle(c, &args).await?
+        }
     };
+    if c.minor == 0 && matches!(args.claim, Claim::Previous(_)) {
+        c.confirmed = true;
+    }
+    let given = delegate(c, &args, &opened)?;
     let other = c.new_other()?;
     let rights = (args.access, args.deny);
     let client = c.client()?;
     let id = client.add_open(args.owner.0, rights, opened.handle, other)?;
     id.encode(to);
     opened.change.encode(to);
-    to.u32(LOCKTYPE_POSIX | PRESERVE_UNLINKED);
+    to.u32(flags(c, &args));
     opened.set.encode(to);
-    to.u32(DELEGATE_NONE);
+    delegation::encode(&given, args.wish, to);
     c.current = Some(Place4::File(opened.target));
     c.stateid = Some(id);
     DONE
+}
+
+fn flags(c: &Compound<'_, '_>, args: &Args<'_>) -> u32 {
+    if c.minor > 0 {
+        LOCKTYPE_POSIX | PRESERVE_UNLINKED
+    } else if !c.confirmed && matches!(args.claim, Claim::Null(_)) {
+        LOCKTYPE_POSIX | minor_0::RESULT_CONFIRM
+    } else {
+        LOCKTYPE_POSIX
+    }
+}
+
+/// The delegation that comes with an open, or had to be there for it.
+fn delegate(c: &Compound<'_, '_>, args: &Args<'_>, opened: &Opened) -> Result<Given, Status> {
+    let (target, handle) = (&opened.target, &opened.handle);
+    match &args.claim {
+        Claim::Null(_) | Claim::Handle => {
+            let wish = Wish {
+                access: args.access,
+                wish: args.wish,
+            };
+            delegation::offer(c, target, handle, wish)
+        }
+        Claim::Previous(kind) => delegation::reclaim(c, target, handle, *kind),
+        Claim::Delegated(id, _) => {
+            let held = c.client()?.find_delegation(&c.meant(*id)?)?;
+            if held.inode == target.inode {
+                Ok(Given::Nothing(WhyNot::NotWanted))
+            } else {
+                Err(Status::BAD_STATEID)
+            }
+        }
+        Claim::EarlierLife => Err(Status::NOTSUPP),
+    }
 }
 
 async fn by_handle(c: &Compound<'_, '_>, args: &Args<'_>) -> Result<Opened, Status> {
@@ -266,13 +323,13 @@ async fn truncated(
         .granted()
         .contains(AccessMask::WRITE_DATA)
         .then_some(handle);
-    let unix = target.unix(&c.request.server.vfs);
+    let unix = c.unix(target);
     unix.change(target.inode, &change, through).await?;
     Ok(Bitmap::of(&[number::SIZE]))
 }
 
 fn find(c: &Compound<'_, '_>, directory: &Target, name: &[u8]) -> Result<Inode, Status> {
-    let unix = directory.unix(&c.request.server.vfs);
+    let unix = c.unix(directory);
     Ok(unix.find(directory.inode, name)?)
 }
 
@@ -313,9 +370,9 @@ async fn open_there(
     target: &Target,
     args: &Args<'_>,
 ) -> Result<Arc<Handle>, Status> {
-    let unix = target.unix(&c.request.server.vfs);
+    let unix = c.unix(target);
     // Its mode may have changed since it was opened first.
-    let reclaims = matches!(args.claim, Claim::Previous);
+    let reclaims = matches!(args.claim, Claim::Previous(_));
     let open = |access| {
         let open = UnixOpen {
             access,
@@ -353,7 +410,7 @@ async fn make_file(
     name: &[u8],
     make: Make<'_>,
 ) -> Result<(Arc<Handle>, bool), Status> {
-    let unix = directory.unix(&c.request.server.vfs);
+    let unix = c.unix(directory);
     match unix.make(directory.inode, name, make.clone()).await {
         Err(VfsError::SharingViolation) if c.state().end_expired(c.now()) => {
             Ok(unix.make(directory.inode, name, make).await?)

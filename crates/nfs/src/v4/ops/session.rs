@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::v4::callback;
 use crate::v4::compound::{Compound, DONE, OPERATIONS_MAX, Sequence};
 use crate::v4::state::{
-    CACHED_MAX, Client, Found, Limits, SLOTS_MAX, Session, SessionId, Turn, lease,
+    Backchannel, CACHED_MAX, Client, Found, Limits, SLOTS_MAX, Security, Session, SessionId, State,
+    Turn, lease,
 };
 use crate::v4::types::{OwnerName, Stateid, skip_list};
 use crate::v4::{Op, Status};
@@ -18,6 +20,16 @@ const USE_NON_PNFS: u32 = 0x0001_0000;
 const FLAGS: u32 = 0xC017_0103;
 const SP4_NONE: u32 = 0;
 const CONN_BACK_CHAN: u32 = 2;
+/// channel_dir_from_client4
+const FORE: u32 = 1;
+const BACK: u32 = 2;
+const FORE_OR_BOTH: u32 = 3;
+const BACK_OR_BOTH: u32 = 7;
+/// The flags of RFC 8881, 18.46.1.
+const CB_PATH_DOWN: u32 = 1;
+const RECALLABLE_STATE_REVOKED: u32 = 0x40;
+const CB_PATH_DOWN_SESSION: u32 = 0x200;
+const BACKCHANNEL_FAULT: u32 = 0x400;
 /// Persistent, with a backchannel, over RDMA: what may be asked for.
 const CREATE_FLAGS: u32 = 7;
 /// The most of a request and of an answer: data, and what stands around it.
@@ -118,8 +130,8 @@ pub(crate) fn create(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut 
     let (id, sequence, flags) = (from.u64()?, from.u32()?, from.u32()?);
     let fore = ChannelAttributes::decode(from)?;
     let back = ChannelAttributes::decode(from)?;
-    let _program = from.u32()?;
-    skip_list(from, 16, security_parameters)?;
+    let program = from.u32()?;
+    let security = securities(from)?;
     let client = c.state().client(id)?;
     if !client.is_confirmed() && c.now().saturating_sub(client.renewed()) > lease() {
         c.state().forget(id);
@@ -139,14 +151,18 @@ pub(crate) fn create(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut 
     if flags & !CREATE_FLAGS != 0 {
         return Err(Status::INVAL.into());
     }
-    limits(&back)?;
+    let way = Backchannel::new(program, security, limits(&back)?);
     let limits = limits(&fore)?;
-    let session = Session::new(c.state().new_session_id(id), Arc::clone(&client), limits);
+    let session = c.state().new_session_id(id);
+    let session = Session::new(session, Arc::clone(&client), limits, way, c.minor);
     let session = c.state().add_session(session)?;
     if !client.is_confirmed() {
         c.state().confirm(&client);
     }
     client.renew(c.now());
+    if flags & CONN_BACK_CHAN != 0 {
+        session.back.bind(c.request.origin);
+    }
     let mut answer = Encoder::default();
     answer.fixed(&session.id).u32(sequence);
     answer.u32(flags & CONN_BACK_CHAN);
@@ -157,15 +173,30 @@ pub(crate) fn create(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut 
     DONE
 }
 
+/// The first way of several to make calls out that is known here.
+fn securities(from: &mut Decoder<'_>) -> Result<Security, XdrError> {
+    let mut first = None;
+    skip_list(from, 16, |from| {
+        let given = security_parameters(from)?;
+        first = first.take().or(given);
+        Ok(())
+    })?;
+    Ok(first.unwrap_or(Security::None))
+}
+
 /// callback_sec_parms4
-fn security_parameters(from: &mut Decoder<'_>) -> Result<(), XdrError> {
+fn security_parameters(from: &mut Decoder<'_>) -> Result<Option<Security>, XdrError> {
     match from.u32()? {
-        0 => Ok(()),
-        1 => crate::rpc::AuthSys::decode(from).map(drop),
+        0 => Ok(Some(Security::None)),
+        1 => {
+            let given = crate::rpc::AuthSys::decode(from)?;
+            Ok(Some(Security::Sys(given.to_xdr())))
+        }
         6 => {
             from.u32()?;
             Opaque::<1024>::decode(from)?;
-            Opaque::<1024>::decode(from).map(drop)
+            Opaque::<1024>::decode(from)?;
+            Ok(None)
         }
         _ => Err(XdrError::Invalid("a callback is secured in no known way")),
     }
@@ -219,8 +250,7 @@ pub(crate) fn sequence(
     session.client.renew(c.now());
     let last = session.slots() - 1;
     to.fixed(&id).u32(sequence).u32(slot).u32(last).u32(last);
-    // Nothing is wrong that the client should know of.
-    to.u32(0);
+    to.u32(trouble(c.state(), &session));
     if let Turn::New = turn {
         c.sequence = Some(Sequence {
             session,
@@ -231,12 +261,39 @@ pub(crate) fn sequence(
     Ok(turn)
 }
 
+/// sr_status_flags: what is wrong that the client should know of.
+fn trouble(state: &State, session: &Session) -> u32 {
+    let mut flags = 0;
+    if session.back.is_faulty() {
+        flags |= BACKCHANNEL_FAULT;
+    }
+    if session.back.is_missed() {
+        flags |= CB_PATH_DOWN_SESSION;
+        if !state.can_call(session.client.id) {
+            flags |= CB_PATH_DOWN;
+        }
+    }
+    if session.client.has_revoked() {
+        flags |= RECALLABLE_STATE_REVOKED;
+    }
+    flags
+}
+
 pub(crate) fn bind_conn(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut Encoder) -> Op {
     let id: SessionId = from.fixed()?;
     let (direction, _rdma) = (from.u32()?, from.bool()?);
-    c.state().session(&id)?;
+    let session = c.state().session(&id)?;
     // Every connection is one for requests; a client that asks for both directions gets both.
-    let direction = if direction == 7 { 3 } else { direction };
+    let direction = match direction {
+        FORE => FORE,
+        BACK => BACK,
+        FORE_OR_BOTH | BACK_OR_BOTH => FORE | BACK,
+        _ => return Err(Status::INVAL.into()),
+    };
+    if direction & BACK != 0 {
+        session.back.bind(c.request.origin);
+    }
+    session.client.renew(c.now());
     to.fixed(&id).u32(direction).bool(false);
     DONE
 }
@@ -276,9 +333,11 @@ pub(crate) async fn reclaim_complete(c: &mut Compound<'_, '_>, from: &mut Decode
 }
 
 pub(crate) fn backchannel_ctl(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>) -> Op {
-    from.u32()?;
-    skip_list(from, 16, security_parameters)?;
-    c.client()?;
+    let program = from.u32()?;
+    let security = securities(from)?;
+    let sequence = c.sequence.as_ref().ok_or(Status::OP_NOT_IN_SESSION)?;
+    sequence.session.back.change(program, security);
+    callback::probe(c.request.server, &sequence.session);
     DONE
 }
 
@@ -299,9 +358,15 @@ pub(crate) fn test_stateid(
 pub(crate) fn free_stateid(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>) -> Op {
     let id = c.meant(Stateid::decode(from)?)?;
     let client = c.client()?;
-    match client.find(&id)? {
+    match client.lookup(&id)? {
         Found::Open(_) => Err(Status::LOCKS_HELD.into()),
+        Found::Delegation(delegation) if delegation.is_revoked() => {
+            client.forget_delegation(&delegation);
+            DONE
+        }
+        Found::Delegation(_) => Err(Status::LOCKS_HELD.into()),
         Found::Lock(lock) => {
+            client.find(&id)?;
             let handle = lock.open.any_handle()?;
             if c.request.server.vfs.holds_locks(&handle, lock.number) {
                 return Err(Status::LOCKS_HELD.into());

@@ -33,7 +33,7 @@ async fn open(
     access: AccessMask,
 ) -> Result<(Target, std::sync::Arc<Handle>), Status> {
     let target = c.target()?;
-    let unix = target.unix(&c.request.server.vfs);
+    let unix = c.unix(&target);
     let handle = unix.open(target.inode, UnixOpen::once(access)).await?;
     Ok((target, handle))
 }

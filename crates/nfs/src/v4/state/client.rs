@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use strongroom_vfs::grants::GrantKey;
 use strongroom_vfs::{Handle, Inode, LockOwner};
 
-use super::Status;
+use super::owner::Owners;
+use super::{Delegation, Status};
 use crate::v4::types::Stateid;
 
 /// Opens and owners of locks that one client may have.
@@ -28,11 +30,25 @@ pub(crate) struct Client {
     pub(crate) verifier: [u8; 8],
     pub(crate) principal: Principal,
     confirmed: AtomicBool,
+    /// Of version 4.0.
+    old: AtomicBool,
+    /// What a client of version 4.0 is to show to confirm its id, and what it showed before.
+    pub(crate) confirming: Mutex<Confirming>,
+    pub(crate) owners: Owners,
     pub(crate) reclaim_complete: AtomicBool,
     renewed: Mutex<Duration>,
     /// The last CREATE_SESSION: its number and its answer.
     pub(crate) created: Mutex<(u32, Vec<u8>)>,
     states: Mutex<States>,
+    /// Delegations that it did not give back in time and does not know of yet.
+    revoked: AtomicUsize,
+}
+
+/// Verifiers that confirm an id.
+#[derive(Debug, Default)]
+pub(crate) struct Confirming {
+    pub(crate) wanted: Option<[u8; 8]>,
+    pub(crate) shown: Option<[u8; 8]>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +57,8 @@ struct States {
     by_id: HashMap<[u8; 12], Found>,
     opens: HashMap<(Vec<u8>, Inode), Arc<OpenState>>,
     locks: HashMap<(Vec<u8>, Inode), Arc<LockState>>,
+    /// Those that were not taken away.
+    delegations: HashMap<Inode, Arc<Delegation>>,
 }
 
 /// What a stateid names.
@@ -48,6 +66,7 @@ struct States {
 pub(crate) enum Found {
     Open(Arc<OpenState>),
     Lock(Arc<LockState>),
+    Delegation(Arc<Delegation>),
 }
 
 /// A file opened by one owner.
@@ -92,10 +111,24 @@ impl Client {
             verifier,
             principal,
             confirmed: AtomicBool::new(false),
+            old: AtomicBool::new(false),
+            confirming: Mutex::default(),
+            owners: Owners::default(),
             reclaim_complete: AtomicBool::new(false),
             renewed: Mutex::new(now),
             created: Mutex::new((0, Vec::new())),
             states: Mutex::default(),
+            revoked: AtomicUsize::new(0),
+        }
+    }
+
+    /// What its grants are held under: its own changes call nothing back.
+    pub(crate) fn key(&self) -> GrantKey {
+        let mut owner = *b"NFSv4...........";
+        owner[8..].copy_from_slice(&self.id.to_be_bytes());
+        GrantKey::Chosen {
+            owner,
+            name: [0; 16],
         }
     }
 
@@ -105,6 +138,26 @@ impl Client {
 
     pub(super) fn set_confirmed(&self) {
         self.confirmed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_old(&self) -> bool {
+        self.old.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_old(&self) {
+        self.old.store(true, Ordering::Release);
+    }
+
+    /// Whether a stateid of that name is in use.
+    pub(crate) fn knows(&self, other: &[u8; 12]) -> bool {
+        self.states.lock().by_id.contains_key(other)
+    }
+
+    /// What an owner has locked, or had.
+    pub(crate) fn locks_of(&self, owner: &[u8]) -> Vec<Arc<LockState>> {
+        let states = self.states.lock();
+        let locks = states.locks.values();
+        locks.filter(|lock| lock.owner == owner).cloned().collect()
     }
 
     pub(crate) fn renew(&self, now: Duration) {
@@ -125,6 +178,7 @@ impl Client {
         let gone = std::mem::take(&mut *states);
         states.ended = true;
         drop(states);
+        gone.delegations.values().for_each(|held| held.end());
         drop(gone);
     }
 
@@ -166,11 +220,15 @@ impl Client {
 
     /// What a stateid names, as long as it is the newest of its kind; one without a number is.
     pub(crate) fn find(&self, id: &Stateid) -> Result<Found, Status> {
-        let found = self.states.lock().by_id.get(&id.other).cloned();
-        let found = found.ok_or(Status::BAD_STATEID)?;
+        let found = self.lookup(id)?;
+        if let Found::Delegation(delegation) = &found
+            && delegation.is_revoked()
+        {
+            return Err(Status::DELEG_REVOKED);
+        }
         let sequence = found.sequence();
         match id.sequence {
-            0 => Ok(found),
+            0 if !self.is_old() => Ok(found),
             given if given == sequence => Ok(found),
             given if given < sequence => Err(Status::OLD_STATEID),
             _ => Err(Status::BAD_STATEID),
@@ -180,8 +238,70 @@ impl Client {
     pub(crate) fn find_open(&self, id: &Stateid) -> Result<Arc<OpenState>, Status> {
         match self.find(id)? {
             Found::Open(open) => Ok(open),
-            Found::Lock(_) => Err(Status::BAD_STATEID),
+            Found::Lock(_) | Found::Delegation(_) => Err(Status::BAD_STATEID),
         }
+    }
+
+    /// What a stateid names, whatever became of it.
+    pub(crate) fn lookup(&self, id: &Stateid) -> Result<Found, Status> {
+        let found = self.states.lock().by_id.get(&id.other).cloned();
+        found.ok_or(Status::BAD_STATEID)
+    }
+
+    pub(crate) fn find_delegation(&self, id: &Stateid) -> Result<Arc<Delegation>, Status> {
+        match self.find(id)? {
+            Found::Delegation(delegation) => Ok(delegation),
+            Found::Open(_) | Found::Lock(_) => Err(Status::BAD_STATEID),
+        }
+    }
+
+    /// Whether it has a delegation of a file.
+    pub(crate) fn has_delegation(&self, inode: Inode) -> bool {
+        self.states.lock().delegations.contains_key(&inode)
+    }
+
+    /// False where it has one of the file already, or too much.
+    pub(crate) fn add_delegation(&self, delegation: &Arc<Delegation>) -> bool {
+        let mut states = self.states.lock();
+        let full = states.by_id.len() >= STATES_MAX;
+        if states.ended || full || states.delegations.contains_key(&delegation.inode) {
+            return false;
+        }
+        let found = Found::Delegation(Arc::clone(delegation));
+        states.by_id.insert(delegation.other, found);
+        states
+            .delegations
+            .insert(delegation.inode, Arc::clone(delegation));
+        true
+    }
+
+    /// It was given back, or the client knows that it was taken away.
+    pub(crate) fn forget_delegation(&self, delegation: &Arc<Delegation>) {
+        let mut states = self.states.lock();
+        let known = states.by_id.remove(&delegation.other).is_some();
+        states.forget_delegation(delegation);
+        drop(states);
+        delegation.end();
+        if known && delegation.is_revoked() {
+            self.revoked.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// It was taken away. Its name stays until the client has heard of it.
+    pub(crate) fn revoke(&self, delegation: &Arc<Delegation>) {
+        let mut states = self.states.lock();
+        if !states.by_id.contains_key(&delegation.other) {
+            return;
+        }
+        self.revoked.fetch_add(1, Ordering::AcqRel);
+        states.forget_delegation(delegation);
+        drop(states);
+        delegation.revoke();
+    }
+
+    /// Whether something was taken away that it has not acknowledged.
+    pub(crate) fn has_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire) > 0
     }
 
     /// Ends an open, with the locks that were taken through it.
@@ -201,6 +321,9 @@ impl Client {
             states.locks.remove(&(lock.owner.clone(), open.inode));
         }
         drop(states);
+        if self.is_old() {
+            self.owners.closed(open.other, &open.owner);
+        }
         drop(std::mem::take(&mut open.inner.lock().handles));
     }
 
@@ -254,18 +377,38 @@ impl Client {
     }
 }
 
+impl States {
+    fn forget_delegation(&mut self, delegation: &Arc<Delegation>) {
+        let held = self.delegations.get(&delegation.inode);
+        if held.is_some_and(|held| Arc::ptr_eq(held, delegation)) {
+            self.delegations.remove(&delegation.inode);
+        }
+    }
+}
+
 impl Found {
     fn sequence(&self) -> u32 {
         match self {
             Self::Open(open) => open.inner.lock().sequence,
             Self::Lock(lock) => *lock.sequence.lock(),
+            Self::Delegation(delegation) => delegation.stateid().sequence,
         }
     }
 
-    pub(crate) fn open(&self) -> &Arc<OpenState> {
+    pub(crate) fn inode(&self) -> Inode {
         match self {
-            Self::Open(open) => open,
-            Self::Lock(lock) => &lock.open,
+            Self::Open(open) => open.inode,
+            Self::Lock(lock) => lock.open.inode,
+            Self::Delegation(delegation) => delegation.inode,
+        }
+    }
+
+    /// The open file behind it, for what is to be done.
+    pub(crate) fn handle(&self, access: u32) -> Result<Arc<Handle>, Status> {
+        match self {
+            Self::Open(open) => open.handle(access),
+            Self::Lock(lock) => lock.open.handle(access),
+            Self::Delegation(delegation) => delegation.handle(access),
         }
     }
 }
@@ -281,6 +424,14 @@ impl OpenState {
             sequence: self.inner.lock().sequence,
             other: self.other,
         }
+    }
+
+    /// The stateid after a change that is none of what it is open for.
+    pub(crate) fn advance(&self) -> Stateid {
+        let mut inner = self.inner.lock();
+        inner.sequence = following(inner.sequence);
+        drop(inner);
+        self.stateid()
     }
 
     fn add(&self, access: u32, deny: u32, handle: Arc<Handle>) -> Stateid {

@@ -1,18 +1,24 @@
 //! What clients hold: sessions with their answers, opens, locks. All of it lives as long as the client renews its lease.
 
+mod backchannel;
 mod client;
+mod delegation;
+mod owner;
 mod session;
 
+pub(crate) use backchannel::{Backchannel, Security};
 pub(crate) use client::{Client, Found, LockState, Principal};
+pub(crate) use delegation::{Contended, Delegation, Holder, recall_time};
+pub(crate) use owner::{Kind as OwnerKind, Last, Place as OwnerPlace, Turns, counts};
 pub(crate) use session::{CACHED_MAX, Limits, SLOTS_MAX, Session, Turn};
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use strongroom_vfs::Vfs;
+use strongroom_vfs::{Inode, Vfs};
 
 use super::{LEASE_SECONDS, Status};
 
@@ -20,6 +26,8 @@ use super::{LEASE_SECONDS, Status};
 const COURTESY: u32 = 20;
 /// Clients at once.
 const CLIENTS_MAX: usize = 10_000;
+/// Delegations of all clients together.
+const DELEGATIONS_MAX: usize = 1 << 16;
 /// Sessions of one client.
 pub(crate) const SESSIONS_MAX: usize = 64;
 
@@ -37,6 +45,10 @@ pub(crate) struct State {
     tables: Mutex<Tables>,
     grace: Mutex<Grace>,
     vfs: Arc<Vfs>,
+    /// How many delegations are out or remembered.
+    pub(crate) delegations: Arc<AtomicUsize>,
+    pub(crate) contended: Contended,
+    writers: Mutex<HashMap<Inode, Weak<Delegation>>>,
 }
 
 /// After a start: only what was open before may be opened, until everybody had the time to do so.
@@ -68,6 +80,9 @@ impl State {
             tables: Mutex::default(),
             grace: Mutex::new(Grace { until, waiting }),
             vfs,
+            delegations: Arc::default(),
+            contended: Contended::default(),
+            writers: Mutex::default(),
         })
     }
 
@@ -77,8 +92,10 @@ impl State {
         if now < grace.until {
             return !grace.waiting.is_empty();
         }
-        let late = std::mem::take(&mut grace.waiting);
+        let mut late = std::mem::take(&mut grace.waiting);
         drop(grace);
+        // Version 4.0 has no word for having claimed everything.
+        late.retain(|name| self.confirmed(name).is_none());
         late.iter().for_each(|name| self.forget_name(name));
         false
     }
@@ -91,7 +108,7 @@ impl State {
 
     /// Whether a client may open or lock what it did not hold before.
     pub(crate) fn may_open(&self, client: &Client, now: Duration) -> Result<(), Status> {
-        let complete = client.reclaim_complete.load(Ordering::Acquire);
+        let complete = client.reclaim_complete.load(Ordering::Acquire) || client.is_old();
         if complete && !self.in_grace(now) {
             Ok(())
         } else {
@@ -106,6 +123,11 @@ impl State {
         Ok(())
     }
 
+    /// The client is on record: after the next start it is waited for.
+    pub(crate) fn remember(&self, client: &Client) -> strongroom_vfs::Result<()> {
+        self.vfs.remember_client(&client.owner)
+    }
+
     fn forget_name(&self, name: &[u8]) {
         if let Err(error) = self.vfs.forget_client(name) {
             tracing::warn!(%error, "a client that is gone stays on record");
@@ -115,7 +137,7 @@ impl State {
     /// Takes those who ended off the record, with what they held.
     fn ended(&self, gone: impl IntoIterator<Item = Gone>) {
         for (client, sessions) in gone {
-            if client.reclaim_complete.load(Ordering::Acquire) {
+            if client.reclaim_complete.load(Ordering::Acquire) || client.is_old() {
                 self.forget_name(&client.owner);
             }
             drop((client, sessions));
@@ -223,6 +245,45 @@ impl State {
         sessions.any(|session| session.client.id == client)
     }
 
+    pub(crate) fn sessions_of(&self, client: u64) -> Vec<Arc<Session>> {
+        let tables = self.tables.lock();
+        let sessions = tables.sessions.values();
+        let own = sessions.filter(|session| session.client.id == client);
+        own.cloned().collect()
+    }
+
+    /// Whether a client is likely to hear when it is called.
+    pub(crate) fn can_call(&self, client: u64) -> bool {
+        let sessions = self.sessions_of(client);
+        sessions.iter().any(|session| session.back.is_up())
+    }
+
+    /// Whether one more delegation may be given.
+    pub(crate) fn may_delegate(&self) -> bool {
+        self.delegations.load(Ordering::Acquire) < DELEGATIONS_MAX
+    }
+
+    /// The holder of a delegation for writing: the file's attributes are what it says.
+    pub(crate) fn note_writer(&self, delegation: &Arc<Delegation>) {
+        let mut writers = self.writers.lock();
+        if writers.len() % 1_024 == 1_023 {
+            writers.retain(|_, held| held.upgrade().is_some_and(|held| !held.is_over()));
+        }
+        writers.insert(delegation.inode, Arc::downgrade(delegation));
+    }
+
+    /// Who else than this client may have written to a file without anybody knowing.
+    pub(crate) fn writer(&self, inode: Inode, but: u64) -> Option<Arc<Delegation>> {
+        let mut writers = self.writers.lock();
+        let found = writers.get(&inode)?.upgrade();
+        let Some(found) = found.filter(|found| !found.is_over()) else {
+            writers.remove(&inode);
+            return None;
+        };
+        let client = found.client.upgrade()?;
+        (client.id != but).then_some(found)
+    }
+
     /// Ends clients whose lease ran out: those that hold what another wants at once, the others much later.
     pub(crate) fn sweep(&self, now: Duration) {
         self.end_older(now, lease() * COURTESY);
@@ -251,6 +312,7 @@ impl State {
     /// At the end of the server. Clients stay on record: they claim what they had when it starts again.
     pub(crate) fn end_all(&self) {
         let tables = std::mem::take(&mut *self.tables.lock());
+        tables.clients.values().for_each(|client| client.end());
         drop(tables);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Client, SessionId, Status};
+use super::{Backchannel, Client, SessionId, Status};
 use crate::xdr::length;
 
 /// Requests at once in one session.
@@ -27,6 +27,9 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     pub(crate) client: Arc<Client>,
     pub(crate) fore: Limits,
+    pub(crate) back: Backchannel,
+    /// The minor version that it was made by.
+    pub(crate) minor: u32,
     slots: Vec<Mutex<Slot>>,
 }
 
@@ -59,12 +62,20 @@ pub(crate) enum Turn {
 }
 
 impl Session {
-    pub(crate) fn new(id: SessionId, client: Arc<Client>, fore: Limits) -> Self {
+    pub(crate) fn new(
+        id: SessionId,
+        client: Arc<Client>,
+        fore: Limits,
+        back: Backchannel,
+        minor: u32,
+    ) -> Self {
         let slots = (0..fore.requests).map(|_| Mutex::default()).collect();
         Self {
             id,
             client,
             fore,
+            back,
+            minor,
             slots,
         }
     }
@@ -120,7 +131,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v4::state::Principal;
+    use crate::v4::state::{Principal, Security};
 
     fn session() -> Session {
         let client = Client::new(1, b"c", [0; 8], Principal::default(), Default::default());
@@ -131,7 +142,8 @@ mod tests {
             operations: 8,
             requests: 2,
         };
-        Session::new([0; 16], Arc::new(client), fore)
+        let back = Backchannel::new(0, Security::None, fore);
+        Session::new([0; 16], Arc::new(client), fore, back, 1)
     }
 
     #[test]
