@@ -56,6 +56,43 @@ const EVERYDAY: &str = "set -ex
     rm -r d big b
     echo left:; ls -A";
 
+/// Yesterday's file, by the same mount.
+const PAST: &str = "set -ex
+    mkdir d; echo one >d/f; echo gone >d/g; ln -s f d/link; sync; sleep 3; T=$(date -u +%Y-%m-%dT%H:%M:%SZ); sleep 1.2
+    echo two >d/f; rm d/g; touch d/later; sync; sleep 3
+    then=.history/$T
+    [ $(cat $then/d/f) = one ]; [ $(cat d/f) = two ]; [ $(cat $then/d/link) = one ]
+    [ \"$(ls $then/d | tr '\\n' ' ')\" = 'f g link ' ]
+    [ $(stat -c %i $then/d/f) != $(stat -c %i d/f) ]
+    ls -A | grep history && exit 3
+    ls .history | grep -q Z
+    for change in \"touch $then/x\" \"rm $then/d/f\" \"mv $then/d/f f\" \"mv d/f $then/d/h\" \"ln $then/d/f f\" \"chmod 777 $then/d/f\" \"mkdir .history/x\"; do
+        $change 2>/dev/null && exit 4
+    done
+    echo three 2>/dev/null >$then/d/f && exit 5
+    cmp -s $then/d/f d/f && exit 6
+    cp -p $then/d/f d/f; cp -p $then/d/g d/g; [ $(cat d/f d/g | tr '\\n' ' ' | tr -d ' ') = onegone ]
+    [ $(ls $then/.. | wc -l) -gt 0 ]
+    echo done";
+
+fn past(version: NfsVersion) {
+    let world = world(&[]);
+    let outcome = guest(1, version).run(&world.network, PAST, LIMIT).unwrap();
+    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    assert!(outcome.stdout.ends_with("done\n"), "{said}");
+    world.server.stop().unwrap();
+}
+
+#[test]
+fn the_past_is_a_directory_by_version_3() {
+    past(V3);
+}
+
+#[test]
+fn the_past_is_a_directory_by_version_4_2() {
+    past(V42);
+}
+
 fn everyday(version: NfsVersion) {
     let world = world(&[]);
     let outcome = guest(1, version).run(&world.network, EVERYDAY, LIMIT);

@@ -21,7 +21,7 @@ use crate::{
 /// The name of the directory.
 pub(crate) const NAME: &str = ".history";
 /// Its id; the store gives none so low.
-const INODE: Inode = Inode(1);
+pub(crate) const INODE: Inode = Inode(1);
 /// The listing shows an instant a minute of the last hour, an hour of the last day, and a day of the rest.
 const LISTED: [(u64, u64); 3] = [(3_600, 60), (86_400, 3_600), (u64::MAX, 86_400)];
 
@@ -120,7 +120,7 @@ impl Vfs {
     }
 
     /// The directory, as if the share's root had such a name. It looks and is guarded as the root is.
-    fn history_node(&self, root: &Arc<Node>) -> Result<Arc<Node>> {
+    pub(crate) fn history_node(&self, root: &Arc<Node>) -> Result<Arc<Node>> {
         let mut state = root.lock();
         let security = self.security_of(root, &mut state)?;
         let mut attr = state.attr.clone();
@@ -158,7 +158,7 @@ impl Vfs {
     }
 
     /// The view that a name below `.history` means.
-    fn named_view(&self, share: &Share, name: &str) -> Result<Option<View>> {
+    pub(crate) fn named_view(&self, share: &Share, name: &str) -> Result<Option<View>> {
         let spelt = String::from_utf8(to_unix(name)).unwrap_or_default();
         let view = match (self.snapshot(share, name), time_of_name(&spelt)) {
             (Ok(snapshot), _) => self.view_of(share, snapshot.instant),
@@ -201,12 +201,8 @@ impl Vfs {
         };
         let now = self.now();
         let mut all = vec![entry(".".into(), now), entry("..".into(), now)];
-        for snapshot in self.snapshots(&share)? {
-            all.push(entry(snapshot.name, snapshot.instant.time.into()));
-        }
-        for instant in self.listed_instants(&share)? {
-            let time = FileTime::from(instant.time);
-            all.push(entry(from_unix(instant_name(time).as_bytes())?, time));
+        for (name, instant) in self.history_names(&share)? {
+            all.push(entry(name, instant.time.into()));
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         let wanted = |entry: &DirEntry| entry.name > after && pattern.matches(&entry.name);
@@ -220,6 +216,19 @@ impl Vfs {
         };
         cursor.matched |= !found.is_empty();
         Ok(found)
+    }
+
+    /// What stands in `.history`: all snapshots, and a choice of instants.
+    pub(crate) fn history_names(&self, share: &Share) -> Result<Vec<(String, Instant)>> {
+        let snapshots = self.snapshots(share)?.into_iter();
+        let mut all: Vec<_> = snapshots
+            .map(|snapshot| (snapshot.name, snapshot.instant))
+            .collect();
+        for instant in self.listed_instants(share)? {
+            let name = instant_name(instant.time.into());
+            all.push((from_unix(name.as_bytes())?, instant));
+        }
+        Ok(all)
     }
 
     /// The last instant of each minute, hour or day, by age.

@@ -81,8 +81,9 @@ pub use rewind::Rewound;
 pub use schedules::SnapshotSchedule;
 pub use secrets::Secret;
 pub use snapshots::Snapshot;
+pub use strongroom_device::Timestamp;
 pub use strongroom_identity::{Sid, SidError};
-pub use strongroom_store::{Inode, Instant, Retention, SessionId, View};
+pub use strongroom_store::{Inode, Instant, Retention, SessionId, Txg, View};
 pub use time::{CivilTime, FileTime};
 pub use types::{
     DirCursor, DirEntry, EA_TOTAL_MAX, ExtendedAttribute, FILE_MAX, FileKind, LINKS_MAX, LinkInfo,

@@ -23,6 +23,9 @@ const DISKS: usize = 3;
 const BLOCK: u64 = 4096;
 /// Flips this near to each other on different disks may hit the same checksum.
 const NEAR: u64 = 32 << 10;
+/// What a stripe's header and a mirror's part of a stripe take at most, here.
+const HEADER_MAX: u64 = 16 << 10;
+const STRIPE_MAX: u64 = (1 << 20) + HEADER_MAX;
 const SIZES: [usize; 6] = [100, 4096, 20_000, 200_000, 700_000, 3_000_000];
 const PIECE: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -172,6 +175,17 @@ impl Stripes {
         Ok(Stripes(stripes))
     }
 
+    /// All of the stripe whose header has a byte; None where the byte is in no header.
+    fn whole_by(&self, segment: &str, offset: u64) -> Option<std::ops::Range<u64>> {
+        let begin = self.find(segment, offset)?;
+        if offset - begin >= HEADER_MAX {
+            return None;
+        }
+        let all = self.0.get(segment)?;
+        let next = all.iter().copied().find(|other| *other > begin);
+        Some(begin..next.unwrap_or(begin + STRIPE_MAX))
+    }
+
     /// The stripe of a byte of a shard file; None if it lies in none.
     fn find(&self, segment: &str, offset: u64) -> Option<u64> {
         let begin = self.0.get(segment)?;
@@ -238,8 +252,11 @@ fn flip_all(disks: &[PathBuf], stripes: &Stripes, plan: Plan) -> Result<Outcome>
         });
         let target = target.context("a byte of all of them")?;
         // The neighbourhood and the next one, as checksums may span both.
-        let around = [at / NEAR, (at + NEAR / 2) / NEAR + (1 << 40)];
-        let keys = around.map(|near| (target.place.clone(), near));
+        let around = |at: u64| [at / NEAR, (at + NEAR / 2) / NEAR + (1 << 40)];
+        // Without its header nothing of a copy can be told from rot.
+        let reach = stripes.whole_by(&target.place, at).unwrap_or(at..at + 1);
+        let places = reach.step_by(usize::try_from(NEAR / 2)?).flat_map(around);
+        let keys: BTreeSet<_> = places.map(|near| (target.place.clone(), near)).collect();
         let beyond = keys.iter().any(|key| {
             let disks = hits.get(key);
             disks.is_some_and(|disks| disks.len() >= 2 && !disks.contains(&target.disk))

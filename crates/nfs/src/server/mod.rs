@@ -12,7 +12,7 @@ mod target;
 pub(crate) mod tests;
 
 pub use connection::{Connection, Disconnect};
-pub use handle::{HANDLE_LEN, Place};
+pub use handle::{HANDLE_LEN, HANDLE_LEN_MAX, Place};
 pub use outbox::Outbox;
 
 pub(crate) use callers::{Callers, Numbered};

@@ -10,7 +10,7 @@ use crate::xdr::{Encoder, Xdr};
 
 pub(super) fn getattr(request: &Request<'_>, args: FileArgs<'_>, to: &mut Encoder) -> Done {
     let looked = request.target3(args.file).and_then(|target| {
-        let look = request.server.vfs.look(target.inode)?;
+        let look = target.look(&request.server.vfs)?;
         Ok(request.fattr3(&target, &look))
     });
     match looked {
@@ -46,7 +46,7 @@ async fn change(
 ) -> Result<(), Status> {
     let vfs = &request.server.vfs;
     if let Some(guard) = args.guard
-        && guard != Time::of(vfs.look(target.inode)?.stat.changed)
+        && guard != Time::of(target.look(vfs)?.stat.changed)
     {
         return Err(Status::NOT_SYNC);
     }
@@ -106,7 +106,7 @@ pub(super) fn access(request: &Request<'_>, args: AccessArgs<'_>, to: &mut Encod
     let target = request.target3(args.file);
     let vfs = &request.server.vfs;
     let given = target.clone().and_then(|target| {
-        let what = vfs.look(target.inode)?.what;
+        let what = target.look(vfs)?.what;
         let rights = target.unix(vfs).rights(target.inode)?;
         Ok::<_, VfsError>(access_of(rights, what).1 & args.access).map_err(Status::from)
     });

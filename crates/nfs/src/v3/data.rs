@@ -15,7 +15,7 @@ const FILE_SYNC: u32 = 2;
 
 /// Only files have data.
 fn check_file(request: &Request<'_>, target: &Target) -> Result<(), Status> {
-    match request.server.vfs.look(target.inode)?.what {
+    match target.look(&request.server.vfs)?.what {
         NodeType::File => Ok(()),
         NodeType::Directory => Err(Status::ISDIR),
         NodeType::Symlink

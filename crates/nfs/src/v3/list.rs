@@ -1,10 +1,10 @@
 //! READDIR and READDIRPLUS (RFC 1813, 3.3.16, 3.3.17). Cookies are good for ever, so the verifier says nothing.
 
-use strongroom_vfs::unix::UnixEntry;
+use strongroom_vfs::unix::{Found, UnixEntry};
 
 use super::Status;
 use super::types::{HANDLE_MAX, ReaddirArgs, ReaddirplusArgs};
-use crate::server::{Done, HANDLE_LEN, Request, Target};
+use crate::server::{Done, HANDLE_LEN_MAX, Request, Target};
 use crate::xdr::{Encoder, Xdr};
 
 /// The largest answer.
@@ -14,8 +14,8 @@ const HEAD: usize = 4 + 88 + 8 + 8;
 /// Presence, number, length of the name, cookie.
 const ENTRY: usize = 4 + 8 + 4 + 8;
 /// Attributes and handle of an entry.
-const PLUS: usize = 88 + 4 + 4 + HANDLE_LEN;
-const _: () = assert!(HANDLE_LEN <= HANDLE_MAX);
+const PLUS: usize = 88 + 4 + 4 + HANDLE_LEN_MAX;
+const _: () = assert!(HANDLE_LEN_MAX <= HANDLE_MAX);
 
 pub(super) fn readdir(request: &Request<'_>, args: ReaddirArgs<'_>, to: &mut Encoder) -> Done {
     let room = room(args.count);
@@ -100,11 +100,14 @@ impl Listing<'_, '_> {
         self.room -= size;
         self.names_room = self.names_room.saturating_sub(name);
         self.taken += 1;
-        to.bool(true).u64(entry.inode.0).opaque(&entry.name);
+        let target = target.leads_to(Found {
+            inode: entry.inode,
+            view: entry.view.clone(),
+        });
+        to.bool(true).u64(target.id().0).opaque(&entry.name);
         to.u64(entry.cookie);
         if self.plus {
-            let target = target.beside(entry.inode);
-            self.request.look3(&target, entry.inode).encode(to);
+            self.request.look3(&target).encode(to);
             to.bool(true).opaque(&self.request.handle_of(&target));
         }
         true

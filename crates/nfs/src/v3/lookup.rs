@@ -9,8 +9,8 @@ pub(super) fn lookup(request: &Request<'_>, args: NameArgs<'_>, to: &mut Encoder
     let vfs = &request.server.vfs;
     let directory = request.target3(args.directory);
     let found = directory.clone().and_then(|directory| {
-        let inode = directory.unix(vfs).find(directory.inode, args.name.0)?;
-        Ok(directory.beside(inode))
+        let found = directory.unix(vfs).find(directory.inode, args.name.0)?;
+        Ok(directory.leads_to(found))
     });
     match found {
         Ok(found) => {

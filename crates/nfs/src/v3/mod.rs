@@ -13,7 +13,6 @@ mod volume;
 pub(crate) use attributes::access_of;
 pub use status::Status;
 
-use strongroom_vfs::Inode;
 use strongroom_vfs::unix::Look;
 
 use crate::rpc::AcceptStat;
@@ -131,20 +130,23 @@ impl Request<'_> {
         })
     }
 
-    fn look3(&self, target: &Target, inode: Inode) -> Option<Fattr> {
-        let look = self.server.vfs.look(inode).ok()?;
+    fn look3(&self, target: &Target) -> Option<Fattr> {
+        let look = target.look(&self.server.vfs).ok()?;
         Some(self.fattr3(target, &look))
     }
 
     fn fattr3(&self, target: &Target, look: &Look) -> Fattr {
-        Fattr::of(look, target.share.root.0, self.server.callers.numbers())
+        Fattr::of(
+            look,
+            target.id(),
+            target.share.root.0,
+            self.server.callers.numbers(),
+        )
     }
 
     /// What a client may know of a file after its operation.
     fn post_op(&self, target: Result<&Target, Status>, to: &mut Encoder) {
-        let attributes = target
-            .ok()
-            .and_then(|target| self.look3(target, target.inode));
+        let attributes = target.ok().and_then(|target| self.look3(target));
         attributes.encode(to);
     }
 
@@ -167,7 +169,7 @@ impl Wcc {
         let target = target.as_ref().ok().cloned();
         let before = target
             .as_ref()
-            .and_then(|target| request.server.vfs.look(target.inode).ok());
+            .and_then(|target| target.look(&request.server.vfs).ok());
         Self { target, before }
     }
 
@@ -183,7 +185,7 @@ impl Wcc {
         let after = self
             .target
             .as_ref()
-            .and_then(|target| request.server.vfs.look(target.inode).ok());
+            .and_then(|target| target.look(&request.server.vfs).ok());
         let before = self.before.filter(|before| {
             after.is_some_and(|after| {
                 after.stat.version == before.stat.version

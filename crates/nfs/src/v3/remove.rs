@@ -36,7 +36,7 @@ pub(super) async fn rename(request: &Request<'_>, args: RenameArgs<'_>, to: &mut
     let target_wcc = Wcc::begin(request, &target);
     let renamed = async {
         let (source, target) = (source?, target?);
-        if source.share.id != target.share.id {
+        if !source.is_of_one_tree(&target) {
             return Err(Status::XDEV);
         }
         let from = (source.inode, args.from.name.0);
@@ -58,7 +58,7 @@ pub(super) async fn link(request: &Request<'_>, args: LinkArgs<'_>, to: &mut Enc
     let linked = async {
         let file = file.as_ref().map_err(|status| *status)?;
         let directory = directory?;
-        if file.share.id != directory.share.id {
+        if !file.is_of_one_tree(&directory) {
             return Err(Status::XDEV);
         }
         let unix = directory.unix(&request.server.vfs);

@@ -1,7 +1,7 @@
 //! The structures of RFC 1813.
 
-use strongroom_vfs::FileTime;
 use strongroom_vfs::unix::{Look, NodeType, SetTime, UnixChange};
+use strongroom_vfs::{FileTime, Inode};
 
 use crate::xdr::{Decoder, Encoder, Opaque, Result, Xdr, XdrError};
 use strongroom_identity::{Kind, Numbers};
@@ -65,7 +65,7 @@ xdr_struct! {
 }
 
 impl Fattr {
-    pub(crate) fn of(look: &Look, file_system: u64, numbers: &Numbers) -> Self {
+    pub(crate) fn of(look: &Look, id: Inode, file_system: u64, numbers: &Numbers) -> Self {
         let (kind, device) = match look.what {
             NodeType::File => (1, (0, 0)),
             NodeType::Directory => (2, (0, 0)),
@@ -86,7 +86,7 @@ impl Fattr {
             device_major: device.0,
             device_minor: device.1,
             file_system,
-            file: look.stat.inode.0,
+            file: id.0,
             accessed: Time::of(look.stat.accessed),
             modified: Time::of(look.stat.modified),
             changed: Time::of(look.stat.changed),

@@ -25,7 +25,7 @@ fn answer(
     more: impl FnOnce(&Target, &mut Encoder) -> Result<(), Status>,
 ) -> Done {
     let target = request.target3(args.file).and_then(|target| {
-        request.server.vfs.look(target.inode)?;
+        target.look(&request.server.vfs)?;
         Ok(target)
     });
     let start = to.len();

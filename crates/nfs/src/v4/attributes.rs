@@ -243,11 +243,8 @@ impl Compound<'_, '_> {
                 descriptor: None,
             }),
             Place4::File(target) => Ok(Subject {
-                look: vfs.look(target.inode)?,
-                place: Place::File {
-                    share: target.share.id,
-                    inode: target.inode,
-                },
+                look: target.look(vfs)?,
+                place: target.place(),
                 target: Some(target),
                 volume: if asked.and(&OF_VOLUME).is_empty() {
                     None
@@ -255,7 +252,7 @@ impl Compound<'_, '_> {
                     Some(vfs.volume(&target.share, &target.who)?)
                 },
                 descriptor: if asked.has(ACL) {
-                    Some(vfs.descriptor(target.inode)?)
+                    Some(target.unix(vfs).descriptor(target.inode)?)
                 } else {
                     None
                 },
@@ -303,7 +300,10 @@ impl Compound<'_, '_> {
             },
             LEASE_TIME => drop(to.u32(LEASE_SECONDS)),
             FILEHANDLE => drop(to.opaque(&self.request.server.handles.make(*place))),
-            FILEID | MOUNTED_ON_FILEID => drop(to.u64(look.stat.inode.0)),
+            FILEID | MOUNTED_ON_FILEID => {
+                let id = target.map_or(look.stat.inode, Target::id);
+                to.u64(id.0);
+            }
             FILES_AVAIL | FILES_FREE | FILES_TOTAL => drop(to.u64(FILES)),
             MAXFILESIZE => drop(to.u64(FILE_MAX)),
             MAXLINK => drop(to.u32(LINKS_MAX)),

@@ -358,18 +358,18 @@ impl Compound<'_, '_> {
         }
     }
 
-    pub(crate) fn change_before(&self, directory: Inode) -> Result<(u64, u64), Status> {
-        let look = self.request.server.vfs.look(directory)?;
+    pub(crate) fn change_before(&self, directory: &Target) -> Result<(u64, u64), Status> {
+        let look = directory.look(&self.request.server.vfs)?;
         Ok((look.change, look.stat.version))
     }
 
     /// What an operation did to a directory; for sure only where nothing else can have happened meanwhile.
     pub(crate) fn change_info(
         &self,
-        directory: Inode,
+        directory: &Target,
         (before, version): (u64, u64),
     ) -> Result<ChangeInfo, Status> {
-        let look = self.request.server.vfs.look(directory)?;
+        let look = directory.look(&self.request.server.vfs)?;
         let after = look.change;
         let atomic = look.stat.version == version || look.stat.version == version + 1;
         Ok(ChangeInfo {

@@ -8,9 +8,9 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use strongroom_store::Inode;
+use strongroom_store::{Inode, Txg};
 
-use super::Unix;
+use super::{Unix, UnixView};
 use crate::names::to_unix;
 use crate::node::Node;
 use crate::quota::next_key;
@@ -32,10 +32,12 @@ const FIRST: u64 = 16;
 const LAST: u64 = i64::MAX as u64 - 1;
 
 /// One entry of a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct UnixEntry {
     pub name: Vec<u8>,
     pub inode: Inode,
+    /// Of another state than the directory.
+    pub view: Option<UnixView>,
     /// To go on behind this entry.
     pub cookie: u64,
 }
@@ -44,6 +46,8 @@ pub struct UnixEntry {
 #[derive(Debug)]
 struct Window {
     directory: Inode,
+    /// The group of a kept instant; None for now.
+    then: Option<Txg>,
     /// The directory's count of changes when it was read.
     version: u64,
     /// It holds every name whose cookie is larger than this.
@@ -60,8 +64,9 @@ pub(crate) struct Listings {
 }
 
 impl Window {
-    fn covers(&self, directory: Inode, cookie: u64, version: u64) -> bool {
-        let here = self.directory == directory
+    fn covers(&self, directory: &Node, cookie: u64, version: u64) -> bool {
+        let here = self.directory == directory.inode
+            && self.then == group_of(&directory.view)
             && self.after <= cookie
             && self.up_to.is_none_or(|last| cookie < last);
         let large = self.entries.len() > SMALL && cookie >= FIRST;
@@ -70,7 +75,7 @@ impl Window {
 }
 
 impl Listings {
-    fn find(&self, directory: Inode, cookie: u64, version: u64) -> Option<Arc<Window>> {
+    fn find(&self, directory: &Node, cookie: u64, version: u64) -> Option<Arc<Window>> {
         let windows = self.windows.lock();
         let found = windows
             .iter()
@@ -81,7 +86,8 @@ impl Listings {
 
     fn keep(&self, window: &Arc<Window>) {
         let mut windows = self.windows.lock();
-        windows.retain(|old| old.directory != window.directory || old.after != window.after);
+        let place = |window: &Window| (window.directory, window.then, window.after);
+        windows.retain(|old| place(old) != place(window));
         if windows.len() >= WINDOWS_MAX {
             windows.pop_front();
         }
@@ -105,14 +111,22 @@ impl Unix<'_> {
             return Ok(false);
         }
         if cookie < DOT_DOT {
-            let above = if directory == self.share.root {
-                directory
-            } else {
-                self.vfs.first_name(&View::Now, directory)?.0
+            let above = self.find(directory, b"..")?;
+            let entry = UnixEntry {
+                view: above.view,
+                ..dot(b"..", above.inode, DOT_DOT)
             };
-            if !take(dot(b"..", above, DOT_DOT))? {
+            if !take(entry)? {
                 return Ok(false);
             }
+        }
+        if node.is_history() {
+            for entry in self.list_of_history(cookie.max(FIRST - 1))? {
+                if !take(entry)? {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
         }
         let mut cookie = cookie.max(FIRST - 1);
         loop {
@@ -128,6 +142,7 @@ impl Unix<'_> {
                 let entry = UnixEntry {
                     name: to_unix(name),
                     inode: *inode,
+                    view: None,
                     cookie: *at,
                 };
                 if !take(entry)? {
@@ -174,15 +189,15 @@ impl Vfs {
     /// The window behind a cookie, and whether the directory is as it was when that was read.
     fn window(&self, node: &Arc<Node>, cookie: u64) -> Result<(Arc<Window>, bool)> {
         let version = node.lock().attr.version;
-        if let Some(window) = self.listings.find(node.inode, cookie, version) {
+        if let Some(window) = self.listings.find(node, cookie, version) {
             let current = window.version == version;
             return Ok((window, current));
         }
-        let mut read = self.read_window(node.inode, version, cookie, BATCH)?;
+        let mut read = self.read_window(node, version, cookie, BATCH)?;
         if read.is_none() {
             let mut all = Ok(None);
             self.env.block_in_place(&mut || {
-                all = self.read_window(node.inode, version, cookie, usize::MAX);
+                all = self.read_window(node, version, cookie, usize::MAX);
             });
             read = all?;
         }
@@ -196,18 +211,20 @@ impl Vfs {
     /// Reads a directory of at most `names_max` names; None where it has more.
     fn read_window(
         &self,
-        directory: Inode,
+        node: &Node,
         version: u64,
         after: u64,
         names_max: usize,
     ) -> Result<Option<Window>> {
+        let directory = node.inode;
+        let reading = self.store.at(&node.view);
         let mut heap: BinaryHeap<(u64, String, Inode)> = BinaryHeap::new();
         let mut whole = true;
         let mut start = rows::inode_key(directory);
         let end = rows::end_of(directory);
         let mut seen = 0;
         loop {
-            let page = self.store.scan(rows::NAMES, &start, &end, BATCH)?;
+            let page = reading.scan(rows::NAMES, &start, &end, BATCH)?;
             let Some((last, _)) = page.last() else { break };
             start = next_key(last);
             seen += page.len();
@@ -235,6 +252,7 @@ impl Vfs {
         let up_to = entries.last().filter(|_| !whole).map(|entry| entry.0);
         Ok(Some(Window {
             directory,
+            then: group_of(&node.view),
             version,
             after,
             up_to,
@@ -256,12 +274,17 @@ fn dot(name: &[u8], inode: Inode, cookie: u64) -> UnixEntry {
     UnixEntry {
         name: name.to_vec(),
         inode,
+        view: None,
         cookie,
     }
 }
 
+fn group_of(view: &View) -> Option<Txg> {
+    view.instant().map(|then| then.txg)
+}
+
 /// FNV-1a with a finisher that spreads it over all bits. Part of the protocol with clients: it never changes.
-fn cookie_of(name: &str) -> u64 {
+pub(super) fn cookie_of(name: &str) -> u64 {
     let mut hash: u64 = 0xCBF2_9CE4_8422_2325;
     for byte in name.bytes() {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);

@@ -44,18 +44,24 @@ impl Vfs {
     ///
     /// Errors: `Closed` where there is no such file any more.
     pub fn look(&self, inode: Inode) -> Result<Look> {
-        let node = self.nodes.get(&self.store, inode)?;
+        self.look_in(&View::Now, inode)
+    }
+
+    pub(super) fn look_in(&self, view: &View, inode: Inode) -> Result<Look> {
+        let node = self.node_in(view, inode)?;
         let node = node.ok_or(VfsError::Closed)?;
         let mut state = node.lock();
-        self.note_written(&node, &mut state)?;
-        let data = self.head_of(&View::Now, inode, &state.attr)?;
+        if view.is_now() {
+            self.note_written(&node, &mut state)?;
+        }
+        let data = self.head_of(view, inode, &state.attr)?;
         let mut stat = stat_of(inode, &state.attr, data);
-        let what = self.what(&stat)?;
+        let what = self.what(view, &stat)?;
         if what == NodeType::Symlink {
-            let target = target_of(&self.read_reparse(&View::Now, inode)?)?;
+            let target = target_of(&self.read_reparse(view, inode)?)?;
             stat.size = u64::try_from(target.len()).unwrap_or(u64::MAX);
         }
-        if what == NodeType::Directory {
+        if what == NodeType::Directory && view.is_now() {
             stat.links = self.directory_links(inode, &mut state)?;
         }
         let security = self.security_of(&node, &mut state)?;
@@ -128,13 +134,13 @@ impl Vfs {
         ))
     }
 
-    fn what(&self, stat: &Stat) -> Result<NodeType> {
+    fn what(&self, view: &View, stat: &Stat) -> Result<NodeType> {
         Ok(match stat.kind {
             FileKind::Directory => NodeType::Directory,
             FileKind::Symlink => NodeType::Symlink,
             FileKind::File if stat.reparse_tag == 0 => NodeType::File,
             FileKind::File => {
-                let reparse = self.read_reparse(&View::Now, stat.inode)?;
+                let reparse = self.read_reparse(view, stat.inode)?;
                 special_of(&reparse).unwrap_or(NodeType::File)
             }
         })

@@ -6,6 +6,7 @@ mod change;
 mod listing;
 mod look;
 mod names;
+mod past;
 mod special;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ pub(crate) use listing::Listings;
 pub use listing::UnixEntry;
 pub use look::{Look, NodeType};
 pub use names::{Make, New, Removed};
+pub use past::{Found, UnixView};
 
 use std::sync::Arc;
 
@@ -25,7 +27,7 @@ use crate::node::{Node, State};
 use crate::open::READ_ONLY_RIGHTS;
 use crate::{
     AccessMask, CaseMode, CreateOptions, Credentials, Handle, OpenRequest, PosixOpen, Result,
-    Share, ShareAccess, Vfs, VfsError, acl,
+    Share, ShareAccess, Vfs, VfsError, acl, history,
 };
 
 /// A caller in a share.
@@ -34,6 +36,7 @@ pub struct Unix<'a> {
     vfs: &'a Vfs,
     who: &'a Credentials,
     share: &'a Share,
+    at: &'a UnixView,
     /// The key of the caller's grants, which what it does leaves alone.
     by: Option<GrantKey>,
 }
@@ -66,6 +69,7 @@ impl Vfs {
             vfs: self,
             who,
             share,
+            at: &UnixView::Now,
             by: None,
         }
     }
@@ -82,6 +86,9 @@ impl<'a> Unix<'a> {
     ///
     /// Errors: `Closed` where there is no such file any more, `AccessDenied`, `SharingViolation`.
     pub async fn open(&self, inode: Inode, open: UnixOpen) -> Result<Arc<Handle>> {
+        if !self.at.is_now() && !READ_ONLY_RIGHTS.contains(open.access) {
+            return Err(VfsError::ReadOnly);
+        }
         let request = OpenRequest {
             at: Some(inode),
             access: open.access,
@@ -126,12 +133,20 @@ impl<'a> Unix<'a> {
                 open_reparse_point: true,
                 ..CreateOptions::default()
             },
+            view: self.at.view().clone(),
             ..OpenRequest::new(self.share, path)
         }
     }
 
     fn node(&self, inode: Inode) -> Result<Arc<Node>> {
-        let node = self.vfs.nodes.get(&self.vfs.store, inode)?;
+        let node = match self.at {
+            UnixView::History if inode == history::INODE => {
+                let root = self.vfs.node(self.share.root)?;
+                Some(self.vfs.history_node(&root)?)
+            }
+            UnixView::History => None,
+            UnixView::Now | UnixView::Then(_) => self.vfs.node_in(self.at.view(), inode)?,
+        };
         node.ok_or(VfsError::Closed)
     }
 
@@ -156,7 +171,7 @@ impl<'a> Unix<'a> {
 
     /// Errors: `ReadOnly` where the share is, or an alarm keeps the session from changing anything.
     fn require_writable(&self) -> Result<()> {
-        if self.share.read_only {
+        if self.share.read_only || !self.at.is_now() {
             return Err(VfsError::ReadOnly);
         }
         self.vfs.require_unfenced(self.who.session)
@@ -171,7 +186,7 @@ impl<'a> Unix<'a> {
                 rights |= AccessMask::EXECUTE;
             }
         }
-        if self.share.read_only {
+        if self.share.read_only || !self.at.is_now() {
             rights = rights & READ_ONLY_RIGHTS;
         }
         Ok(rights)

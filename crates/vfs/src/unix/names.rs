@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use strongroom_store::Inode;
 
-use super::special::{reparse_of, symlink_of, target_of};
-use super::{NodeType, Unix, UnixOpen};
+use super::special::{reparse_of, symlink_of};
+use super::{Found, NodeType, Unix, UnixOpen};
 use crate::grants::{Conflict, GrantRequest};
 use crate::names::{canonical, from_unix};
 use crate::node::{LinkRef, Node, lock_all};
@@ -71,7 +71,7 @@ pub enum Removed {
 }
 
 /// A name as it is kept.
-fn kept(name: &[u8]) -> Result<String> {
+pub(super) fn kept(name: &[u8]) -> Result<String> {
     let kept = from_unix(name)?;
     Ok(canonical(&kept)?.into_owned())
 }
@@ -80,16 +80,25 @@ impl Unix<'_> {
     /// What a name in a directory means. `..` of the share's root is the root.
     ///
     /// Errors: `NotFound`, `NotDirectory`, `AccessDenied` without the right to search, `NameTooLong`.
-    pub fn find(&self, directory: Inode, name: &[u8]) -> Result<Inode> {
+    pub fn find(&self, directory: Inode, name: &[u8]) -> Result<Found> {
         let node = self.searched(directory)?;
+        if let Some(found) = self.find_beyond(directory, name)? {
+            return Ok(found);
+        }
+        let inode = self.find_here(&node, name)?;
+        Ok(Found { inode, view: None })
+    }
+
+    fn find_here(&self, node: &Node, name: &[u8]) -> Result<Inode> {
+        let directory = node.inode;
         match name {
             b"." => Ok(directory),
             b".." if directory == self.share.root => Ok(directory),
-            b".." => Ok(self.vfs.first_name(&View::Now, directory)?.0),
+            b".." => Ok(self.vfs.first_name(&node.view, directory)?.0),
             _ => {
                 let entry =
                     self.vfs
-                        .lookup(&View::Now, node.inode, &kept(name)?, CaseMode::Exact)?;
+                        .lookup(&node.view, directory, &kept(name)?, CaseMode::Exact)?;
                 Ok(entry.ok_or(VfsError::NotFound)?.inode)
             }
         }
@@ -105,6 +114,9 @@ impl Unix<'_> {
         make: Make<'_>,
     ) -> Result<(Arc<Handle>, bool)> {
         self.searched(directory)?;
+        if !self.at.is_now() {
+            return Err(VfsError::ReadOnly);
+        }
         let name = kept(name)?;
         let disposition = if make.exclusive {
             Disposition::Create
@@ -263,6 +275,7 @@ impl Unix<'_> {
     /// Gives a file one more name.
     pub async fn link(&self, inode: Inode, directory: Inode, name: &[u8]) -> Result<()> {
         let target = self.searched(directory)?;
+        self.require_writable()?;
         let name = kept(name)?;
         let node = self.node(inode)?;
         let handle = self
@@ -273,14 +286,6 @@ impl Unix<'_> {
             .contend_on(&node, None, self.by, Conflict::Attributes)
             .await;
         self.vfs.link_at(&handle, Some(&target), &name, false).await
-    }
-
-    /// Where a symbolic link leads.
-    pub fn read_link(&self, inode: Inode) -> Result<Vec<u8>> {
-        if self.vfs.look(inode)?.what != NodeType::Symlink {
-            return Err(VfsError::NotReparsePoint);
-        }
-        target_of(&self.vfs.read_reparse(&View::Now, inode)?)
     }
 }
 

@@ -77,7 +77,7 @@ fn every_kind_of_file_is_made_and_found_as_it_was() {
     ] {
         let inode = world.make(&who, top, name, what, 0o640);
         let unix = world.vfs.unix(&who, &world.share);
-        assert_eq!(unix.find(top, name.as_bytes()).unwrap(), inode);
+        assert_eq!(unix.find(top, name.as_bytes()).unwrap().inode, inode);
         let look = world.vfs.look(inode).unwrap();
         assert_eq!(look.what, is);
         if is != NodeType::Symlink {
@@ -89,7 +89,7 @@ fn every_kind_of_file_is_made_and_found_as_it_was() {
         );
     }
     let unix = world.vfs.unix(&who, &world.share);
-    let link = unix.find(top, b"a:b").unwrap();
+    let link = unix.find(top, b"a:b").unwrap().inode;
     assert_eq!(unix.read_link(link).unwrap(), b"../x\\y");
     assert_eq!(world.vfs.look(link).unwrap().stat.size, 6);
 }
@@ -178,7 +178,7 @@ fn names_go_by_the_rules_of_their_directory() {
     world
         .wait(by(&owner).rename((sticky, b"mine"), (sticky, b"x")))
         .unwrap();
-    let file = by(&owner).find(sticky, b"x").unwrap();
+    let file = by(&owner).find(sticky, b"x").unwrap().inode;
     world.wait(by(&owner).link(file, sticky, b"y")).unwrap();
     // Two names of one file: a rename leaves both.
     world
@@ -278,4 +278,96 @@ fn exports_are_kept_with_the_share_and_ids_are_never_used_again() {
         ..NewShare::default()
     });
     assert!(next.unwrap().id.0 > id.0);
+}
+
+#[test]
+fn the_past_is_found_by_ids_and_nobody_changes_it() {
+    let world = World::new(40);
+    let (who, top) = (unix_user(7, &[]), world.share.root);
+    let directory = world.make(&who, top, "d", New::Directory, 0o755);
+    let file = world.make(&who, directory, "f", New::File, 0o644);
+    let write = |data: &[u8]| {
+        let unix = world.vfs.unix(&who, &world.share);
+        let open = UnixOpen::once(AccessMask::WRITE_DATA);
+        let handle = world.wait(unix.open(file, open)).unwrap();
+        world.wait(world.vfs.write(&handle, 0, data)).unwrap();
+        world.close(&handle);
+        world.wait(world.vfs.store().sync_all()).unwrap();
+        world.env.advance(std::time::Duration::from_millis(2_500));
+    };
+    write(b"then");
+    world
+        .wait(world.vfs.create_snapshot(&world.share, "s"))
+        .unwrap();
+    write(b"now, and longer");
+    world.make(&who, directory, "later", New::File, 0o644);
+    let unix = world.vfs.unix(&who, &world.share);
+    assert!(!world.listed(&who, top, 10).contains(&".history".to_owned()));
+    let history = unix.find(top, b".history").unwrap();
+    let at_history = history.view.unwrap();
+    let unix = world.vfs.unix_at(&who, &world.share, &at_history);
+    assert_eq!(unix.look(history.inode).unwrap().what, NodeType::Directory);
+    let mut names = Vec::new();
+    let listed = unix.list(history.inode, 0, &mut |entry| {
+        names.push(String::from_utf8(entry.name).unwrap());
+        Ok(true)
+    });
+    assert!(listed.unwrap());
+    assert!(
+        names.contains(&"s".to_owned()) && names.len() > 3,
+        "{names:?}"
+    );
+    assert!(matches!(
+        unix.find(history.inode, b"none"),
+        Err(VfsError::NotFound)
+    ));
+    let root = unix.find(history.inode, b"s").unwrap();
+    assert_eq!(root.inode, top);
+    let then = root.view.unwrap();
+    let unix = world.vfs.unix_at(&who, &world.share, &then);
+    assert_eq!(unix.find(top, b"..").unwrap().inode, history.inode);
+    assert_eq!(unix.find(top, b"d").unwrap().inode, directory);
+    assert!(matches!(
+        unix.find(directory, b"later"),
+        Err(VfsError::NotFound)
+    ));
+    let mut names = Vec::new();
+    let listed = unix.list(directory, 0, &mut |entry| {
+        names.push(String::from_utf8(entry.name).unwrap());
+        Ok(true)
+    });
+    assert!(listed.unwrap());
+    assert_eq!(names, [".", "..", "f"]);
+    assert_eq!(unix.look(file).unwrap().stat.size, 4);
+    assert_ne!(then.id(file), file);
+    let handle = world
+        .wait(unix.open(file, UnixOpen::once(AccessMask::READ_DATA)))
+        .unwrap();
+    assert_eq!(world.content(&handle).unwrap(), b"then");
+    assert_eq!(handle.unix_id(), then.id(file));
+    world.close(&handle);
+    let refused = |done: crate::Result<()>| {
+        assert!(
+            matches!(done, Err(VfsError::ReadOnly | VfsError::AccessDenied)),
+            "{done:?}"
+        );
+    };
+    let opened = world.wait(unix.open(file, UnixOpen::once(AccessMask::WRITE_DATA)));
+    refused(opened.map(|_| ()));
+    let made = world.wait(unix.make(directory, b"x", Make::new(New::File, 0o644)));
+    refused(made.map(|_| ()));
+    refused(world.wait(unix.remove(directory, b"f", Removed::Any)));
+    refused(world.wait(unix.rename((directory, b"f"), (directory, b"g"))));
+    refused(world.wait(unix.link(file, directory, b"g")));
+    let change = UnixChange {
+        size: Some(0),
+        ..UnixChange::default()
+    };
+    refused(world.wait(unix.change(file, &change, None)));
+    // The same instant, by what a client keeps of it.
+    let again = world
+        .vfs
+        .unix_view(&world.share, then.instant().unwrap())
+        .unwrap();
+    assert_eq!(again.id(file), then.id(file));
 }

@@ -31,7 +31,7 @@ async fn file(
     access: u32,
 ) -> Result<File, Status> {
     let vfs = &c.request.server.vfs;
-    match vfs.look(target.inode)?.what {
+    match target.look(vfs)?.what {
         NodeType::File => {}
         NodeType::Directory => return Err(Status::ISDIR),
         NodeType::Symlink => return Err(Status::SYMLINK),
@@ -39,7 +39,7 @@ async fn file(
             return Err(Status::WRONG_TYPE);
         }
     }
-    if let Some(found) = c.found(id, target.inode)? {
+    if let Some(found) = c.found(id, target.id())? {
         return Ok(File {
             handle: found.handle(access)?,
             target,
@@ -122,7 +122,7 @@ pub(crate) async fn commit(
     let _range = (from.u64()?, from.u32()?);
     let target = c.target()?;
     let vfs = &c.request.server.vfs;
-    match vfs.look(target.inode)?.what {
+    match target.look(vfs)?.what {
         NodeType::File => {}
         NodeType::Directory => return Err(Status::ISDIR.into()),
         NodeType::Symlink
@@ -258,7 +258,7 @@ pub(crate) fn io_advise(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &m
     let id = Stateid::decode(from)?;
     let _range = (from.u64()?, from.u64()?);
     Bitmap::decode(from)?;
-    c.found(id, c.target()?.inode)?;
+    c.found(id, c.target()?.id())?;
     Bitmap::default().encode(to);
     DONE
 }

@@ -127,7 +127,7 @@ fn give(
         directories: false,
         holder: Arc::new(holder) as Arc<dyn GrantHolder>,
     };
-    let change = server.vfs.look(target.inode)?.change;
+    let change = target.look(&server.vfs)?.change;
     let Some(held) = server.vfs.delegate(&target.share, open, &wish)? else {
         return Ok(Given::Nothing(WhyNot::Contention));
     };
@@ -189,7 +189,7 @@ pub(super) fn reclaim(
 
 pub(crate) async fn give_back(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>) -> Op {
     let id = c.meant(Stateid::decode(from)?)?;
-    let inode = c.target()?.inode;
+    let inode = c.target()?.id();
     let client = c.client()?;
     let delegation = client.find_delegation(&id)?;
     if delegation.inode != inode {

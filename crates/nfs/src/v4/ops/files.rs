@@ -94,7 +94,7 @@ pub(crate) fn find(c: &Compound<'_, '_>, place: &Place4, name: &[u8]) -> Result<
                 Err(strongroom_vfs::VfsError::NotDirectory) => {
                     return Err(no_directory(c, directory));
                 }
-                found => directory.beside(found?),
+                found => directory.leads_to(found?),
             }
         }
     };
@@ -104,7 +104,7 @@ pub(crate) fn find(c: &Compound<'_, '_>, place: &Place4, name: &[u8]) -> Result<
 /// A symbolic link in the place of a directory is told so, for the client to follow it.
 fn no_directory(c: &Compound<'_, '_>, target: &Target) -> Status {
     use strongroom_vfs::unix::NodeType;
-    match c.request.server.vfs.look(target.inode) {
+    match target.look(&c.request.server.vfs) {
         Ok(look) if look.what == NodeType::Symlink => Status::SYMLINK,
         _ => Status::NOTDIR,
     }
@@ -121,14 +121,16 @@ pub(crate) fn lookup(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>) -> Op {
 pub(crate) fn lookupp(c: &mut Compound<'_, '_>) -> Op {
     let above = match c.place()? {
         Place4::Pseudo => return Err(Status::NOENT.into()),
-        Place4::File(target) if target.inode == target.share.root => Place4::Pseudo,
+        Place4::File(target) if target.inode == target.share.root && target.view.is_now() => {
+            Place4::Pseudo
+        }
         Place4::File(target) => {
             let unix = c.unix(target);
             match unix.find(target.inode, b"..") {
                 Err(strongroom_vfs::VfsError::NotDirectory) => {
                     return Err(no_directory(c, target).into());
                 }
-                above => Place4::File(target.beside(above?)),
+                above => Place4::File(target.leads_to(above?)),
             }
         }
     };
@@ -152,7 +154,7 @@ pub(crate) fn access(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut 
         Place4::Pseudo => (0x1F, 0x03),
         Place4::File(target) => {
             let vfs = &c.request.server.vfs;
-            let what = vfs.look(target.inode)?.what;
+            let what = target.look(vfs)?.what;
             let rights = c.unix(target).rights(target.inode)?;
             let (mut known, mut given) = access_of(rights, what);
             if c.minor >= 2 {

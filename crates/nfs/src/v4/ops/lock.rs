@@ -62,7 +62,7 @@ pub(crate) fn lock(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut En
     let range = range(exclusive, from.u64()?, from.u64()?);
     let locker = locker(from)?;
     let range = range?;
-    let inode = c.target()?.inode;
+    let inode = c.target()?.id();
     let client = c.client()?;
     if !reclaim {
         c.state().may_open(client, c.now())?;
@@ -130,8 +130,8 @@ pub(crate) fn lockt(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut E
     name(c, client)?;
     let target = c.target()?;
     let vfs = &c.request.server.vfs;
-    super::open::must_be_file(c, target.inode)?;
-    let number = c.client()?.lock_number(owner.0, target.inode);
+    super::open::must_be_file(c, &target)?;
+    let number = c.client()?.lock_number(owner.0, target.id());
     // A number that nobody has, where the owner holds nothing.
     let number = number.unwrap_or(LockOwner(u64::MAX));
     match vfs.test_posix(target.inode, number, range)? {
@@ -153,7 +153,7 @@ pub(crate) fn locku(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut E
         Found::Lock(lock) => lock,
         Found::Open(_) | Found::Delegation(_) => return Err(Status::BAD_STATEID.into()),
     };
-    if state.open.inode != c.target()?.inode {
+    if state.open.inode != c.target()?.id() {
         return Err(Status::BAD_STATEID.into());
     }
     unlock(c, &state, offset, len)?;

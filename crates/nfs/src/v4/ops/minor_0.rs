@@ -281,7 +281,7 @@ pub(super) fn confirm_open(
 ) -> Op {
     let id = Stateid::decode(from)?;
     let _sequence = from.u32()?;
-    let inode = c.target()?.inode;
+    let inode = c.target()?.id();
     let open = c.client()?.find_open(&id)?;
     if open.inode != inode || c.confirmed {
         return Err(Status::BAD_STATEID.into());

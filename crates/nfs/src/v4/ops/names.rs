@@ -1,6 +1,6 @@
 //! Names: making what is no file, removing, renaming, linking, listing (RFC 8881, 18.4, 18.9, 18.23, 18.25, 18.26).
 
-use strongroom_vfs::unix::{Make, New, NodeType, Removed, UnixChange, UnixEntry};
+use strongroom_vfs::unix::{Found, Make, New, NodeType, Removed, UnixChange, UnixEntry};
 use strongroom_vfs::{Inode, VfsError};
 
 use super::files::{check_name, export_root};
@@ -48,7 +48,7 @@ pub(crate) async fn create(
         return Err(Status::PERM.into());
     }
     let setting = c.change_of(&raw)?;
-    let before = c.change_before(directory.inode)?;
+    let before = c.change_before(&directory)?;
     let mode = match what {
         New::Symlink(_) => 0o777,
         New::File | New::Directory | New::Special(_) => setting.change.mode.unwrap_or(0),
@@ -61,7 +61,7 @@ pub(crate) async fn create(
     drop(handle);
     let set = set_made(c, &directory, inode, &setting).await?;
     c.sync_names().await?;
-    c.change_info(directory.inode, before)?.encode(to);
+    c.change_info(&directory, before)?.encode(to);
     set.encode(to);
     c.current = Some(Place4::File(directory.beside(inode)));
     c.stateid = None;
@@ -104,11 +104,11 @@ pub(crate) async fn remove(
     let name = Name::decode(from)?;
     let directory = c.target()?;
     check_name(name.0)?;
-    let before = c.change_before(directory.inode)?;
+    let before = c.change_before(&directory)?;
     let unix = c.unix(&directory);
     unix.remove(directory.inode, name.0, Removed::Any).await?;
     c.sync_names().await?;
-    c.change_info(directory.inode, before)?.encode(to);
+    c.change_info(&directory, before)?.encode(to);
     DONE
 }
 
@@ -121,18 +121,18 @@ pub(crate) async fn rename(
     let (source, target) = (c.saved_target()?, c.target()?);
     check_name(old.0)?;
     check_name(new.0)?;
-    if source.share.id != target.share.id {
+    if !source.is_of_one_tree(&target) {
         return Err(Status::XDEV.into());
     }
-    let source_before = c.change_before(source.inode)?;
-    let target_before = c.change_before(target.inode)?;
+    let source_before = c.change_before(&source)?;
+    let target_before = c.change_before(&target)?;
     let unix = c.unix(&source);
     unix.rename((source.inode, old.0), (target.inode, new.0))
         .await
         .map_err(renamed)?;
     c.sync_names().await?;
-    c.change_info(source.inode, source_before)?.encode(to);
-    c.change_info(target.inode, target_before)?.encode(to);
+    c.change_info(&source, source_before)?.encode(to);
+    c.change_info(&target, target_before)?.encode(to);
     DONE
 }
 
@@ -149,14 +149,14 @@ pub(crate) async fn link(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &
     let name = Name::decode(from)?;
     let (file, directory) = (c.saved_target()?, c.target()?);
     check_name(name.0)?;
-    if file.share.id != directory.share.id {
+    if !file.is_of_one_tree(&directory) {
         return Err(Status::XDEV.into());
     }
-    let before = c.change_before(directory.inode)?;
+    let before = c.change_before(&directory)?;
     let unix = c.unix(&directory);
     unix.link(file.inode, directory.inode, name.0).await?;
     c.sync_names().await?;
-    c.change_info(directory.inode, before)?.encode(to);
+    c.change_info(&directory, before)?.encode(to);
     DONE
 }
 
@@ -211,7 +211,10 @@ impl Listing<'_, '_, '_> {
             if entry.name == b"." || entry.name == b".." {
                 return Ok(true);
             }
-            let place = Place4::File(directory.beside(entry.inode));
+            let place = Place4::File(directory.leads_to(Found {
+                inode: entry.inode,
+                view: entry.view.clone(),
+            }));
             Ok(self.take(&place, &entry.name, entry.cookie, to))
         });
         Ok(at_end?)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use strongroom_vfs::unix::{Make, New, NodeType, UnixChange, UnixOpen};
-use strongroom_vfs::{AccessMask, Handle, Inode, ShareAccess, VfsError};
+use strongroom_vfs::{AccessMask, Handle, ShareAccess, VfsError};
 
 use super::delegation::{self, Given, WhyNot, Wish};
 use super::files::check_name;
@@ -206,7 +206,7 @@ fn delegate(c: &Compound<'_, '_>, args: &Args<'_>, opened: &Opened) -> Result<Gi
         Claim::Previous(kind) => delegation::reclaim(c, target, handle, *kind),
         Claim::Delegated(id, _) => {
             let held = c.client()?.find_delegation(&c.meant(*id)?)?;
-            if held.inode == target.inode {
+            if held.inode == target.id() {
                 Ok(Given::Nothing(WhyNot::NotWanted))
             } else {
                 Err(Status::BAD_STATEID)
@@ -221,9 +221,9 @@ async fn by_handle(c: &Compound<'_, '_>, args: &Args<'_>) -> Result<Opened, Stat
     if let How::Create { .. } = args.how {
         return Err(Status::INVAL);
     }
-    must_be_file(c, target.inode)?;
+    must_be_file(c, &target)?;
     let handle = open_there(c, &target, args).await?;
-    let change = c.request.server.vfs.look(target.inode)?.change;
+    let change = target.look(&c.request.server.vfs)?.change;
     Ok(Opened {
         target,
         handle,
@@ -242,20 +242,19 @@ async fn by_name(c: &Compound<'_, '_>, args: &Args<'_>, name: &[u8]) -> Result<O
         Place4::File(directory) => directory.clone(),
         Place4::Pseudo => return Err(in_pseudo(c, name)),
     };
-    let before = c.change_before(directory.inode)?;
+    let before = c.change_before(&directory)?;
     let How::Create {
         guarded,
         verifier,
         attributes,
     } = &args.how
     else {
-        let inode = find(c, &directory, name)?;
-        must_be_file(c, inode)?;
-        let target = directory.beside(inode);
+        let target = find(c, &directory, name)?;
+        must_be_file(c, &target)?;
         return Ok(Opened {
             handle: open_there(c, &target, args).await?,
             target,
-            change: c.change_info(directory.inode, before)?,
+            change: c.change_info(&directory, before)?,
             set: Bitmap::default(),
         });
     };
@@ -267,8 +266,8 @@ async fn by_name(c: &Compound<'_, '_>, args: &Args<'_>, name: &[u8]) -> Result<O
             list: None,
         },
     };
-    if !guarded && let Ok(inode) = find(c, &directory, name) {
-        must_be_file(c, inode)?;
+    if !guarded && let Ok(target) = find(c, &directory, name) {
+        must_be_file(c, &target)?;
     }
     let mut make = Make::new(New::File, setting.change.mode.unwrap_or(0));
     make.exclusive = *guarded;
@@ -291,7 +290,7 @@ async fn by_name(c: &Compound<'_, '_>, args: &Args<'_>, name: &[u8]) -> Result<O
     Ok(Opened {
         target,
         handle,
-        change: c.change_info(directory.inode, before)?,
+        change: c.change_info(&directory, before)?,
         set,
     })
 }
@@ -328,13 +327,13 @@ async fn truncated(
     Ok(Bitmap::of(&[number::SIZE]))
 }
 
-fn find(c: &Compound<'_, '_>, directory: &Target, name: &[u8]) -> Result<Inode, Status> {
+fn find(c: &Compound<'_, '_>, directory: &Target, name: &[u8]) -> Result<Target, Status> {
     let unix = c.unix(directory);
-    Ok(unix.find(directory.inode, name)?)
+    Ok(directory.leads_to(unix.find(directory.inode, name)?))
 }
 
-pub(crate) fn must_be_file(c: &Compound<'_, '_>, inode: Inode) -> Result<(), Status> {
-    match c.request.server.vfs.look(inode)?.what {
+pub(crate) fn must_be_file(c: &Compound<'_, '_>, target: &Target) -> Result<(), Status> {
+    match target.look(&c.request.server.vfs)?.what {
         NodeType::File => Ok(()),
         NodeType::Directory => Err(Status::ISDIR),
         NodeType::Symlink => Err(Status::SYMLINK),
@@ -422,7 +421,7 @@ async fn make_file(
 pub(crate) fn close(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut Encoder) -> Op {
     let _sequence = from.u32()?;
     let id = c.meant(Stateid::decode(from)?)?;
-    let inode = c.target()?.inode;
+    let inode = c.target()?.id();
     let client = c.client()?;
     let open = client.find_open(&id)?;
     if open.inode != inode {
@@ -442,7 +441,7 @@ pub(crate) fn close(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut E
 pub(crate) fn downgrade(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut Encoder) -> Op {
     let id = c.meant(Stateid::decode(from)?)?;
     let (_sequence, access, deny) = (from.u32()?, from.u32()? & !WISHES, from.u32()?);
-    let inode = c.target()?.inode;
+    let inode = c.target()?.id();
     let open = c.client()?.find_open(&id)?;
     if open.inode != inode {
         return Err(Status::BAD_STATEID.into());

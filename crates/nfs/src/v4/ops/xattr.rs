@@ -95,7 +95,7 @@ async fn change(
     value: &[u8],
     to: &mut Encoder,
 ) -> Op {
-    let before = c.change_before(target.inode)?;
+    let before = c.change_before(target)?;
     let ea = ExtendedAttribute {
         flags: 0,
         name: name.to_owned(),
@@ -104,7 +104,7 @@ async fn change(
     let vfs = &c.request.server.vfs;
     vfs.set_eas(handle, &[ea]).await.map_err(Status::from)?;
     c.sync_names().await?;
-    c.change_info(target.inode, before)?.encode(to);
+    c.change_info(target, before)?.encode(to);
     DONE
 }
 

@@ -197,7 +197,7 @@ impl Client {
         if states.by_id.len() >= STATES_MAX {
             return Err(Status::DELAY);
         }
-        let key = (owner.to_vec(), handle.inode());
+        let key = (owner.to_vec(), handle.unix_id());
         if let Some(open) = states.opens.get(&key) {
             return Ok(open.add(access, deny, handle));
         }
