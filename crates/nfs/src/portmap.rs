@@ -10,10 +10,12 @@ use crate::xdr::{Decoder, Encoder, Opaque, Xdr};
 
 const TCP: u32 = 6;
 /// Programs with the versions that are served.
-const SERVED: [(u32, &[u32]); 3] = [
+const SERVED: [(u32, &[u32]); 5] = [
     (rpc::PORTMAP, &[2, 3, 4]),
     (rpc::NFS, &[3, 4]),
     (rpc::MOUNT, &[1, 3]),
+    (rpc::NLM, &[4]),
+    (rpc::NSM, &[1]),
 ];
 const TEXT_MAX: usize = 256;
 
@@ -77,7 +79,7 @@ fn served() -> impl Iterator<Item = (u32, u32)> {
 fn port_of(request: &Request<'_>, program: u32, _version: u32) -> Option<u16> {
     match program {
         rpc::PORTMAP => Some(111),
-        rpc::NFS | rpc::MOUNT => Some(request.server.config.port),
+        rpc::NFS | rpc::MOUNT | rpc::NLM | rpc::NSM => Some(request.server.config.port),
         _ => None,
     }
 }

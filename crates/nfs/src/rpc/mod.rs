@@ -15,3 +15,5 @@ pub use reply::{AcceptStat, AuthStat, Reply};
 pub const PORTMAP: u32 = 100_000;
 pub const NFS: u32 = 100_003;
 pub const MOUNT: u32 = 100_005;
+pub const NLM: u32 = 100_021;
+pub const NSM: u32 = 100_024;

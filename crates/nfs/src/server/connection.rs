@@ -13,7 +13,7 @@ use super::outbox::Shared;
 use super::{Outbox, Server};
 use crate::rpc::{self, AcceptStat, Auth, AuthStat, Call, Message, Reply};
 use crate::xdr::{Decoder, Encoder, XdrError};
-use crate::{mount, portmap, v3, v4};
+use crate::{mount, nlm, portmap, v3, v4};
 
 /// Calls of one connection under way, and the bytes that they may hold.
 const CALLS_MAX: usize = 256;
@@ -200,6 +200,10 @@ async fn dispatch(request: &Request<'_>, arguments: &[u8], to: &mut Encoder) -> 
         (rpc::NFS, _) => Err(AcceptStat::ProgramMismatch { low: 3, high: 4 }),
         (rpc::MOUNT, version @ (1 | 3)) => mount::answer(request, version, from, to),
         (rpc::MOUNT, _) => Err(AcceptStat::ProgramMismatch { low: 1, high: 3 }),
+        (rpc::NLM, 4) => nlm::answer(request, from, to).await,
+        (rpc::NLM, _) => Err(AcceptStat::ProgramMismatch { low: 4, high: 4 }),
+        (rpc::NSM, 1) => nlm::answer_monitor(request, from, to),
+        (rpc::NSM, _) => Err(AcceptStat::ProgramMismatch { low: 1, high: 1 }),
         (rpc::PORTMAP, version @ 2..=4) => portmap::answer(request, version, from, to),
         (rpc::PORTMAP, _) => Err(AcceptStat::ProgramMismatch { low: 2, high: 4 }),
         _ => Err(AcceptStat::ProgramUnavailable),

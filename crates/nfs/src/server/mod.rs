@@ -22,11 +22,12 @@ pub(crate) use handle::Handles;
 pub(crate) use replays::{CallId, Replays, Seen};
 pub(crate) use target::{Lost, Target};
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use strongroom_device::Env;
+use bytes::Bytes;
+use strongroom_device::{BoxFuture, Env};
 use strongroom_identity::Identity;
 use strongroom_vfs::{Secret, Vfs, VfsError};
 
@@ -58,6 +59,21 @@ pub struct ServerStatus {
     pub requests: u64,
 }
 
+/// Calls services of clients' machines; who has sockets brings it.
+pub trait Dialer: Send + Sync + std::fmt::Debug {
+    /// Calls a procedure (program, version, number) at a machine, wherever its portmapper says that the program is; the
+    /// results, or None where nobody answers.
+    fn call(
+        &self,
+        to: IpAddr,
+        procedure: (u32, u32, u32),
+        arguments: Vec<u8>,
+    ) -> BoxFuture<Option<Bytes>>;
+
+    /// The name by which other machines know this one.
+    fn name(&self) -> String;
+}
+
 /// The NFS server of one pool.
 #[derive(Debug)]
 pub struct Server {
@@ -71,6 +87,8 @@ pub struct Server {
     pub(crate) write_verifier: [u8; 8],
     pub(crate) mounts: crate::mount::Mounts,
     pub(crate) state: crate::v4::State,
+    pub(crate) locks: Arc<crate::nlm::Hosts>,
+    dialer: OnceLock<Arc<dyn Dialer>>,
     pub(crate) connections: AtomicUsize,
     pub(crate) requests: AtomicU64,
 }
@@ -89,7 +107,9 @@ impl Server {
         let mut boot = [0; 4];
         env.fill_random(&mut boot);
         let boot = u32::from_be_bytes(boot);
-        let state = crate::v4::State::new(boot, Arc::clone(&vfs), env.monotonic())?;
+        let locks = Arc::<crate::nlm::Hosts>::default();
+        let now = env.monotonic();
+        let state = crate::v4::State::new(boot, Arc::clone(&vfs), Arc::clone(&locks), now)?;
         Ok(Arc::new(Self {
             config,
             callers: Callers::new(Arc::clone(&vfs), identity),
@@ -100,6 +120,8 @@ impl Server {
             write_verifier,
             mounts: crate::mount::Mounts::default(),
             state,
+            locks,
+            dialer: OnceLock::new(),
             connections: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
         }))
@@ -115,6 +137,25 @@ impl Server {
         Some(Connection::new(Arc::clone(self), peer))
     }
 
+    /// Lets the server call its clients' own services, and tells those that held locks by NLM when it ended that they may
+    /// claim them back.
+    ///
+    /// Errors: those of reading who held some.
+    pub fn dial_by(self: &Arc<Self>, dialer: Arc<dyn Dialer>) -> Result<(), VfsError> {
+        let held = self.vfs.remembered_clients()?;
+        for peer in held.iter().filter_map(|name| crate::nlm::address_of(name)) {
+            let call = crate::nlm::started_again(&*dialer, peer);
+            self.env.spawn("word of a new start", call);
+        }
+        // Only the first one counts.
+        drop(self.dialer.set(dialer));
+        Ok(())
+    }
+
+    pub(crate) fn dialer(&self) -> Option<&Arc<dyn Dialer>> {
+        self.dialer.get()
+    }
+
     pub fn status(&self) -> ServerStatus {
         ServerStatus {
             connections: self.connections.load(Ordering::Acquire),
@@ -125,6 +166,7 @@ impl Server {
     /// Records that all clients' sessions ended. No connection may be served any more.
     pub fn shutdown(&self) {
         self.state.end_all();
+        self.locks.end();
         self.callers.end();
     }
 }

@@ -2,6 +2,7 @@
 
 mod delegations;
 mod hostile;
+mod locks;
 mod version_3;
 mod version_4;
 mod version_4_0;

@@ -23,6 +23,7 @@ use crate::xdr::{Decoder, Encoder, Opaque, Xdr, length};
 const NULL: u32 = 0;
 const COMPOUND: u32 = 1;
 const OPEN: u32 = 18;
+const SETATTR: u32 = 34;
 const TAG_MAX: usize = 1_024;
 /// The head of an accepted reply.
 const RPC_HEAD: usize = 24;
@@ -169,6 +170,10 @@ impl Compound<'_, '_> {
                 to.truncate(status_at + 4);
                 to.patch_u32(status_at, status.0);
                 to.patch_u32(start, status.0);
+                if number == SETATTR {
+                    // What was set is told whatever became of it.
+                    to.u32(0);
+                }
                 break;
             }
         }

@@ -35,8 +35,13 @@ fn source_towards(from: IpAddr, to: SocketAddr) -> Option<IpAddr> {
 
 /// The machine's name in the form that SMB clients see: at most 15 characters that need no quoting.
 pub(crate) fn netbios_name() -> String {
+    netbios_form(&host_name())
+}
+
+/// The machine's name as its kernel has it.
+pub(crate) fn host_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    netbios_form(host.trim())
+    host.trim().to_owned()
 }
 
 fn netbios_form(host: &str) -> String {

@@ -5,6 +5,7 @@ mod announce;
 mod banner;
 mod connection;
 mod control;
+mod dialer;
 mod first;
 mod interfaces;
 #[cfg(feature = "kerberos")]

@@ -62,6 +62,8 @@ pub(super) async fn start(
     let config = ServerConfig::new(floors.pool.id().0, address.port());
     let (vfs, identity) = (Arc::clone(&floors.vfs), Arc::clone(&floors.identity));
     let server = Server::new(config, vfs, identity, Arc::clone(env)).await?;
+    let name = super::address::host_name();
+    server.dial_by(Arc::new(super::dialer::Sockets::new(name)))?;
     let mut accepting = vec![tokio::spawn(accept(socket, Arc::clone(&server)))];
     let why = "the portmapper is left to others";
     if (options.nfs.is_none() || options.portmap.is_some())

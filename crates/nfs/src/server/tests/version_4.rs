@@ -199,7 +199,7 @@ impl Session {
     }
 }
 
-fn lock(id: &Stateid, owner: &[u8], offset: u64, len: u64) -> Encoder {
+pub(super) fn lock(id: &Stateid, owner: &[u8], offset: u64, len: u64) -> Encoder {
     op(12, |to| {
         to.u32(2).bool(false).u64(offset).u64(len).bool(true).u32(0);
         id.encode(to);
@@ -231,6 +231,37 @@ fn a_file_is_opened_written_read_and_closed() {
     });
     assert_eq!(session.ask(&Session::on(b"f", close.clone())).status, 0);
     assert_eq!(session.ask(&Session::on(b"f", close)).status, 10_025);
+}
+
+#[test]
+fn holes_are_read_without_their_zeroes() {
+    let mut session = World::new().client().session(2, b"client");
+    let id = session.open(b"f", b"owner", 3, 0).unwrap();
+    let write = op(38, |to| {
+        id.encode(to);
+        to.u64(1 << 20).u32(2).opaque(b"data");
+    });
+    assert_eq!(session.ask(&Session::on(b"f", write)).status, 0);
+    let read = op(68, |to| {
+        id.encode(to);
+        to.u64(0).u32(1 << 20 | 100);
+    });
+    // The session's answers are no longer than a part of what is asked for.
+    let answer = session.ask(&Session::on(b"f", read));
+    assert_eq!(answer.status, 0);
+    let mut from = Decoder::new(&answer.bytes[32..]);
+    assert_eq!((from.bool(), from.u32()), (Ok(false), Ok(1)));
+    assert_eq!((from.u32(), from.u64()), (Ok(1), Ok(0)));
+    assert!(from.u64().unwrap() > 1 << 19);
+    let read = op(68, |to| {
+        id.encode(to);
+        to.u64((1 << 20) - 100).u32(1_000);
+    });
+    let answer = session.ask(&Session::on(b"f", read));
+    let mut from = Decoder::new(&answer.bytes[32..]);
+    assert_eq!(from.bool(), Ok(true));
+    assert!(answer.bytes.len() < 32 + 200 + 4_096);
+    assert!(answer.bytes.windows(4).any(|bytes| bytes == b"data"));
 }
 
 #[test]

@@ -18,13 +18,13 @@ const FILE_SYNC: u32 = 2;
 const AROUND: usize = 1_024;
 
 /// A file opened for an operation.
-struct File {
+pub(super) struct File {
     target: Target,
-    handle: Arc<Handle>,
+    pub(super) handle: Arc<Handle>,
 }
 
 /// The handle that a stateid stands for; for the special ones an open for this operation alone.
-async fn file(
+pub(super) async fn file(
     c: &Compound<'_, '_>,
     target: Target,
     id: Stateid,
@@ -62,20 +62,24 @@ async fn file(
     Ok(File { target, handle })
 }
 
+/// Bytes of data that an answer has room for behind what is in it.
+pub(super) fn room(c: &Compound<'_, '_>, used: usize) -> usize {
+    let session = c.sequence.as_ref().map(|sequence| sequence.session.fore);
+    let room = session.map_or(DATA_MAX, |fore| {
+        let all = usize::try_from(fore.response).unwrap_or(DATA_MAX);
+        all.saturating_sub(used + AROUND)
+    });
+    room.min(DATA_MAX)
+}
+
 pub(crate) async fn read(c: &mut Compound<'_, '_>, from: &mut Decoder<'_>, to: &mut Encoder) -> Op {
     let id = Stateid::decode(from)?;
     let (offset, count) = (from.u64()?, from.u32()?);
     let file = file(c, c.target()?, id, READ).await?;
     let vfs = &c.request.server.vfs;
-    let session = c.sequence.as_ref().map(|sequence| sequence.session.fore);
-    let room = session.map_or(DATA_MAX, |fore| {
-        let all = usize::try_from(fore.response).unwrap_or(DATA_MAX);
-        all.saturating_sub(to.len() + AROUND)
-    });
     let wanted = usize::try_from(count)
         .unwrap_or(DATA_MAX)
-        .min(DATA_MAX)
-        .min(room);
+        .min(room(c, to.len()));
     let head = to.len();
     to.u32(0).u32(0);
     let start = to.len();

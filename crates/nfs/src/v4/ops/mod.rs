@@ -7,6 +7,7 @@ pub(crate) mod lock;
 pub(crate) mod minor_0;
 pub(crate) mod names;
 pub(crate) mod open;
+pub(crate) mod read_plus;
 pub(crate) mod session;
 pub(crate) mod xattr;
 
@@ -111,6 +112,7 @@ async fn dispatch_one(
         60 => data::copy(c, from, to).await,
         62 => data::deallocate(c, from).await,
         63 => data::io_advise(c, from, to),
+        68 => read_plus::read_plus(c, from, to).await,
         69 => data::seek(c, from, to).await,
         71 => data::clone(c, from).await,
         72 => xattr::get(c, from, to).await,

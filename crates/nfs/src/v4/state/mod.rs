@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use strongroom_vfs::{Inode, Vfs};
 
 use super::{LEASE_SECONDS, Status};
+use crate::nlm::Hosts;
 
 /// How long a client is remembered that does not renew its lease, where nobody is in want of what it holds.
 const COURTESY: u32 = 20;
@@ -45,6 +46,8 @@ pub(crate) struct State {
     tables: Mutex<Tables>,
     grace: Mutex<Grace>,
     vfs: Arc<Vfs>,
+    /// Who holds locks of version 3; they are claimed back in the same time.
+    locks: Arc<Hosts>,
     /// How many delegations are out or remembered.
     pub(crate) delegations: Arc<AtomicUsize>,
     pub(crate) contended: Contended,
@@ -71,7 +74,12 @@ struct Tables {
 
 impl State {
     /// Errors: those of reading which clients held something when the server ended.
-    pub(crate) fn new(boot: u32, vfs: Arc<Vfs>, now: Duration) -> strongroom_vfs::Result<Self> {
+    pub(crate) fn new(
+        boot: u32,
+        vfs: Arc<Vfs>,
+        locks: Arc<Hosts>,
+        now: Duration,
+    ) -> strongroom_vfs::Result<Self> {
         let waiting = vfs.remembered_clients()?.into_iter().collect();
         let until = now + lease();
         Ok(Self {
@@ -80,6 +88,7 @@ impl State {
             tables: Mutex::default(),
             grace: Mutex::new(Grace { until, waiting }),
             vfs,
+            locks,
             delegations: Arc::default(),
             contended: Contended::default(),
             writers: Mutex::default(),
@@ -95,7 +104,7 @@ impl State {
         let mut late = std::mem::take(&mut grace.waiting);
         drop(grace);
         // Version 4.0 has no word for having claimed everything.
-        late.retain(|name| self.confirmed(name).is_none());
+        late.retain(|name| self.confirmed(name).is_none() && !self.locks.keeps(name));
         late.iter().for_each(|name| self.forget_name(name));
         false
     }
