@@ -31,12 +31,24 @@ impl Vfs {
         name: &str,
         case: CaseMode,
     ) -> Result<Option<NameEntry>> {
-        let row = self.name_row(view, directory, &fold(name))?;
-        let found = row.find(name, case).cloned();
+        let found = self.lookup_own_form(view, directory, name, case)?;
         if found.is_some() || case == CaseMode::Exact {
             return Ok(found);
         }
         self.lookup_other_forms(view, directory, name)
+    }
+
+    /// As [`Self::lookup`] for what would make the name: one in Unicode's other form is another name, which may stand
+    /// beside it.
+    pub(crate) fn lookup_own_form(
+        &self,
+        view: &View,
+        directory: Inode,
+        name: &str,
+        case: CaseMode,
+    ) -> Result<Option<NameEntry>> {
+        let row = self.name_row(view, directory, &fold(name))?;
+        Ok(row.find(name, case).cloned())
     }
 
     /// What a name means that is spelt the same, in Unicode's other form.

@@ -154,7 +154,7 @@ impl Vfs {
         };
         let root = self.node_in(&view, request.share.root)?;
         let root = root.ok_or(VfsError::NotFound)?;
-        self.resolve_from(root, below, path, request.case)
+        self.resolve_from(root, below, path, request)
     }
 
     /// The view that a name below `.history` means.

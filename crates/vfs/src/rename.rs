@@ -90,7 +90,7 @@ impl Vfs {
             self.contend_below(handle).await?;
         }
         for _ in 0..ATTEMPTS_MAX {
-            let to = self.destination(handle, base, path)?;
+            let to = self.destination(handle, base, path, replace)?;
             if handle.posix
                 && to
                     .present
@@ -120,11 +120,13 @@ impl Vfs {
         Err(VfsError::InUse)
     }
 
+    /// Where a name is to come, and what has it.
     fn destination(
         &self,
         handle: &Handle,
         base: Option<&Arc<Node>>,
         path: &str,
+        replace: bool,
     ) -> Result<Destination> {
         let parsed = ParsedPath::parse(path)?;
         if parsed.stream.is_some() || parsed.must_be_file {
@@ -136,7 +138,12 @@ impl Vfs {
             None => self.node(handle.root)?,
         };
         let directory = self.walk(start, before, &parsed, handle.case())?;
-        let entry = self.lookup(&View::Now, directory.inode, last, handle.case())?;
+        // Who replaces means what is found under the name; who does not makes one.
+        let entry = if replace {
+            self.lookup(&View::Now, directory.inode, last, handle.case())?
+        } else {
+            self.lookup_own_form(&View::Now, directory.inode, last, handle.case())?
+        };
         let present = match entry {
             None => None,
             Some(entry) => {
@@ -526,7 +533,7 @@ impl Vfs {
         }
         self.store.throttle().await;
         for _ in 0..ATTEMPTS_MAX {
-            let to = self.destination(handle, base, path)?;
+            let to = self.destination(handle, base, path, replace)?;
             if let Some(present) = to.present.as_ref().filter(|_| replace) {
                 let by = handle.grant_key();
                 self.contend_on(&present.node, None, by, Conflict::Name)

@@ -22,6 +22,13 @@ pub enum Disposition {
     OverwriteIf,
 }
 
+impl Disposition {
+    /// Whether what is not there is made.
+    pub(crate) fn may_create(self) -> bool {
+        !matches!(self, Disposition::Open | Disposition::Overwrite)
+    }
+}
+
 /// What was done (MS-SMB2 2.2.14, CreateAction).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CreateAction {

@@ -61,6 +61,29 @@ impl Vfs {
         case: CaseMode,
     ) -> Result<Option<NameEntry>> {
         let found = self.lookup(view, directory, name, case)?;
+        self.or_short(found, view, directory, name, case)
+    }
+
+    /// As [`Self::lookup_to_open`] for somebody who makes what is not there.
+    pub(crate) fn lookup_to_make(
+        &self,
+        view: &View,
+        directory: Inode,
+        name: &str,
+        case: CaseMode,
+    ) -> Result<Option<NameEntry>> {
+        let found = self.lookup_own_form(view, directory, name, case)?;
+        self.or_short(found, view, directory, name, case)
+    }
+
+    fn or_short(
+        &self,
+        found: Option<NameEntry>,
+        view: &View,
+        directory: Inode,
+        name: &str,
+        case: CaseMode,
+    ) -> Result<Option<NameEntry>> {
         if found.is_some() || case == CaseMode::Exact || !may_be_made(name) {
             return Ok(found);
         }

@@ -119,7 +119,7 @@ impl Vfs {
         if let Some(target) = self.resolve_history(request, path, &start)? {
             return Ok(target);
         }
-        self.resolve_from(start, &path.components, path, request.case)
+        self.resolve_from(start, &path.components, path, request)
     }
 
     /// Walks from a directory along components, the last of which may be missing.
@@ -128,14 +128,21 @@ impl Vfs {
         start: Arc<Node>,
         components: &[std::borrow::Cow<'_, str>],
         path: &ParsedPath<'_>,
-        case: CaseMode,
+        request: &OpenRequest<'_>,
     ) -> Result<Target> {
+        let case = request.case;
         let Some((last, before)) = components.split_last() else {
             let link = self.own_link(&start)?;
             return Ok(Target::Found { node: start, link });
         };
         let directory = self.walk(start, before, path, case)?;
-        match self.lookup_to_open(&directory.view, directory.inode, last, case)? {
+        // A new stream belongs to the file that is there.
+        let found = if request.disposition.may_create() && path.stream.is_none() {
+            self.lookup_to_make(&directory.view, directory.inode, last, case)
+        } else {
+            self.lookup_to_open(&directory.view, directory.inode, last, case)
+        };
+        match found? {
             None => {
                 let name = self.name_to_make(directory.inode, last, case);
                 Ok(Target::Missing { directory, name })
@@ -443,10 +450,7 @@ impl Opening<'_, '_> {
     }
 
     fn may_create(&self) -> bool {
-        !matches!(
-            self.request.disposition,
-            Disposition::Open | Disposition::Overwrite
-        )
+        self.request.disposition.may_create()
     }
 
     fn wants_directory(&self) -> bool {

@@ -214,8 +214,6 @@ fn a_name_is_found_in_either_form_and_kept_as_it_was_given() {
         world.put(given, b"x");
         assert_eq!(world.get(asked).unwrap(), b"x");
         assert_eq!(world.get(&asked.to_uppercase()).unwrap(), b"x");
-        let made = world.open(asked, |request| request.disposition = Disposition::Create);
-        assert!(matches!(made, Err(VfsError::Exists)));
         assert_eq!(names(&world), [given]);
         let root = world.root();
         let mut cursor = crate::DirCursor::default();
@@ -240,13 +238,64 @@ fn a_name_is_found_in_either_form_and_kept_as_it_was_given() {
 }
 
 #[test]
-fn a_rename_meets_and_replaces_a_name_in_the_other_form() {
+fn what_makes_a_file_makes_it_beside_a_name_in_the_other_form() {
+    let makers = [
+        Disposition::Create,
+        Disposition::OpenIf,
+        Disposition::OverwriteIf,
+        Disposition::Supersede,
+    ];
+    for (given, asked) in [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)] {
+        for disposition in makers {
+            let world = World::new(14);
+            world.put(given, b"x");
+            let (made, action) = world
+                .open(asked, |request| request.disposition = disposition)
+                .unwrap();
+            assert_eq!(action, crate::CreateAction::Created);
+            write(&world, &made, b"another");
+            world.close(&made);
+            assert_eq!(world.get(given).unwrap(), b"x");
+            assert_eq!(world.get(asked).unwrap(), b"another");
+            // Each is now found in its own form.
+            let again = world.open(asked, |request| request.disposition = Disposition::Create);
+            assert!(matches!(again, Err(VfsError::Exists)));
+            world.remove(asked).unwrap();
+            assert_eq!(names(&world), [given]);
+        }
+    }
+}
+
+#[test]
+fn a_new_stream_belongs_to_the_file_in_either_form() {
+    let world = World::new(15);
+    world.put(COMPOSED, b"x");
+    let stream = format!("{DECOMPOSED}:notes");
+    let (made, _) = world
+        .open(&stream, |request| request.disposition = Disposition::Create)
+        .unwrap();
+    world.close(&made);
+    assert_eq!(names(&world), [COMPOSED]);
+    let stream = world.open(&format!("{COMPOSED}:notes"), |request| {
+        request.disposition = Disposition::Open;
+    });
+    world.close(&stream.unwrap().0);
+}
+
+#[test]
+fn a_rename_replaces_a_name_in_the_other_form_and_else_comes_beside_it() {
     let world = World::new(12);
     world.put(COMPOSED, b"old");
+    world.put("beside", b"beside");
+    let beside = world.file("beside");
+    world
+        .wait(world.vfs.rename(&beside, DECOMPOSED, false))
+        .unwrap();
+    world.close(&beside);
+    assert_eq!(names(&world), [DECOMPOSED, COMPOSED]);
+    world.remove(DECOMPOSED).unwrap();
     world.put("new", b"new");
     let file = world.file("new");
-    let kept = world.wait(world.vfs.rename(&file, DECOMPOSED, false));
-    assert!(matches!(kept, Err(VfsError::Exists)));
     world
         .wait(world.vfs.rename(&file, DECOMPOSED, true))
         .unwrap();
