@@ -256,13 +256,7 @@ fn a_lease_s_break_is_told_on_the_oldest_connection_of_its_client_and_user() {
     let mut stranger = world.signed_in_as("bob");
     stranger.tree_connect("files").unwrap();
     let (mut old, mut new) = (world.connected(), world.connected());
-    let mut other = world.client();
-    other.guid = Guid([5; 16]);
-    other.negotiate(&[crate::wire::negotiate::Dialect::Smb311]);
-    other
-        .log_on(super::world::USER, super::world::PASSWORD)
-        .unwrap();
-    other.tree_connect("files").unwrap();
+    let mut other = world.elsewhere("files");
     open(&mut new, &with_lease("f", lease(1, R)));
     let file_id = open(&mut other, &with_oplock("f", OplockLevel::None)).file_id;
     assert_eq!(write(&mut other, file_id), NtStatus::SUCCESS);

@@ -25,12 +25,20 @@ fn v1(mut request: CreateRequest<'static>) -> CreateRequest<'static> {
     request
 }
 
-fn v2(mut request: CreateRequest<'static>, guid: u8) -> CreateRequest<'static> {
+fn v2(request: CreateRequest<'static>, guid: u8) -> CreateRequest<'static> {
+    asking(request, guid, 0)
+}
+
+pub(super) fn asking(
+    mut request: CreateRequest<'static>,
+    guid: u8,
+    flags: u32,
+) -> CreateRequest<'static> {
     request
         .contexts
         .push_request(&RequestContext::DurableRequestV2 {
             timeout_ms: 0,
-            flags: 0,
+            flags,
             create_guid: Guid([guid; 16]),
         });
     request
@@ -42,17 +50,22 @@ fn back_v1(mut request: CreateRequest<'static>, file_id: FileId) -> CreateReques
     request
 }
 
-fn back_v2(
+fn back_v2(request: CreateRequest<'static>, file_id: FileId, guid: u8) -> CreateRequest<'static> {
+    coming_back(request, file_id, guid, 0)
+}
+
+pub(super) fn coming_back(
     mut request: CreateRequest<'static>,
     file_id: FileId,
     guid: u8,
+    flags: u32,
 ) -> CreateRequest<'static> {
     request
         .contexts
         .push_request(&RequestContext::DurableReconnectV2 {
             file_id,
             create_guid: Guid([guid; 16]),
-            flags: 0,
+            flags,
         });
     request
 }
@@ -199,11 +212,7 @@ fn a_handle_goes_back_to_who_had_it_and_by_what_it_had() {
     }
     let elsewhere = back_v2(with_lease("g", lease(1, RWH)), file_id, 7);
     assert_eq!(refusal(&mut again, &elsewhere), NtStatus::INVALID_PARAMETER);
-    let mut stranger = world.client();
-    stranger.guid = Guid([5; 16]);
-    stranger.negotiate(&[Dialect::Smb311]);
-    stranger.log_on(USER, PASSWORD).unwrap();
-    stranger.tree_connect("files").unwrap();
+    let mut stranger = world.elsewhere("files");
     assert_eq!(
         refusal(&mut stranger, &good),
         NtStatus::OBJECT_NAME_NOT_FOUND
@@ -476,11 +485,7 @@ fn an_application_s_next_instance_takes_the_place_of_the_last() {
     };
     let mut first = world.connected();
     let file_id = open(&mut first, &app(v2(batch("f"), 1))).file_id;
-    let mut second = world.client();
-    second.guid = Guid([5; 16]);
-    second.negotiate(&[Dialect::Smb311]);
-    second.log_on(USER, PASSWORD).unwrap();
-    second.tree_connect("files").unwrap();
+    let mut second = world.elsewhere("files");
     let taken = open(&mut second, &app(v2(batch("f"), 2)));
     assert_eq!(taken.level, OplockLevel::Batch);
     assert!(first.answer().is_none(), "there was nothing to break");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::caching::{lease, open, opened, with_lease, with_oplock};
 use super::client::{Answer, Client};
+use super::durable::{asking, coming_back};
 use super::world::{PASSWORD, USER, World};
 use crate::wire::create::{
     CreateAction, CreateDisposition, CreateRequest, CreateResponse, OplockLevel, ShareAccess,
@@ -30,36 +31,12 @@ fn connected(world: &World) -> Client {
     client
 }
 
-/// Another machine.
-fn stranger(world: &World) -> Client {
-    let mut client = world.client();
-    client.guid = Guid([5; 16]);
-    client.negotiate(&[Dialect::Smb311]);
-    client.log_on(USER, PASSWORD).unwrap();
-    client.tree_connect("kept").unwrap();
-    client
+fn lasting(request: CreateRequest<'static>, guid: u8) -> CreateRequest<'static> {
+    asking(request, guid, DURABLE_FLAG_PERSISTENT)
 }
 
-fn lasting(mut request: CreateRequest<'static>, guid: u8) -> CreateRequest<'static> {
-    request
-        .contexts
-        .push_request(&RequestContext::DurableRequestV2 {
-            timeout_ms: 0,
-            flags: DURABLE_FLAG_PERSISTENT,
-            create_guid: Guid([guid; 16]),
-        });
-    request
-}
-
-fn back(mut request: CreateRequest<'static>, file_id: FileId, guid: u8) -> CreateRequest<'static> {
-    request
-        .contexts
-        .push_request(&RequestContext::DurableReconnectV2 {
-            file_id,
-            create_guid: Guid([guid; 16]),
-            flags: DURABLE_FLAG_PERSISTENT,
-        });
-    request
+fn back(request: CreateRequest<'static>, file_id: FileId, guid: u8) -> CreateRequest<'static> {
+    coming_back(request, file_id, guid, DURABLE_FLAG_PERSISTENT)
 }
 
 /// The flags of the durable context in an answer.
@@ -128,7 +105,7 @@ fn persistence_needs_a_share_that_offers_it_and_a_client_that_knows_it() {
     let request = lasting(with_oplock("a", OplockLevel::Batch), 2);
     let elsewhere = client.ask(Command::Create, &request);
     assert_eq!(flags(&elsewhere), Some(0), "durable only");
-    let mut simple = stranger(&world);
+    let mut simple = world.elsewhere("kept");
     let request = lasting(with_oplock("b", OplockLevel::Batch), 1);
     let answer = simple.ask(Command::Create, &request);
     assert_eq!(
@@ -167,7 +144,7 @@ fn a_handle_with_its_lock_and_its_lease_is_there_after_a_power_cut() {
     std::mem::forget(client);
     let world = world.power_fails();
     assert_eq!(world.server.status().waiting_opens, 1);
-    let mut other = stranger(&world);
+    let mut other = world.elsewhere("kept");
     assert_eq!(
         refusal(&mut other, &existing("f")),
         NtStatus::FILE_NOT_AVAILABLE
@@ -215,7 +192,7 @@ fn a_handle_that_nobody_comes_back_to_goes_in_time() {
     open(&mut client, &request);
     std::mem::forget(client);
     let world = world.power_fails();
-    let mut other = stranger(&world);
+    let mut other = world.elsewhere("kept");
     world.env.advance(Duration::from_secs(58));
     assert_eq!(
         refusal(&mut other, &existing("f")),
@@ -233,7 +210,7 @@ fn a_client_that_lost_its_connection_only_is_not_asked_to_give_anything_up() {
     let mut client = connected(&world);
     let first = open(&mut client, &lasting(with_lease("f", lease(1, RWH)), 1));
     client.disconnect();
-    let mut other = stranger(&world);
+    let mut other = world.elsewhere("kept");
     assert_eq!(
         refusal(&mut other, &existing("f")),
         NtStatus::FILE_NOT_AVAILABLE
@@ -326,7 +303,7 @@ fn an_application_s_next_instance_takes_over_after_the_restart() {
     open(&mut client, &app(lasting(existing_or_new("f"), 1), 5));
     std::mem::forget(client);
     let world = world.power_fails();
-    let mut other = stranger(&world);
+    let mut other = world.elsewhere("kept");
     let older = app(lasting(existing_or_new("f"), 2), 4);
     assert_eq!(refusal(&mut other, &older), NtStatus::FILE_FORCED_CLOSED);
     let newer = app(lasting(existing_or_new("f"), 3), 6);

@@ -11,6 +11,7 @@ use strongroom_vfs::{NewShare, Vfs};
 
 use super::client::Client;
 use crate::server::{Server, ServerConfig};
+use crate::wire::Guid;
 use crate::wire::negotiate::Dialect;
 
 pub(super) const USER: &str = "ada";
@@ -167,6 +168,16 @@ impl World {
             admin: false,
         };
         self.server.identity.add_user(user).unwrap();
+    }
+
+    /// The same user on another machine, with a share open.
+    pub(super) fn elsewhere(&self, share: &str) -> Client {
+        let mut client = self.client();
+        client.guid = Guid([5; 16]);
+        client.negotiate(&[Dialect::Smb311]);
+        client.log_on(USER, PASSWORD).unwrap();
+        client.tree_connect(share).unwrap();
+        client
     }
 
     /// A client that has the share "files" open.
