@@ -116,7 +116,10 @@ impl Vfs {
         let (session, object) = (target.session(), target.object());
         let view = source.view();
         let work = self.store.clone_past(session, object, range, view, mtime);
-        let cloned = self.while_open(source, target, work).await?;
+        target.node.end_instant();
+        let cloned = self.while_open(source, target, work).await;
+        target.node.end_instant();
+        let cloned = cloned?;
         if cloned > 0 {
             self.written(target);
         }

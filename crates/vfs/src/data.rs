@@ -155,6 +155,7 @@ impl Vfs {
         resized: bool,
         work: impl Future<Output = strongroom_store::Result<()>>,
     ) -> Result<()> {
+        handle.node.end_instant();
         let mut work = pin!(work);
         let changed = poll_fn(|context| {
             let _open = handle.at_work.read();
@@ -169,6 +170,7 @@ impl Vfs {
         })
         .await;
         // Even what failed may have changed a part.
+        handle.node.end_instant();
         self.written(handle);
         changed
     }

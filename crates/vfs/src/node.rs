@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
@@ -35,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) locks: RangeLocks,
     /// Held by writers that append, so that the end does not move between its reading and the write.
     pub(crate) end: tokio::sync::Mutex<()>,
+    /// The number of this instant of the main stream's data (see [`crate::offload`]), 0 while it has none.
+    pub(crate) instant: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -146,6 +149,7 @@ impl Node {
             grants: Grants::default(),
             locks: RangeLocks::default(),
             end: tokio::sync::Mutex::new(()),
+            instant: AtomicU64::new(0),
             state: Mutex::new(State {
                 attr,
                 security,

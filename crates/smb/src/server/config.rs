@@ -143,6 +143,8 @@ pub struct ServerConfig {
     pub kerberos: Option<KerberosConfig>,
     /// Clients may send compressed messages, and ask for compressed answers to their reads.
     pub compression: bool,
+    /// Clients may have ranges copied by tokens (FSCTL_OFFLOAD_READ and FSCTL_OFFLOAD_WRITE).
+    pub offload: bool,
     /// The POSIX extensions are offered to clients that ask for them with 3.1.1.
     pub posix_extensions: bool,
     /// Largest buffer of a query, a listing or an ioctl, in bytes.
@@ -167,6 +169,7 @@ impl ServerConfig {
             ntlm: true,
             kerberos: None,
             compression: true,
+            offload: false,
             posix_extensions: true,
             max_transact_size: 8 << 20,
             max_read_size: 8 << 20,

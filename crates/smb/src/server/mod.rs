@@ -17,6 +17,7 @@ mod lasting;
 mod listing;
 mod lock_sequence;
 mod negotiated;
+mod offload;
 mod open;
 mod operations;
 mod outbox;
@@ -72,6 +73,7 @@ pub struct Server {
     buffers: Arc<Buffers>,
     next_open_id: AtomicU64,
     durables: caching::Durables,
+    offload: offload::Tokens,
     /// What change notices of all sessions may hold.
     notices: Arc<NoticeBudget>,
     /// Opens of all sessions.
@@ -127,11 +129,13 @@ impl Server {
         // Ids of one run must mean nothing to the next one, to which clients may bring them.
         let first_open_id = env.random_u64() >> 2;
         let notices = NoticeBudget::new(config.limits.notify_bytes, usize::MAX);
+        let offload = offload::Tokens::new(&*env);
         Arc::new(Self {
             config,
             vfs,
             identity,
             env,
+            offload,
             acceptor: Arc::new(acceptor),
             acceptor_again: Arc::new(acceptor_again),
             buffers: Arc::default(),

@@ -63,7 +63,10 @@ impl Vfs {
         self.doubt_charge(&handle.node, &mut handle.node.lock())?;
         let (session, now) = (handle.session(), self.timestamp());
         let object = handle.object();
-        Ok(self.store.truncate(session, object, 0, Some(now)).await?)
+        handle.node.end_instant();
+        let cut = self.store.truncate(session, object, 0, Some(now)).await;
+        handle.node.end_instant();
+        Ok(cut?)
     }
 
     /// Checks, makes where needed, and registers, under the file's lock.

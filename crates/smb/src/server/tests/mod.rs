@@ -16,6 +16,7 @@ mod files;
 mod held;
 mod limits;
 mod negotiation;
+mod offload;
 mod past;
 mod persistent;
 mod posix;

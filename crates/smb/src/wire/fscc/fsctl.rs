@@ -383,6 +383,89 @@ plain! {
     }
 }
 
+/// Bytes of a STORAGE_OFFLOAD_TOKEN (MS-FSCC 2.1.11).
+pub const OFFLOAD_TOKEN_LEN: usize = 512;
+
+/// STORAGE_OFFLOAD_TOKEN, opaque to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OffloadToken(pub [u8; OFFLOAD_TOKEN_LEN]);
+
+impl Default for OffloadToken {
+    fn default() -> Self {
+        Self([0; OFFLOAD_TOKEN_LEN])
+    }
+}
+
+impl Field for OffloadToken {
+    fn get(r: &mut Reader<'_>) -> Result<Self, WireError> {
+        r.array().map(Self)
+    }
+
+    fn set(&self, out: &mut Vec<u8>) {
+        out.put(&self.0);
+    }
+}
+
+plain! {
+    /// OFFLOAD_READ input (MS-FSCC 2.3.41).
+    pub struct OffloadRead {
+        /// Always 32.
+        size: u32;
+        /// None is defined.
+        flags: u32;
+        /// Milliseconds; 0 leaves it to the server.
+        time_to_live: u32, pad 4;
+        /// First byte.
+        offset: u64;
+        /// Bytes.
+        length: u64;
+    }
+}
+
+plain! {
+    /// OFFLOAD_READ output (MS-FSCC 2.3.42).
+    pub struct OffloadReadResponse {
+        /// Always 528.
+        size: u32;
+        /// 1: zeros follow up to the end of the file.
+        flags: u32;
+        /// The bytes that the token stands for.
+        length: u64;
+        /// STORAGE_OFFLOAD_TOKEN.
+        token: OffloadToken;
+    }
+}
+
+plain! {
+    /// OFFLOAD_WRITE input (MS-FSCC 2.3.80).
+    pub struct OffloadWrite {
+        /// Always 544.
+        size: u32;
+        /// None is defined.
+        flags: u32;
+        /// First byte in the file.
+        offset: u64;
+        /// Bytes.
+        length: u64;
+        /// First byte of what the token stands for.
+        transfer_offset: u64;
+        /// STORAGE_OFFLOAD_TOKEN.
+        token: OffloadToken;
+    }
+}
+
+plain! {
+    /// OFFLOAD_WRITE output (MS-FSCC 2.3.81).
+    pub struct OffloadWriteResponse {
+        /// Always 16.
+        size: u32;
+        /// None is defined.
+        flags: u32;
+        /// Bytes written.
+        length: u64;
+    }
+}
+
 plain! {
     /// GET_INTEGRITY_INFORMATION output (MS-FSCC 2.3.20).
     pub struct IntegrityInfo {

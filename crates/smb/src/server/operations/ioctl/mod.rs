@@ -11,6 +11,7 @@ mod file;
 mod integrity;
 mod network_interfaces;
 mod object_id;
+mod offload;
 mod pipe;
 mod reparse;
 mod validate_negotiate;
@@ -67,6 +68,7 @@ fn changes(code: FsctlCode) -> bool {
             | FsctlCode::SrvCopyChunkWrite
             | FsctlCode::DuplicateExtentsToFile
             | FsctlCode::DuplicateExtentsToFileEx
+            | FsctlCode::OffloadWrite
             | FsctlCode::SetSparse
             | FsctlCode::SetZeroData
             | FsctlCode::FileLevelTrim
@@ -87,6 +89,12 @@ async fn control(request: &Request, wanted: &IoctlRequest<'_>) -> Output {
         }
         FsctlCode::DuplicateExtentsToFile => duplicate_extents::run(request, wanted).await,
         FsctlCode::DuplicateExtentsToFileEx => duplicate_extents::run_ex(request, wanted).await,
+        FsctlCode::OffloadRead if request.conn.server.config.offload => {
+            offload::read(request, wanted)
+        }
+        FsctlCode::OffloadWrite if request.conn.server.config.offload => {
+            offload::write(request, wanted).await
+        }
         FsctlCode::SrvEnumerateSnapshots => file::enumerate_snapshots(request, wanted),
         FsctlCode::QueryNetworkInterfaceInfo => network_interfaces::run(request, wanted),
         FsctlCode::SetSparse => file::set_sparse(request, wanted),
