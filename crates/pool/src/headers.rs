@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -52,15 +52,28 @@ struct Part {
 #[derive(Debug)]
 pub(crate) struct HeaderCache {
     parts: [Mutex<Part>; PARTS],
-    limit: usize,
+    /// Of each part.
+    limit: AtomicUsize,
 }
 
 impl HeaderCache {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             parts: std::array::from_fn(|_| Mutex::default()),
-            limit: (limit / PARTS).max(1),
+            limit: AtomicUsize::new((limit / PARTS).max(1)),
         }
+    }
+
+    /// From the next insertion on.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        let limit = (limit / PARTS).max(1);
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        let parts = self.parts.iter().map(|part| part.lock().entries.len());
+        parts.sum()
     }
 
     pub(crate) fn get(&self, key: HeaderKey) -> Option<Arc<Table>> {
@@ -79,7 +92,7 @@ impl HeaderCache {
         if part.entries.insert(key, entry).is_none() {
             part.queue.push_back(key);
         }
-        while part.entries.len() > self.limit {
+        while part.entries.len() > self.limit.load(Ordering::Relaxed) {
             part.evict();
         }
     }

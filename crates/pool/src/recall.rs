@@ -91,6 +91,11 @@ impl Pool {
         self.reopen.get_or_init(|| reopen);
     }
 
+    /// How many fragment headers are held in memory from now on.
+    pub fn set_cached_headers(&self, max: usize) {
+        self.headers.set_limit(max);
+    }
+
     /// To be called when a disk is set aside. What vanished has not failed.
     pub(crate) fn note_failure(&self, disk: &Disk, why: &DeviceError) {
         if let Some(id) = disk.id {

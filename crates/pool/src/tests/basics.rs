@@ -259,11 +259,23 @@ fn few_open_files_serve_many_segments() {
         addresses.push(address);
     }
     assert_eq!(pool.segments().unwrap().len(), 40);
-    for _ in 0..2 {
+    let read_all = || {
         for (address, seed) in addresses.iter().zip(0..) {
             assert_eq!(read(&pool, *address, 5000).unwrap(), pattern(seed, 5000));
         }
+    };
+    (0..2).for_each(|_| read_all());
+    assert!(pool.headers.len() <= 16);
+    pool.set_cached_headers(1024);
+    read_all();
+    assert_eq!(pool.headers.len(), 40);
+    // A smaller limit holds from the next insertion on, in each part.
+    pool.set_cached_headers(16);
+    for n in 40..140 {
+        let address = append_synced(&pool, n, &pattern(n, 5000)).unwrap();
+        assert_eq!(read(&pool, address, 5000).unwrap(), pattern(n, 5000));
     }
+    assert!(pool.headers.len() <= 16);
 }
 
 #[test]
