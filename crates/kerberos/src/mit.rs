@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::{null, null_mut};
 
+use strongroom_identity::Sid;
 use strongroom_smb::{Kerberos, KerberosAccepted, KerberosError};
 use zeroize::Zeroizing;
 
@@ -89,6 +90,16 @@ unsafe extern "C" {
         output: *mut Buffer,
         kind: *mut *mut Oid,
     ) -> Status;
+    fn gss_get_name_attribute(
+        minor: *mut Status,
+        name: *mut c_void,
+        attribute: *const Buffer,
+        authenticated: *mut c_int,
+        complete: *mut c_int,
+        value: *mut Buffer,
+        display: *mut Buffer,
+        more: *mut c_int,
+    ) -> Status;
     fn gss_inquire_sec_context_by_oid(
         minor: *mut Status,
         context: *mut c_void,
@@ -123,6 +134,10 @@ const ANONYMOUS: u32 = 64;
 /// The routine and calling errors of a status (RFC 2744, 3.9.1); what is below them is information.
 const ERRORS: Status = 0xFFFF_0000;
 const CONTINUE_NEEDED: Status = 1;
+/// GSS_S_UNAVAILABLE: a name has no such attribute.
+const UNAVAILABLE: Status = 16 << 16;
+/// The PAC's KERB_VALIDATION_INFO, as the library names it.
+static LOGON_INFO: &[u8] = b"urn:mspac:logon-info";
 
 /// 1.2.840.113554.1.2.2
 static KRB5: [u8; 9] = [0x2A, 0x86, 0x48, 0x86, 0xF7, 0x12, 0x01, 0x02, 0x02];
@@ -207,6 +222,7 @@ impl Kerberos for Keytab {
         }
         Ok(KerberosAccepted {
             principal: exchange.principal()?,
+            groups: exchange.groups()?,
             session_key: exchange.session_key()?,
             token: exchange.output.bytes().to_vec(),
         })
@@ -270,6 +286,38 @@ impl Exchange {
         check(status, minor)?;
         let text = String::from_utf8(text.bytes().to_vec());
         text.map_err(|_| KerberosError::new("a principal whose name is no text"))
+    }
+
+    /// What the ticket's PAC says, if it has one and its signature is right.
+    fn groups(&self) -> Result<Vec<Sid>, KerberosError> {
+        let attribute = Buffer {
+            length: LOGON_INFO.len(),
+            // The library only reads it.
+            value: LOGON_INFO.as_ptr().cast_mut().cast(),
+        };
+        let (mut minor, mut authenticated, mut complete, mut more) = (0, 0, 0, -1);
+        let (mut value, mut display) = (Owned::default(), Owned::default());
+        // SAFETY: the name was given by the library; all else lives on this frame, and the buffers release themselves.
+        let status = unsafe {
+            gss_get_name_attribute(
+                &raw mut minor,
+                self.source,
+                &raw const attribute,
+                &raw mut authenticated,
+                &raw mut complete,
+                &raw mut value.0,
+                &raw mut display.0,
+                &raw mut more,
+            )
+        };
+        if status & ERRORS == UNAVAILABLE {
+            return Ok(Vec::new());
+        }
+        check(status, minor)?;
+        if authenticated == 0 {
+            return Err(KerberosError::new("a PAC whose signature is not right"));
+        }
+        crate::groups(value.bytes()).map_err(|error| KerberosError::new(error.to_string()))
     }
 
     fn session_key(&self) -> Result<Zeroizing<Vec<u8>>, KerberosError> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use strongroom_device::Timestamp;
+use strongroom_identity::Sid;
 
 use super::account::{AccountName, Accounts};
 use super::der::BadDer;
@@ -94,6 +95,8 @@ pub enum Step {
 pub struct Accepted {
     /// None for an anonymous client.
     pub account: Option<AccountName>,
+    /// The groups that its ticket says it is in.
+    pub groups: Vec<Sid>,
     /// ExportedSessionKey (MS-NLMP 3.1.5.1.2); for an anonymous client of no secrecy.
     pub session_key: SessionKey,
     /// The last token, to be sent with STATUS_SUCCESS; may be empty.
@@ -338,6 +341,7 @@ impl AcceptState {
         let proved = proof::check(&self.config, exchange, message, &authenticate, accounts)?;
         let accepted = Accepted {
             account: Some(proved.name),
+            groups: Vec::new(),
             session_key: SessionKey::new(&*proved.exported_key),
             token: Vec::new(),
             workstation: authenticate.workstation,
@@ -390,6 +394,7 @@ impl AcceptState {
         };
         Ok(Step::Done(Accepted {
             account: None,
+            groups: Vec::new(),
             session_key: SessionKey::new(&*key),
             token,
             workstation: message.workstation,
@@ -415,6 +420,7 @@ fn accept_ticket(kerberos: &KerberosConfig, oid: &[u8], ticket: &[u8]) -> Result
     let answer = Some(accepted.token.as_slice()).filter(|token| !token.is_empty());
     Ok(Step::Done(Accepted {
         account: Some(account),
+        groups: accepted.groups,
         session_key: SessionKey::new(&accepted.session_key),
         token: spnego::response(NegState::AcceptCompleted, Some(oid), answer, None),
         workstation: String::new(),

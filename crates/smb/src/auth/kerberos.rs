@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use strongroom_identity::Sid;
 use zeroize::Zeroizing;
 
 use super::account::AccountName;
@@ -21,6 +22,8 @@ pub struct KerberosAccepted {
     pub principal: String,
     /// GSS_C_INQ_SSPI_SESSION_KEY: the subkey that the two sides agreed on.
     pub session_key: Zeroizing<Vec<u8>>,
+    /// The groups that the ticket says its holder is in.
+    pub groups: Vec<Sid>,
     /// What proves the server to the client; may be empty.
     pub token: Vec<u8>,
 }

@@ -540,6 +540,10 @@ fn the_initial_token_offers_ntlm() {
     assert_eq!(parsed.mech_list, mech_list(&[spnego::NTLMSSP]));
 }
 
+fn group() -> strongroom_identity::Sid {
+    "S-1-5-21-7-8-9-513".parse().unwrap()
+}
+
 /// Takes one ticket, of ada.
 #[derive(Debug)]
 struct OneTicket;
@@ -554,6 +558,7 @@ impl Kerberos for OneTicket {
         };
         Ok(KerberosAccepted {
             principal: principal.to_owned(),
+            groups: vec![group()],
             session_key: zeroize::Zeroizing::new(vec![5; key]),
             token: b"the server's proof".to_vec(),
         })
@@ -577,6 +582,7 @@ fn a_ticket_is_taken_where_kerberos_is_liked_best() {
         let list = [oid, spnego::NTLMSSP];
         let accepted = server.done(&init(&list, Some(b"a ticket")));
         assert_eq!(accepted.account.unwrap().user, "ada");
+        assert_eq!(accepted.groups, [group()]);
         assert_eq!(accepted.session_key.full(), [5; 32]);
         let answer = NegTokenResp::parse(&accepted.token).unwrap();
         assert_eq!(answer.response_token, Some(&b"the server's proof"[..]));

@@ -171,11 +171,17 @@ fn refusal(request: &Request, error: &AuthError) -> Failure {
 pub(super) struct Proved {
     pub(super) name: String,
     pub(super) token: Token,
+    /// What a ticket gives on top of it.
+    pub(super) groups: Vec<Sid>,
     /// From before the rights were looked up.
     pub(super) revision: u64,
 }
 
 impl Proved {
+    fn who(self, session: strongroom_vfs::SessionId) -> Who {
+        Who::new(self.name, self.token, session, self.revision).with_groups(self.groups)
+    }
+
     /// None for a client that named nobody.
     fn of(server: &Server, accepted: &Accepted) -> Result<Option<Self>, Failure> {
         let Some(account) = &accepted.account else {
@@ -190,6 +196,7 @@ impl Proved {
         Ok(Some(Self {
             name,
             token,
+            groups: accepted.groups.clone(),
             revision,
         }))
     }
@@ -229,7 +236,7 @@ fn again(request: &Request, session: &Session, proved: Option<Proved>) -> Result
     let record_of_before = before.credentials.session;
     let who = match proved {
         Some(proved) if proved.token.user == before.credentials.user => {
-            Who::new(proved.name, proved.token, record_of_before, proved.revision)
+            proved.who(record_of_before)
         }
         proved => record(request, session, proved)?,
     };
@@ -253,7 +260,7 @@ fn record(request: &Request, session: &Session, proved: Option<Proved>) -> Resul
     let record = server.vfs.begin_session(&info)?;
     session.keep_record(record);
     Ok(match proved {
-        Some(proved) => Who::new(proved.name, proved.token, record, proved.revision),
+        Some(proved) => proved.who(record),
         None => Who::nobody(record, server.identity.revision()),
     })
 }
