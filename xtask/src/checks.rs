@@ -62,7 +62,11 @@ pub fn run() -> Result<()> {
             "--package",
             "strongroom-kerberos",
         ];
-        let features = ["--features", "strongroom/kerberos", "--locked"];
+        let features = [
+            "--features",
+            "strongroom/kerberos,strongroom/quic",
+            "--locked",
+        ];
         let clippy = [&["clippy", "--all-targets"], &packages[..], &features];
         cargo(&[&clippy.concat()[..], &["--", "-D", "warnings"]].concat())?;
         let test = ["nextest", "run", "--package", "strongroom-kerberos"];

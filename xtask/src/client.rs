@@ -113,6 +113,11 @@ impl Client {
         self.connection.diagnostics().compression.negotiated
     }
 
+    /// Whether the share had everything encrypted from now on.
+    pub fn encrypts(&self) -> bool {
+        self.connection.diagnostics().encryption.active
+    }
+
     fn signs(&self) -> bool {
         self.connection.diagnostics().signing.active
     }
@@ -122,6 +127,14 @@ impl Client {
         let diagnostics = self.connection.diagnostics();
         let dialect = diagnostics.negotiated.map(|n| n.dialect.to_string());
         let signing = diagnostics.signing.algorithm.map(|a| format!("{a:?}"));
+        if diagnostics.encryption.active {
+            let cipher = diagnostics.encryption.cipher.map(|c| format!("{c:?}"));
+            return format!(
+                "{}, encrypted with {}",
+                dialect.unwrap_or_default(),
+                cipher.unwrap_or_default()
+            );
+        }
         format!(
             "{}, signed with {}",
             dialect.unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The program with what is off by default: Kerberos.
+//! The program with what is off by default: Kerberos, QUIC.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::checks::cargo;
 use crate::server::target_directory;
 
-pub const FEATURES: &str = "kerberos";
+pub const FEATURES: &str = "kerberos,quic";
 
 /// Builds it and puts it aside, so that it is never taken for the plain one.
 pub fn build() -> Result<()> {

@@ -1,5 +1,6 @@
 //! Samba's command-line client, as a person or a script uses it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -27,7 +28,18 @@ pub fn attempt_as(
     password: &str,
     commands: &str,
 ) -> Result<Output> {
-    let mut command = command(server, share);
+    attempt_at(server.address(), share, user, password, commands)
+}
+
+/// The same at an address that leads to a server.
+pub fn attempt_at(
+    address: SocketAddr,
+    share: &str,
+    user: &str,
+    password: &str,
+    commands: &str,
+) -> Result<Output> {
+    let mut command = command(address, share);
     command.args([
         "--user",
         &format!("{user}%{password}"),
@@ -57,8 +69,7 @@ pub fn get_tree(server: &Server, source: &str, local: &Path) -> Result<()> {
 
 const MISSING: &str = "cannot run smbclient (apt install smbclient)";
 
-fn command(server: &Server, share: &str) -> Command {
-    let address = server.address();
+fn command(address: SocketAddr, share: &str) -> Command {
     let mut command = Command::new(tool("smbclient"));
     command
         .arg(format!("//{}/{share}", address.ip()))

@@ -1,4 +1,4 @@
-//! A client that compresses what it sends.
+//! What a client makes of what it sends: shorter, or secret.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,6 +25,35 @@ async fn what_a_client_compresses_with_lz4_is_read_as_it_was_written() {
     let requests = reader.share();
     let (file, size) = requests.open_file("long").await.unwrap();
     assert!(requests.read_all(file, size).await.unwrap() == data);
+    requests.close(file).await.unwrap();
+    server.stop().unwrap();
+}
+
+#[tokio::test]
+async fn a_share_that_asks_for_encryption_gets_everything_encrypted() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Server::create(place.path(), 1).unwrap();
+    server
+        .admin(&["share", "add", "sealed", "--encrypt"])
+        .unwrap();
+    assert!(
+        server
+            .admin(&["share", "list"])
+            .unwrap()
+            .contains("encrypted")
+    );
+    let open = Client::connect(&server.target()).await.unwrap();
+    assert!(!open.encrypts());
+    let sealed = server.target_of("sealed");
+    let sealed = Client::connect(&sealed).await.unwrap();
+    assert!(sealed.encrypts());
+    let requests = sealed.share();
+    let file = requests.create_file("secret").await.unwrap();
+    requests
+        .write(file, 0, b"of nobody".to_vec())
+        .await
+        .unwrap();
+    assert_eq!(requests.read_all(file, 9).await.unwrap(), b"of nobody");
     requests.close(file).await.unwrap();
     server.stop().unwrap();
 }

@@ -149,6 +149,12 @@ pub(crate) struct ServeOptions {
     #[cfg(feature = "kerberos")]
     #[command(flatten)]
     pub(crate) kerberos: KerberosOptions,
+    #[cfg(feature = "quic")]
+    #[command(flatten)]
+    pub(crate) quic: QuicOptions,
+    /// Let clients of SMB have files copied by tokens (ODX); no client was seen to do it yet
+    #[arg(long)]
+    pub(crate) smb_offload: bool,
     /// Do not show the server to the computers around it
     #[arg(long)]
     pub(crate) no_discovery: bool,
@@ -158,7 +164,8 @@ pub(crate) struct ServeOptions {
     /// Where to tell NFS clients which port is which; without it port 111 of all addresses, where no rpcbind has it
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) portmap: Option<SocketAddr>,
-    /// Memory for the pages of the index, as in 64M; more helps where there are many millions of files
+    /// Memory for the pages of the index, as in 64M, and a tenth of it for what is known of data on the disks; more helps
+    /// where there are many millions of files
     #[arg(long, value_name = "SIZE", default_value = INDEX_CACHE, value_parser = words::parse_size)]
     pub(crate) index_cache: u64,
     /// Keep no past. Only for measuring what the past costs
@@ -181,6 +188,21 @@ pub(crate) struct KerberosOptions {
     pub(crate) no_ntlm: bool,
 }
 
+/// SMB over QUIC.
+#[cfg(feature = "quic")]
+#[derive(Debug, Default, Args)]
+pub(crate) struct QuicOptions {
+    /// Serve SMB over QUIC too, at this UDP port; clients expect 443
+    #[arg(long, value_name = "ADDR:PORT", requires_all = ["quic_certificate", "quic_key"])]
+    pub(crate) quic: Option<SocketAddr>,
+    /// The server's certificate for QUIC and those above it, in PEM; clients must trust the last
+    #[arg(long, value_name = "FILE", requires = "quic")]
+    pub(crate) quic_certificate: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "quic")]
+    pub(crate) quic_key: Option<PathBuf>,
+}
+
 impl Default for ServeOptions {
     fn default() -> Self {
         Self {
@@ -195,6 +217,9 @@ impl Default for ServeOptions {
             portmap: None,
             #[cfg(feature = "kerberos")]
             kerberos: KerberosOptions::default(),
+            #[cfg(feature = "quic")]
+            quic: QuicOptions::default(),
+            smb_offload: false,
             no_discovery: false,
             index_cache: words::parse_size(INDEX_CACHE).unwrap_or_default(),
             no_history: false,
@@ -247,6 +272,9 @@ pub(crate) enum ShareCommand {
         /// Nobody can change anything in it
         #[arg(long)]
         read_only: bool,
+        /// Refuse clients of SMB that do not encrypt what they send
+        #[arg(long)]
+        encrypt: bool,
         /// Listings leave out what their reader may not read
         #[arg(long)]
         hide_unreadable: bool,

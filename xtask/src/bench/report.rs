@@ -46,6 +46,7 @@ impl Samples {
         rows.sort_by_key(|row| {
             (
                 !row.operation.is_sequential(),
+                row.sealed,
                 row.connections,
                 row.operation,
             )

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::echo::{EchoServer, Floor};
 use crate::client::{Client, Requests, Target};
@@ -37,6 +37,8 @@ pub(crate) struct Subject {
     kind: Kind,
     running: Running,
     clients: Vec<Client>,
+    /// On the share that takes nothing unencrypted.
+    sealed: Option<Client>,
     floor: Option<Floor>,
 }
 
@@ -53,11 +55,14 @@ impl Subject {
 
     async fn ours(kind: Kind, server: Server) -> Result<Subject> {
         let clients = connect(&server.target()).await?;
+        server.admin(&["share", "add", SEALED, "--encrypt"])?;
+        let sealed = connect_sealed(&server.target()).await?;
         let running = Running::Strongroom(server);
         Ok(Subject {
             kind,
             running,
             clients,
+            sealed: Some(sealed),
             floor: None,
         })
     }
@@ -71,6 +76,7 @@ impl Subject {
             password: PASSWORD.to_owned(),
         };
         let clients = connect(&target).await?;
+        let sealed = connect_sealed(&target).await?;
         let kind = match setup {
             Setup::AsItComes => Kind::SambaAsItComes,
             Setup::Tuned => Kind::SambaTuned,
@@ -79,6 +85,7 @@ impl Subject {
             kind,
             running: Running::Samba(samba),
             clients,
+            sealed: Some(sealed),
             floor: None,
         })
     }
@@ -92,6 +99,7 @@ impl Subject {
             kind: Kind::Floor,
             running,
             clients: Vec::new(),
+            sealed: None,
             floor,
         })
     }
@@ -111,9 +119,12 @@ impl Subject {
     }
 
     pub(crate) fn agreed(&self) -> String {
-        self.clients
-            .first()
-            .map_or_else(|| "unsigned".to_owned(), Client::agreed)
+        let clients = self.clients.first().into_iter().chain(&self.sealed);
+        let agreed: Vec<_> = clients.map(Client::agreed).collect();
+        if agreed.is_empty() {
+            return "unsigned".to_owned();
+        }
+        agreed.join("; ")
     }
 
     pub(crate) fn requests(&self, connection: usize) -> Result<Requests> {
@@ -122,6 +133,11 @@ impl Subject {
             .get(connection)
             .context("no such connection")?
             .share())
+    }
+
+    pub(crate) fn sealed_requests(&self) -> Result<Requests> {
+        let sealed = self.sealed.as_ref().context("nothing is encrypted here")?;
+        Ok(sealed.share())
     }
 
     pub(crate) fn floor_connections(&mut self) -> Option<&mut Floor> {
@@ -143,6 +159,19 @@ impl Subject {
             Running::Samba(_) | Running::Floor(_) => Ok(true),
         }
     }
+}
+
+/// The share that takes nothing unencrypted.
+const SEALED: &str = "sealed";
+
+async fn connect_sealed(target: &Target) -> Result<Client> {
+    let target = Target {
+        share: SEALED.to_owned(),
+        ..target.clone()
+    };
+    let client = Client::connect(&target).await?;
+    ensure!(client.encrypts(), "what goes to {SEALED} is not encrypted");
+    Ok(client)
 }
 
 async fn connect(target: &Target) -> Result<Vec<Client>> {

@@ -67,12 +67,16 @@ impl Operation {
 pub(crate) struct Row {
     pub(crate) operation: Operation,
     pub(crate) connections: usize,
+    /// By the share that takes nothing unencrypted.
+    pub(crate) sealed: bool,
     amount: u64,
 }
 
 impl Row {
     pub(crate) fn name(&self) -> String {
-        format!("{} {} conn", self.operation.word(), self.connections)
+        let sealed = if self.sealed { ", encrypted" } else { "" };
+        let (operation, connections) = (self.operation.word(), self.connections);
+        format!("{operation} {connections} conn{sealed}")
     }
 }
 
@@ -86,10 +90,13 @@ const ENTRIES_AN_ANSWER: usize = 65536 / 128;
 
 /// In the order in which they build on each other.
 pub(crate) fn smb_rows(scale: &Scale) -> Vec<Row> {
-    let sequential = [Operation::SequentialWrite, Operation::SequentialRead].map(|operation| Row {
-        operation,
-        connections: 1,
-        amount: scale.sequential_bytes,
+    let sequential = [false, true].into_iter().flat_map(|sealed| {
+        [Operation::SequentialWrite, Operation::SequentialRead].map(|operation| Row {
+            operation,
+            connections: 1,
+            sealed,
+            amount: scale.sequential_bytes,
+        })
     });
     let small = [
         Operation::Create,
@@ -98,10 +105,7 @@ pub(crate) fn smb_rows(scale: &Scale) -> Vec<Row> {
         Operation::List,
         Operation::Delete,
     ];
-    sequential
-        .into_iter()
-        .chain(small_rows(scale, &small))
-        .collect()
+    sequential.chain(small_rows(scale, &small)).collect()
 }
 
 /// What history can make dearer: what begins and what ends rows.
@@ -116,6 +120,7 @@ fn small_rows(scale: &Scale, operations: &[Operation]) -> Vec<Row> {
         operations.iter().map(move |&operation| Row {
             operation,
             connections,
+            sealed: false,
             amount,
         })
     };
@@ -147,8 +152,10 @@ pub(crate) async fn run(subject: &mut Subject, row: &Row, turn: usize) -> Result
         return Ok(amount);
     }
     match row.operation {
-        Operation::SequentialWrite => sequential_write(subject.requests(0)?, row, turn).await?,
-        Operation::SequentialRead => sequential_read(subject.requests(0)?, row, turn).await?,
+        Operation::SequentialWrite => {
+            sequential_write(sequential(subject, row)?, row, turn).await?
+        }
+        Operation::SequentialRead => sequential_read(sequential(subject, row)?, row, turn).await?,
         Operation::List => return list(subject, row, turn, count).await,
         Operation::Create
         | Operation::Read
@@ -181,12 +188,21 @@ fn directory(turn: usize, connections: usize) -> String {
     format!("turn-{turn}-{connections}")
 }
 
-fn big_file(turn: usize) -> String {
-    format!("big-{turn}.bin")
+fn big_file(row: &Row, turn: usize) -> String {
+    let sealed = if row.sealed { "-sealed" } else { "" };
+    format!("big-{turn}{sealed}.bin")
+}
+
+fn sequential(subject: &Subject, row: &Row) -> Result<Requests> {
+    if row.sealed {
+        subject.sealed_requests()
+    } else {
+        subject.requests(0)
+    }
 }
 
 async fn sequential_write(requests: Requests, row: &Row, turn: usize) -> Result<()> {
-    let file = requests.create_file(&big_file(turn)).await?;
+    let file = requests.create_file(&big_file(row, turn)).await?;
     let pieces = row.amount / PIECE as u64;
     in_flight(pieces, |piece| {
         let requests = requests.clone();
@@ -201,7 +217,7 @@ async fn sequential_write(requests: Requests, row: &Row, turn: usize) -> Result<
 }
 
 async fn sequential_read(requests: Requests, row: &Row, turn: usize) -> Result<()> {
-    let (file, size) = requests.open_file(&big_file(turn)).await?;
+    let (file, size) = requests.open_file(&big_file(row, turn)).await?;
     ensure!(size == row.amount, "the file has {size} bytes");
     in_flight(row.amount / PIECE as u64, |piece| {
         let requests = requests.clone();

@@ -156,6 +156,7 @@ async fn add_share(
     let request = strongroom_vfs::NewShare {
         name: name.clone(),
         read_only: new.read_only,
+        encrypt: new.encrypted,
         hide_unreadable: new.hide_unreadable,
         time_machine: new.time_machine,
         size_limit: new.size_limit,

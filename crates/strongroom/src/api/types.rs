@@ -56,6 +56,9 @@ pub(crate) struct NewShare {
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) read_only: bool,
+    /// Clients of SMB that do not encrypt are refused.
+    #[serde(default)]
+    pub(crate) encrypted: bool,
     #[serde(default)]
     pub(crate) hide_unreadable: bool,
     /// Macs are shown it as a place for their backups.

@@ -56,6 +56,7 @@ pub(crate) fn share(data: &Path, command: ShareCommand) -> Result<()> {
         ShareCommand::Add {
             name,
             read_only,
+            encrypt,
             hide_unreadable,
             time_machine,
             size_limit,
@@ -69,6 +70,7 @@ pub(crate) fn share(data: &Path, command: ShareCommand) -> Result<()> {
                 &NewShare {
                     name: name.clone(),
                     read_only,
+                    encrypted: encrypt,
                     hide_unreadable,
                     time_machine,
                     size_limit,

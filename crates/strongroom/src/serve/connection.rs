@@ -1,23 +1,22 @@
-//! One client's TCP connection: frames from the socket to the SMB server, answers back to the socket.
+//! One client's connection: frames from its stream of bytes to the SMB server, answers back.
 //!
 //! A frame is 4 bytes of transport header (MS-SMB2 2.1: a zero byte and the length, 24 bits, big-endian) and that many
 //! bytes. One read takes as many frames as have arrived; one write sends all answers that are ready. While a client
 //! does not take its answers, or much of what it asked for waits, its requests are not taken up either, so that it
 //! cannot make the server hold many.
 
-use std::collections::VecDeque;
-use std::future::pending;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use strongroom_smb::{Connection, Disconnect, Frame, Outbox};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::tcp::ReadHalf;
 
 use super::low_water::LowWater;
+use super::output::Output;
 
 const HEADER: usize = 4;
 /// Room for a read of many small frames.
@@ -32,8 +31,6 @@ const UNSENT_MAX: usize = 16 << 20;
 /// Answers of so many bytes are sent before the next request is taken up: they are still in the processor's cache, and
 /// the client works on them meanwhile.
 const SEND_BYTES: usize = 256 << 10;
-/// Buffers in one write (IOV_MAX is 1,024).
-const SLICES_MAX: usize = 64;
 
 /// What the SMB server gave for this connection.
 #[derive(Debug)]
@@ -54,31 +51,51 @@ enum End {
     Socket(io::Error),
 }
 
-/// Serves the connection to its end.
+/// Where a connection's bytes come from.
+pub(super) trait Source: AsyncRead + Unpin {
+    /// The socket that can be told how many bytes it wakes us for.
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+impl Source for ReadHalf<'_> {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self.as_ref())
+    }
+}
+
+/// Serves a connection over TCP to its end.
 pub(crate) async fn run(mut stream: TcpStream, peer: SocketAddr, halves: Halves) {
-    tracing::debug!(%peer, "connected");
-    let Halves {
-        connection,
-        outbox,
-        logon_timeout,
-    } = halves;
-    let end = match prepare(&stream) {
+    match prepare(&stream) {
         Ok(()) => {
             let (reader, writer) = stream.split();
-            let mut pump = Pump {
-                reader,
-                writer,
-                connection: &connection,
-                outbox: &outbox,
-                input: BytesMut::new(),
-                output: Output::default(),
-                low_water: LowWater::default(),
-            };
-            pump.run(logon_timeout).await
+            serve(reader, writer, peer, halves).await;
         }
-        Err(error) => End::Socket(error),
+        Err(error) => log_end(peer, &End::Socket(error)),
+    }
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(
+    reader: impl Source,
+    writer: impl AsyncWrite + Unpin,
+    peer: SocketAddr,
+    halves: Halves,
+) {
+    tracing::debug!(%peer, "connected");
+    let mut pump = Pump {
+        reader,
+        writer,
+        connection: &halves.connection,
+        outbox: &halves.outbox,
+        input: BytesMut::new(),
+        output: Output::default(),
+        drained: Vec::new(),
+        low_water: LowWater::default(),
     };
-    connection.closed();
+    let end = pump.run(halves.logon_timeout).await;
+    halves.connection.closed();
     log_end(peer, &end);
 }
 
@@ -106,17 +123,18 @@ pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Moves bytes in both directions.
-struct Pump<'a> {
-    reader: ReadHalf<'a>,
-    writer: WriteHalf<'a>,
+struct Pump<'a, R, W> {
+    reader: R,
+    writer: W,
     connection: &'a Connection,
     outbox: &'a Outbox,
     input: BytesMut,
-    output: Output,
+    output: Output<Frame>,
+    drained: Vec<Frame>,
     low_water: LowWater,
 }
 
-impl Pump<'_> {
+impl<R: Source, W: AsyncWrite + Unpin> Pump<'_, R, W> {
     /// Until somebody has signed in, who is there is a stranger, who may not stay.
     async fn run(&mut self, logon_timeout: Duration) -> End {
         match tokio::time::timeout(logon_timeout, self.pump(true)).await {
@@ -129,10 +147,10 @@ impl Pump<'_> {
     /// Serves to the end of the connection, or until somebody has signed in.
     async fn pump(&mut self, for_stranger: bool) -> Option<End> {
         loop {
-            if let Some(end) = self.take_frames() {
+            if let Some(end) = self.take_frames().await {
                 return Some(end);
             }
-            if let Some(end) = self.send_ready() {
+            if let Some(end) = self.send_ready().await {
                 return Some(end);
             }
             if for_stranger && self.connection.is_signed_in() {
@@ -149,7 +167,7 @@ impl Pump<'_> {
 
     /// Whether the client may be heard: it takes its answers, and not too much of what it asked for waits.
     fn may_take(&self) -> bool {
-        self.output.bytes < UNSENT_MAX && !self.connection.is_full()
+        self.output.bytes() < UNSENT_MAX && !self.connection.is_full()
     }
 
     fn has_frame(&self) -> bool {
@@ -158,7 +176,7 @@ impl Pump<'_> {
 
     /// Gives the whole frames in the input to the server, as long as the client may be heard. Each frame's answers
     /// count before the next is looked at, as one small frame can ask for megabytes.
-    fn take_frames(&mut self) -> Option<End> {
+    async fn take_frames(&mut self) -> Option<End> {
         while self.may_take() {
             let length = match frame_length(&self.input) {
                 Some(length) if length > self.connection.frame_max() => {
@@ -172,9 +190,9 @@ impl Pump<'_> {
             if let Err(reason) = self.connection.receive(frame) {
                 return Some(End::Protocol(reason));
             }
-            self.output.fill(self.outbox);
-            if self.output.bytes >= SEND_BYTES
-                && let Some(end) = self.send_ready()
+            self.fill();
+            if self.output.bytes() >= SEND_BYTES
+                && let Some(end) = self.send_ready().await
             {
                 return Some(end);
             }
@@ -191,20 +209,20 @@ impl Pump<'_> {
         frame
     }
 
-    /// Writes what is ready, as far as the socket takes it now.
-    fn send_ready(&mut self) -> Option<End> {
-        let open = self.output.fill(self.outbox);
-        while !self.output.is_empty() {
-            let written = self
-                .output
-                .with_slices(|slices| self.writer.try_write_vectored(slices));
-            match written {
-                Ok(bytes) => self.output.advance(bytes),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-                Err(error) => return Some(End::Socket(error)),
-            }
+    /// Takes over what the server has ready; false once it has closed the connection and all was sent.
+    fn fill(&mut self) -> bool {
+        let open = self.outbox.drain(&mut self.drained);
+        self.output.add(self.drained.drain(..));
+        open || !self.output.is_empty()
+    }
+
+    /// Writes what is ready, as far as the transport takes it now; waits for nothing.
+    async fn send_ready(&mut self) -> Option<End> {
+        let open = self.fill();
+        match self.output.send_ready(&mut self.writer).await {
+            Ok(()) => (!open).then_some(End::ByServer),
+            Err(error) => Some(End::Socket(error)),
         }
-        (!open).then_some(End::ByServer)
     }
 
     /// Until there is something to read, room to write, or another answer.
@@ -213,7 +231,9 @@ impl Pump<'_> {
         if may_read {
             make_room(&mut self.input, self.connection.frame_max());
             let between_frames = self.input.is_empty();
-            self.low_water.set(self.reader.as_ref(), between_frames);
+            if let Some(socket) = self.reader.socket() {
+                self.low_water.set(socket, between_frames);
+            }
         }
         let Pump {
             reader,
@@ -226,7 +246,7 @@ impl Pump<'_> {
         tokio::select! {
             biased;
             read = reader.read_buf(input), if may_read => end_of_read(read),
-            sent = send_some(writer, output) => sent,
+            sent = output.send_some(writer) => sent.err().map(End::Socket),
             () = outbox.ready() => None,
         }
     }
@@ -257,82 +277,6 @@ fn end_of_read(read: io::Result<usize>) -> Option<End> {
         Ok(0) => Some(End::ByClient),
         Ok(_) => None,
         Err(error) => Some(End::Socket(error)),
-    }
-}
-
-/// Never ready while there is nothing to send.
-async fn send_some(writer: &mut WriteHalf<'_>, output: &mut Output) -> Option<End> {
-    if output.is_empty() {
-        return pending().await;
-    }
-    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-    let count = output.slices(&mut slices);
-    match writer.write_vectored(&slices[..count]).await {
-        Ok(bytes) => {
-            output.advance(bytes);
-            None
-        }
-        Err(error) => Some(End::Socket(error)),
-    }
-}
-
-/// Answers that wait to be written; of the first one some bytes may be gone already.
-#[derive(Debug, Default)]
-struct Output {
-    frames: VecDeque<Frame>,
-    drained: Vec<Frame>,
-    sent_of_first: usize,
-    bytes: usize,
-}
-
-impl Output {
-    /// Takes over what the server has ready; false once the server has closed the connection.
-    fn fill(&mut self, outbox: &Outbox) -> bool {
-        let open = outbox.drain(&mut self.drained);
-        self.bytes += self
-            .drained
-            .iter()
-            .map(|frame| frame.as_ref().len())
-            .sum::<usize>();
-        self.frames.extend(self.drained.drain(..));
-        open || !self.frames.is_empty()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
-    fn with_slices<T>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let count = self.slices(&mut slices);
-        write(&slices[..count])
-    }
-
-    /// The first answers' bytes; returns how many slices were set.
-    fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let mut skip = self.sent_of_first;
-        let mut count = 0;
-        for (slice, frame) in slices.iter_mut().zip(&self.frames) {
-            *slice = IoSlice::new(frame.as_ref().get(skip..).unwrap_or_default());
-            skip = 0;
-            count += 1;
-        }
-        count
-    }
-
-    /// Forgets bytes that were written.
-    fn advance(&mut self, mut written: usize) {
-        self.bytes -= written;
-        while let Some(first) = self.frames.front() {
-            let left = first.as_ref().len() - self.sent_of_first;
-            if written < left {
-                self.sent_of_first += written;
-                return;
-            }
-            written -= left;
-            self.sent_of_first = 0;
-            self.frames.pop_front();
-        }
     }
 }
 

@@ -138,18 +138,24 @@ pub(crate) async fn accept(listener: Listener, server: Arc<Server>) {
 }
 
 fn take_up(server: &Arc<Server>, stream: TcpStream, peer: SocketAddr) {
+    // Dropping the stream tells the client.
+    if let Some(halves) = admit(server, peer) {
+        tokio::spawn(connection::run(stream, peer, halves));
+    }
+}
+
+/// The server's side of a new connection, if it may have one more.
+pub(super) fn admit(server: &Arc<Server>, peer: SocketAddr) -> Option<connection::Halves> {
     match server.connect(peer) {
-        Ok((connection, outbox)) => {
-            let logon_timeout = server.config().limits.logon_timeout;
-            let halves = connection::Halves {
-                connection,
-                outbox,
-                logon_timeout,
-            };
-            tokio::spawn(connection::run(stream, peer, halves));
+        Ok((connection, outbox)) => Some(connection::Halves {
+            connection,
+            outbox,
+            logon_timeout: server.config().limits.logon_timeout,
+        }),
+        Err(reason) => {
+            tracing::warn!(%peer, %reason, "connection refused");
+            None
         }
-        // Dropping the stream tells the client.
-        Err(reason) => tracing::warn!(%peer, %reason, "connection refused"),
     }
 }
 

@@ -14,7 +14,10 @@ mod layout;
 mod listen;
 mod low_water;
 mod nfs;
+mod output;
 mod pool;
+#[cfg(feature = "quic")]
+mod quic;
 mod watch;
 
 use std::path::Path;
@@ -55,7 +58,8 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     let data = Arc::new(DataDirectory::lock(data)?);
     let listener = listen::bind(options.smb).await?;
     let floors = Floors::open(&env, &data, &disks, options).await?;
-    let config = floors.smb_config(listener.address());
+    let mut config = floors.smb_config(listener.address());
+    config.offload = options.smb_offload;
     #[cfg(feature = "kerberos")]
     let config = kerberos::with(&options.kerberos, config)?;
     let smb = floors.smb(&env, config);
@@ -69,6 +73,8 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
         tracing::info!(handles, "persistent handles wait for their clients");
     }
     let nfs = nfs::start(&floors, &env, options).await?;
+    #[cfg(feature = "quic")]
+    let quic = quic::start(&options.quic, &smb)?;
     let state = floors.state(&smb, listener.address(), nfs.as_ref());
     let shares = state.shares_changed.subscribe();
     let control = control::start(data.path(), state)?;
@@ -103,10 +109,16 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
         ended = ending => ended?,
         () = stop.requested() => tracing::warn!("stopped at once; nothing acknowledged is lost"),
     }
+    #[cfg(feature = "quic")]
+    if let Some(quic) = quic {
+        quic::stop(quic).await;
+    }
     tracing::info!("stopped");
     Ok(())
 }
 
+/// Bytes of the index's cache for each fragment header in the pool's, which takes a tenth of that.
+const CACHE_A_HEADER: u64 = 4096;
 /// With less, even the upper pages of a small index are read again and again.
 const INDEX_CACHE_MIN: u64 = 8 << 20;
 
@@ -146,6 +158,8 @@ impl Floors {
         let (pool, is_new) = disks.open(env, data, &directories)?;
         let reopen: Arc<dyn Reopen> = directories.clone();
         pool.set_reopen(reopen);
+        let headers = options.index_cache / CACHE_A_HEADER;
+        pool.set_cached_headers(usize::try_from(headers).unwrap_or(usize::MAX));
         let options = store_options(options);
         let (env_store, env_vfs) = (Arc::clone(env), Arc::clone(env));
         let (store, vfs);

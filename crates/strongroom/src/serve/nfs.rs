@@ -1,7 +1,7 @@
 //! Where NFS is served, and one client's connection: records from the socket to the server, answers back.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,12 @@ use bytes::BytesMut;
 use strongroom_device::Env;
 use strongroom_nfs::rpc::Records;
 use strongroom_nfs::{Connection, Outbox, Server, ServerConfig};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use super::output::Output;
 use super::{Floors, connection, listen};
 use crate::cli::ServeOptions;
 use crate::failure::Result;
@@ -27,8 +28,6 @@ const OUT_OF_RESOURCES: Duration = Duration::from_millis(100);
 const READ_BYTES: usize = 64 << 10;
 /// Unsent answers beyond which no calls are read.
 const UNSENT_MAX: usize = 16 << 20;
-/// Buffers in one write (IOV_MAX is 1,024).
-const SLICES_MAX: usize = 64;
 
 /// The server with its sockets.
 #[derive(Debug)]
@@ -131,6 +130,7 @@ async fn run(mut stream: TcpStream, peer: SocketAddr, connection: Connection, ou
                 records: Records::default(),
                 input: BytesMut::new(),
                 output: Output::default(),
+                drained: VecDeque::new(),
             };
             pump.run().await
         }
@@ -153,15 +153,16 @@ struct Pump<'a> {
     outbox: &'a Outbox,
     records: Records,
     input: BytesMut,
-    output: Output,
+    output: Output<Vec<u8>>,
+    drained: VecDeque<Vec<u8>>,
 }
 
 impl Pump<'_> {
     async fn run(&mut self) -> io::Result<()> {
         loop {
             self.take_records()?;
-            let open = self.output.fill(self.outbox);
-            self.send_ready()?;
+            let open = self.fill();
+            self.output.send_ready(&mut self.writer).await?;
             if !open && self.output.is_empty() {
                 return Ok(());
             }
@@ -173,7 +174,7 @@ impl Pump<'_> {
 
     /// Whether the client may be heard: it takes its answers, and not too much of what it asked for waits.
     fn may_take(&self) -> bool {
-        self.output.bytes < UNSENT_MAX && !self.connection.is_full()
+        self.output.bytes() < UNSENT_MAX && !self.connection.is_full()
     }
 
     fn take_records(&mut self) -> io::Result<()> {
@@ -182,23 +183,16 @@ impl Pump<'_> {
                 return Ok(());
             };
             self.connection.receive(record).map_err(invalid)?;
-            self.output.fill(self.outbox);
+            self.fill();
         }
         Ok(())
     }
 
-    /// Writes what is ready, as far as the socket takes it now.
-    fn send_ready(&mut self) -> io::Result<()> {
-        while !self.output.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let count = self.output.slices(&mut slices);
-            match self.writer.try_write_vectored(&slices[..count]) {
-                Ok(bytes) => self.output.advance(bytes),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    /// Takes over what the server has ready; false once it has closed the connection.
+    fn fill(&mut self) -> bool {
+        let open = self.outbox.drain(&mut self.drained);
+        self.output.add(self.drained.drain(..));
+        open
     }
 
     /// Until there is something to read, room to write, or another answer. False at the end of the stream.
@@ -219,7 +213,7 @@ impl Pump<'_> {
         tokio::select! {
             biased;
             read = reader.read_buf(input), if may_read => Ok(read? > 0),
-            sent = send_some(writer, output), if !output.is_empty() => sent.map(|()| true),
+            sent = output.send_some(writer) => sent.map(|()| true),
             () = outbox.ready() => Ok(true),
         }
     }
@@ -227,62 +221,4 @@ impl Pump<'_> {
 
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
-}
-
-async fn send_some(writer: &mut WriteHalf<'_>, output: &mut Output) -> io::Result<()> {
-    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-    let count = output.slices(&mut slices);
-    let bytes = writer.write_vectored(&slices[..count]).await?;
-    output.advance(bytes);
-    Ok(())
-}
-
-/// Answers that wait to be written; of the first one some bytes may be gone already.
-#[derive(Debug, Default)]
-struct Output {
-    records: VecDeque<Vec<u8>>,
-    sent_of_first: usize,
-    bytes: usize,
-}
-
-impl Output {
-    /// Takes over what the server has ready; false once the server has closed the connection.
-    fn fill(&mut self, outbox: &Outbox) -> bool {
-        let before = self.records.len();
-        let open = outbox.drain(&mut self.records);
-        let new = self.records.iter().skip(before);
-        self.bytes += new.map(Vec::len).sum::<usize>();
-        open
-    }
-
-    fn is_empty(&self) -> bool {
-        self.records.is_empty()
-    }
-
-    /// The first answers' bytes; returns how many slices were set.
-    fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let mut skip = self.sent_of_first;
-        let mut count = 0;
-        for (slice, record) in slices.iter_mut().zip(&self.records) {
-            *slice = IoSlice::new(record.get(skip..).unwrap_or_default());
-            skip = 0;
-            count += 1;
-        }
-        count
-    }
-
-    /// Forgets bytes that were written.
-    fn advance(&mut self, mut written: usize) {
-        self.bytes -= written;
-        while let Some(first) = self.records.front() {
-            let left = first.len() - self.sent_of_first;
-            if written < left {
-                self.sent_of_first += written;
-                return;
-            }
-            written -= left;
-            self.sent_of_first = 0;
-            self.records.pop_front();
-        }
-    }
 }
