@@ -148,7 +148,7 @@ async fn copy(
 
 fn check_range(handle: &Handle, offset: u64, length: u64) -> Result<(), Failure> {
     let end = offset.checked_add(length).filter(|end| *end <= OFFSET_MAX);
-    let whole = offset % SECTOR == 0 && length % SECTOR == 0;
+    let whole = offset.is_multiple_of(SECTOR) && length.is_multiple_of(SECTOR);
     if handle.is_directory() || end.is_none() || !whole || length == 0 {
         return Err(NtStatus::INVALID_PARAMETER.into());
     }
