@@ -15,7 +15,7 @@ use strongroom_store::{Aspect, Inode, LoggedChange, ObjectId, SessionId, Txg, Vi
 use self::putting_back::{Step, leaving};
 use crate::differences::{differs, joined_path};
 use crate::rewind::Work;
-use crate::rows::{self, Attr};
+use crate::rows;
 use crate::works::Unfinished;
 use crate::{FileTime, Result, SessionInfo, Share, Sid, Stat, Vfs, VfsError};
 
@@ -318,7 +318,7 @@ impl Vfs {
             // Made and gone again, or of another share.
             return Ok(None);
         }
-        if then.is_none() && !self.was_made_after(inode, txg)? {
+        if then.is_none() && !self.was_made_by(&wanted.sessions, inode, txg)? {
             return Err(VfsError::Forgotten);
         }
         let is_back = match (&now, &then) {
@@ -437,17 +437,15 @@ impl Vfs {
         Ok(names(&View::Now)? != names(then)?)
     }
 
-    /// Whether the first that is known of a file is its making, in or after a group.
-    fn was_made_after(&self, inode: Inode, txg: Txg) -> Result<bool> {
+    /// Whether the first that is known of a file is its making, in or after a group, or what the same sessions made of it
+    /// within the second: they alone leave no value behind then.
+    fn was_made_by(&self, sessions: &BTreeSet<SessionId>, inode: Inode, txg: Txg) -> Result<bool> {
         let key = rows::inode_key(inode);
         let values = self.store.values_of(rows::ATTRIBUTES, &key, OF_ROW)?;
         let Some(oldest) = values.last() else {
             return Ok(false);
         };
-        let attr = oldest.value.as_deref().map(Attr::decode).transpose()?;
-        // A file that one session makes and changes within a second keeps only the last of that.
-        Ok(oldest.began >= txg
-            && attr.is_some_and(|attr| attr.version <= 1 || attr.created >= attr.modified))
+        Ok(oldest.began >= txg && sessions.contains(&oldest.began_by))
     }
 }
 
