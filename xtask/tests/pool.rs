@@ -202,17 +202,20 @@ async fn hostile_bytes_on_the_control_socket_harm_nobody() {
     let mut hostile: Vec<Vec<u8>> = (0..60).map(|n| random.bytes(1 + (n * n) % 5000)).collect();
     let head = "Host: x\r\nContent-Type: application/json\r\n";
     for request in [
-        "GET /v1/pool HTTP/1.1\r\n".to_owned(),
-        "GET /v1/pool HTTP/9.9\r\n\r\n".to_owned(),
+        "GET /api/v1/pool HTTP/1.1\r\n".to_owned(),
+        "GET /api/v1/pool HTTP/9.9\r\n\r\n".to_owned(),
         format!("GET /{} HTTP/1.1\r\n{head}\r\n", "a/".repeat(40_000)),
-        format!("GET /v1/pool HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(3000)),
-        format!("POST /v1/pool/scrub HTTP/1.1\r\n{head}Content-Length: 99999999999\r\n\r\n"),
-        format!("POST /v1/users HTTP/1.1\r\n{head}Content-Length: 5\r\n\r\n{{\"na"),
         format!(
-            "POST /v1/users HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFF\r\n"
+            "GET /api/v1/pool HTTP/1.1\r\n{}\r\n",
+            "X: y\r\n".repeat(3000)
         ),
-        format!("DELETE /v1/shares/%00%ff%2e%2e HTTP/1.1\r\n{head}\r\n"),
-        format!("PATCH /v1/pool HTTP/1.1\r\n{head}\r\n"),
+        format!("POST /api/v1/pool/scrub HTTP/1.1\r\n{head}Content-Length: 99999999999\r\n\r\n"),
+        format!("POST /api/v1/users HTTP/1.1\r\n{head}Content-Length: 5\r\n\r\n{{\"na"),
+        format!(
+            "POST /api/v1/users HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFF\r\n"
+        ),
+        format!("DELETE /api/v1/shares/%00%ff%2e%2e HTTP/1.1\r\n{head}\r\n"),
+        format!("PATCH /api/v1/pool HTTP/1.1\r\n{head}\r\n"),
     ] {
         hostile.push(request.into_bytes());
     }

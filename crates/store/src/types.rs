@@ -34,7 +34,8 @@ impl ObjectId {
     }
 }
 
-/// Names a table of rows: the vfs uses 1..=99, identity 100..=119, the store's own begin at 200.
+/// Names a table of rows: the vfs uses 1..=99, identity 100..=119, administration 120..=139 (which keep no past), the
+/// store's own begin at 200.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Table(pub u8);
 

@@ -4,11 +4,13 @@ use std::path::Path;
 
 use clap::Subcommand;
 
-use crate::api::types::{Alarm, AlarmAction, AlarmSetting, Decoy, Permission};
+use strongroom_admin::endpoint::segment;
+use strongroom_admin::types::{Alarm, AlarmAction, AlarmSetting, Decoy, Permission};
+use strongroom_admin::when::Here;
+
 use crate::commands::{print_json, say};
-use crate::control::{Control, segment};
+use crate::control::Control;
 use crate::failure::{Failure, Kind, Result};
-use crate::when::Here;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AlarmCommand {

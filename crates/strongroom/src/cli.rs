@@ -10,7 +10,7 @@ use strongroom_store::Compression;
 use crate::alarms::AlarmCommand;
 use crate::passphrase::PassphraseSource;
 use crate::past::{HistoryCommand, RewindOptions, SnapshotCommand, UndoOptions};
-use crate::words;
+use strongroom_admin::words;
 
 /// Where a server started without arguments keeps everything.
 pub(crate) const DEFAULT_DATA: &str = "strongroom-data";
@@ -146,6 +146,12 @@ pub(crate) struct ServeOptions {
     /// Where to serve SMB; without it port 445 of all addresses, or a high port where 445 cannot be had
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) smb: Option<SocketAddr>,
+    /// Where to serve the console and its API; without it port 443 of all addresses, or a high port where 443 cannot be had
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "no_https")]
+    pub(crate) https: Option<SocketAddr>,
+    /// Serve no console
+    #[arg(long)]
+    pub(crate) no_https: bool,
     #[cfg(feature = "kerberos")]
     #[command(flatten)]
     pub(crate) kerberos: KerberosOptions,
@@ -213,6 +219,8 @@ impl Default for ServeOptions {
             passphrase: PassphraseSource::default(),
             disk_timeout: DISK_TIMEOUT,
             smb: None,
+            https: None,
+            no_https: false,
             nfs: None,
             portmap: None,
             #[cfg(feature = "kerberos")]
@@ -253,6 +261,10 @@ pub(crate) enum UserCommand {
         /// It may administer the server and take ownership of files
         #[arg(long)]
         admin: bool,
+        /// What it may do in administration: user (its own files), auditor (see everything), operator (keep the server
+        /// running) or administrator, which is the same as --admin
+        #[arg(long, default_value_t, conflicts_with = "admin")]
+        role: strongroom_admin::Role,
     },
     /// Show all accounts
     List {

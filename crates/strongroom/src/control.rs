@@ -12,9 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::api::types::ProblemDocument;
 use crate::data::SocketPath;
 use crate::failure::{Failure, Kind, Result};
+use strongroom_admin::types::ProblemDocument;
 
 /// Talks to the server that runs on `data`.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Control {
         tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
-            .uri(path)
+            .uri(format!("/api{path}"))
             .header(HOST, "strongroom")
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))
@@ -141,27 +141,9 @@ fn unexpected(error: &dyn std::fmt::Display) -> Failure {
     )
 }
 
-/// Percent-encodes a name for use as one segment of a path (RFC 3986, section 2.1).
-pub(crate) fn segment(name: &str) -> String {
-    name.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            // A dot too: "." and ".." would be taken for steps in the path.
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn any_name_is_one_segment() {
-        assert_eq!(segment("a/b ü."), "a%2Fb%20%C3%BC%2E");
-    }
 
     #[test]
     fn says_that_no_server_runs() {

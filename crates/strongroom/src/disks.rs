@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use strongroom_admin::AddDisk;
 use strongroom_device::{
     BoundedDevice, Device, DeviceError, DeviceLock, Env, RealDevice, takes_writes,
 };
@@ -62,7 +63,7 @@ impl Directories {
     ///
     /// # Errors
     /// The directory or the pool refuses; then nothing was changed.
-    pub(crate) fn add(
+    fn add(
         &self,
         pool: &Pool,
         path: &Path,
@@ -125,6 +126,18 @@ impl Directories {
         let mut seen = std::collections::BTreeSet::new();
         paths.retain(|path| seen.insert(path.clone()));
         self.data.remember_disks(&paths)
+    }
+}
+
+impl AddDisk for Directories {
+    fn add(
+        &self,
+        pool: &Pool,
+        path: &Path,
+        replaced: Option<&str>,
+        options: DiskOptions,
+    ) -> std::result::Result<DiskId, String> {
+        Directories::add(self, pool, path, replaced, options).map_err(|failure| failure.to_string())
     }
 }
 

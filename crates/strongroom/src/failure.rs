@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use strongroom_admin::RowsError;
 use strongroom_identity::IdentityError;
 use strongroom_pool::PoolError;
 use strongroom_store::StoreError;
@@ -101,6 +102,12 @@ impl From<StoreError> for Failure {
 
 impl From<VfsError> for Failure {
     fn from(error: VfsError) -> Failure {
+        Failure::new(Kind::Storage, error.to_string())
+    }
+}
+
+impl From<RowsError> for Failure {
+    fn from(error: RowsError) -> Failure {
         Failure::new(Kind::Storage, error.to_string())
     }
 }

@@ -4,7 +4,6 @@
 //! interface. `serve` wires the floors together; every other command talks to the running server.
 
 mod alarms;
-mod api;
 mod cli;
 mod commands;
 mod control;
@@ -17,8 +16,6 @@ mod logging;
 mod passphrase;
 mod past;
 mod serve;
-mod when;
-mod words;
 
 use std::process::ExitCode;
 

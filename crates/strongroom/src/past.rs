@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use crate::api::types::{
+use crate::commands::{print_json, say};
+use crate::control::Control;
+use crate::failure::{Failure, Kind, Result};
+use strongroom_admin::endpoint::segment;
+use strongroom_admin::types::{
     ContentWanted, DiffWanted, Difference, KeepSnapshot, LogLine, LogWanted, NewClone, NewSnapshot,
     PastListing, Place, Retention, RewindWanted, Rewound, Schedule, Snapshot, UndoWanted, Undone,
 };
-use crate::commands::{print_json, say};
-use crate::control::{Control, segment};
-use crate::failure::{Failure, Kind, Result};
-use crate::when::{Here, parse_duration};
-use crate::words::{period, size};
+use strongroom_admin::when::{Here, parse_duration};
+use strongroom_admin::words::{period, size};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {

@@ -19,7 +19,7 @@ use super::session::Session;
 use super::session_channel::SessionChannel;
 use super::waiting::Waiters;
 use super::window::Window;
-use super::{ConnectionStatus, Disconnect, Server, outbox};
+use super::{ConnectionStatus, Disconnect, Server, Traffic, outbox};
 use crate::compress;
 use crate::crypto::{Sender, TransformHeader};
 use crate::wire::compound::Compound;
@@ -41,6 +41,7 @@ pub(crate) struct Conn {
     pub(crate) waiters: Waiters,
     channels: Mutex<Channels>,
     requests: AtomicU64,
+    received: AtomicU64,
     signed_in: AtomicBool,
     /// Bytes of frames whose requests wait in tasks.
     waiting_bytes: AtomicUsize,
@@ -107,6 +108,7 @@ impl Conn {
             waiters: Waiters::new(limits.waiting_per_connection),
             channels: Mutex::default(),
             requests: AtomicU64::new(0),
+            received: AtomicU64::new(0),
             signed_in: AtomicBool::new(false),
             waiting_bytes: AtomicUsize::new(0),
             server: Arc::clone(server),
@@ -203,6 +205,15 @@ impl Conn {
         self.requests.load(Ordering::Relaxed)
     }
 
+    /// Bytes of frames so far, in and out.
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic {
+            requests: self.requests(),
+            received: self.received.load(Ordering::Relaxed),
+            sent: self.outbox.sent(),
+        }
+    }
+
     pub(crate) fn status(&self) -> ConnectionStatus {
         ConnectionStatus {
             id: self.id,
@@ -222,6 +233,8 @@ impl Conn {
         if frame.len() > self.frame_max() {
             return Err(Disconnect::TooLarge);
         }
+        self.received
+            .fetch_add(frame.len() as u64, Ordering::Relaxed);
         match frame.first_chunk::<4>() {
             Some(&SMB2_MAGIC) => self.receive_messages(frame, None),
             Some(&TRANSFORM_MAGIC) => self.receive_encrypted(frame),

@@ -93,7 +93,27 @@ struct Table {
     /// How many connections each client's network has.
     by_network: HashMap<IpAddr, usize>,
     last_connection: u64,
+    /// Of connections that have ended.
+    past_traffic: Traffic,
     shutting_down: bool,
+}
+
+/// What went over connections.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Traffic {
+    pub(crate) requests: u64,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+}
+
+impl Traffic {
+    fn and(self, other: Traffic) -> Traffic {
+        Traffic {
+            requests: self.requests + other.requests,
+            received: self.received + other.received,
+            sent: self.sent + other.sent,
+        }
+    }
 }
 
 impl Table {
@@ -178,12 +198,19 @@ impl Server {
     pub fn status(&self) -> ServerStatus {
         let connections = self.all_connections();
         let sessions = self.all_sessions();
+        let past = self.table.lock().past_traffic;
+        let traffic = connections
+            .iter()
+            .fold(past, |sum, conn| sum.and(conn.traffic()));
         ServerStatus {
             connections: connections.len(),
             sessions: sessions.len(),
             opens: sessions.iter().map(|session| session.open_count()).sum(),
             waiting_opens: self.durables.len(),
             requests: connections.iter().map(|conn| conn.requests()).sum(),
+            requests_ever: traffic.requests,
+            received: traffic.received,
+            sent: traffic.sent,
         }
     }
 
@@ -238,6 +265,7 @@ impl Server {
     fn forget_connection(&self, id: u64) {
         let mut table = self.table.lock();
         if let Some(conn) = table.connections.remove(&id) {
+            table.past_traffic = table.past_traffic.and(conn.traffic());
             table.forget_client_of(&conn);
             let network = network_of(conn.peer.ip());
             if let Some(count) = table.by_network.get_mut(&network) {
@@ -423,6 +451,10 @@ pub struct ServerStatus {
     pub waiting_opens: usize,
     /// Requests of the connections that are there now.
     pub requests: u64,
+    /// Requests, and bytes of frames in and out, since the server started.
+    pub requests_ever: u64,
+    pub received: u64,
+    pub sent: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -54,6 +54,8 @@ impl Drop for Unsent {
 #[derive(Debug, Default)]
 struct Queue {
     frames: VecDeque<Frame>,
+    /// Bytes queued so far.
+    sent: u64,
     closed: bool,
 }
 
@@ -92,9 +94,14 @@ impl Shared {
         if queue.closed {
             return;
         }
+        queue.sent += frame.as_ref().len() as u64;
         queue.frames.push_back(frame);
         drop(queue);
         self.wake.notify_one();
+    }
+
+    pub(crate) fn sent(&self) -> u64 {
+        self.queue.lock().sent
     }
 
     fn count(self: &Arc<Self>, bytes: usize) -> Unsent {

@@ -7,12 +7,13 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::api::types::{NewShare, NewUser, Share, ShareChange, Status, User};
 use crate::cli::{ShareCommand, UserCommand};
-use crate::control::{Control, segment};
+use crate::control::Control;
 use crate::failure::{Failure, Kind, Result};
 use crate::fullness::Fullness;
-use crate::words::{self, period, size};
+use strongroom_admin::endpoint::segment;
+use strongroom_admin::types::{NewShare, NewUser, Share, ShareChange, Status, User};
+use strongroom_admin::words::{self, period, size};
 
 pub(crate) use pool::pool;
 
@@ -23,6 +24,7 @@ pub(crate) fn user(data: &Path, command: UserCommand) -> Result<()> {
             name,
             password_stdin: _,
             admin,
+            role,
         } => {
             let password = read_password()?;
             control.post(
@@ -31,6 +33,7 @@ pub(crate) fn user(data: &Path, command: UserCommand) -> Result<()> {
                     name: name.clone(),
                     password,
                     admin,
+                    role,
                 },
             )?;
             say(&format!("user {name} added\n"))

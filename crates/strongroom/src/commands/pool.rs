@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use super::{print_json, say};
-use crate::api::types::{
-    Disk, Index, Job, NewDisk, PassphraseChange, Pool, PoolReport, Scrub, Space, Spare, Upkeep,
-};
 use crate::cli::{DiskPlace, PoolCommand, ScrubCommand};
-use crate::control::{Control, segment};
+use crate::control::Control;
 use crate::failure::{Failure, Result};
 use crate::passphrase::PassphraseSource;
-use crate::when::Here;
-use crate::words::{self, size};
+use strongroom_admin::endpoint::segment;
+use strongroom_admin::types::{
+    Disk, Index, Job, NewDisk, PassphraseChange, Pool, PoolReport, Scrub, Space, Spare, Upkeep,
+};
+use strongroom_admin::when::Here;
+use strongroom_admin::words::{self, size};
 
 pub(crate) fn pool(data: &Path, command: PoolCommand) -> Result<()> {
     let control = Control::new(data);

@@ -15,12 +15,12 @@ use strongroom_pool::{OpenOptions, Pool, PoolError, SegmentCheck, SegmentId};
 use strongroom_store::{JobState, Store, StoreOptions};
 use strongroom_vfs::Vfs;
 
-use crate::api::pool;
 use crate::cli::FsckOptions;
 use crate::commands::{print_json, say};
 use crate::data::DataDirectory;
 use crate::failure::{Failure, Kind, Result};
 use report::Report;
+use strongroom_admin::api::pool;
 
 /// Checks the pool of `data` and prints what it found.
 ///

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use strongroom_store::StoreStatus;
 
-use crate::api::types::{Index, Pool};
-use crate::words::{self, size};
+use strongroom_admin::types::{Index, Pool};
+use strongroom_admin::words::{self, size};
 
 /// Fields may be added, never renamed.
 #[derive(Debug, Default, Serialize)]
@@ -52,7 +52,7 @@ impl Report {
     }
 
     pub(super) fn add_store(&mut self, status: StoreStatus) {
-        let index = crate::api::index_document(status.index);
+        let index = strongroom_admin::api::index_document(status.index);
         if index.lost_pages > 0 {
             self.problems.push(format!(
                 "{} pages of the index are LOST on every copy",

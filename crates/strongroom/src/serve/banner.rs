@@ -5,18 +5,21 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::address;
+use super::console::Console;
 use super::first::{ADMIN, SHARE};
 use super::listen::Listener;
 
 /// Prints to standard output; logs go to standard error.
 ///
 /// `explanation` says what the layout of a new pool means.
-pub(crate) fn print(
+pub(super) fn print(
     data: &Path,
     listener: &Listener,
     password: Option<&str>,
     explanation: &[String],
+    console: Option<(&Console, Option<String>)>,
 ) {
+    let console = console.map_or_else(String::new, |(console, code)| console_lines(console, code));
     let bound = listener.address();
     let addresses = if bound.ip().is_unspecified() {
         address::reachable()
@@ -30,6 +33,7 @@ pub(crate) fn print(
         listener.why_high(),
         password,
         explanation,
+        &console,
     );
     // A closed standard output is no reason not to serve.
     std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).ok();
@@ -42,6 +46,7 @@ fn text(
     why_high: Option<&str>,
     password: Option<&str>,
     explanation: &[String],
+    console: &str,
 ) -> String {
     let mut out = format!("Strongroom serves {} on port {port}\n", data.display());
     if let Some(why) = why_high {
@@ -57,11 +62,33 @@ fn text(
              Write the password down: it is shown this once and kept nowhere.\n"
         );
     }
+    out += console;
     for address in addresses {
         // Writing to a string cannot fail.
         lines_of(&mut out, *address, port).ok();
     }
     out += "\nCtrl-C stops the server.\n";
+    out
+}
+
+/// Where the console is, how to know it, and the code of its first page.
+fn console_lines(console: &Console, code: Option<String>) -> String {
+    let mut out = String::from("\nManage it in a browser:\n");
+    for link in console.links() {
+        out += &format!("  console   {link}\n");
+    }
+    if let Some(code) = code {
+        out += &format!("  code      {code}  (asked for once, to set it up)\n");
+    }
+    if console.self_signed {
+        let (first, second) = console
+            .fingerprint
+            .split_at(console.fingerprint.len() / 2 + 1);
+        out += &format!(
+            "  The browser does not know this machine's certificate yet and warns. Its SHA-256 fingerprint is\n  \
+             {first}\n  {second}\n"
+        );
+    }
     out
 }
 
@@ -123,6 +150,7 @@ mod tests {
             None,
             password,
             &[],
+            "",
         )
     }
 

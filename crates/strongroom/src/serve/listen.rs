@@ -55,7 +55,7 @@ pub(crate) async fn bind(asked: Option<SocketAddr>) -> Result<Listener> {
         Some(address) => {
             let socket = TcpListener::bind(address)
                 .await
-                .map_err(|e| refused(address, &e))?;
+                .map_err(|e| refused(address, &e, "--smb"))?;
             Listener::new(socket, None)
         }
         None => bind_default().await,
@@ -75,6 +75,7 @@ async fn bind_default() -> Result<Listener> {
             return Err(refused(
                 (Ipv6Addr::UNSPECIFIED, STANDARD_PORT).into(),
                 &error,
+                "--smb",
             ));
         }
     };
@@ -104,20 +105,20 @@ pub(super) async fn bind_everywhere(port: u16) -> std::io::Result<TcpListener> {
     }
 }
 
-pub(super) fn refused(address: SocketAddr, error: &std::io::Error) -> Failure {
+pub(super) fn refused(address: SocketAddr, error: &std::io::Error, word: &str) -> Failure {
     let kind = error.kind();
     let advice = if kind == ErrorKind::AddrInUse {
-        "another program uses it; stop that one or choose another port with --smb ADDR:PORT"
+        "another program uses it; stop that one or choose another port with"
     } else if kind == ErrorKind::PermissionDenied {
-        "only root may use ports below 1024; choose a higher one with --smb ADDR:PORT"
+        "only root may use ports below 1024; choose a higher one with"
     } else if kind == ErrorKind::AddrNotAvailable {
-        "it is no address of this machine; choose one that is with --smb ADDR:PORT"
+        "it is no address of this machine; choose one that is with"
     } else {
-        "choose another with --smb ADDR:PORT"
+        "choose another with"
     };
     Failure::new(
         Kind::Address,
-        format!("cannot listen on {address} ({error}): {advice}"),
+        format!("cannot listen on {address} ({error}): {advice} {word} ADDR:PORT"),
     )
 }
 

@@ -4,6 +4,7 @@ mod address;
 mod announce;
 mod banner;
 mod connection;
+mod console;
 mod control;
 mod dialer;
 mod first;
@@ -24,6 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use strongroom_admin::{Parts, State, api, words};
 use strongroom_device::{Env, TokioEnv};
 use strongroom_discovery::{Discovery, Host};
 use strongroom_identity::Identity;
@@ -33,12 +35,10 @@ use strongroom_store::{Store, StoreOptions};
 use strongroom_vfs::Vfs;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::api;
 use crate::cli::ServeOptions;
 use crate::data::DataDirectory;
 use crate::disks::Directories;
 use crate::failure::{Failure, Kind, Result};
-use crate::words;
 
 /// Serves until a signal asks it to stop.
 pub(crate) fn run(data: &Path, options: &ServeOptions) -> Result<()> {
@@ -75,15 +75,19 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     let nfs = nfs::start(&floors, &env, options).await?;
     #[cfg(feature = "quic")]
     let quic = quic::start(&options.quic, &smb)?;
-    let state = floors.state(&smb, listener.address(), nfs.as_ref());
+    let state = floors.state(&env, &smb, listener.address(), nfs.as_ref())?;
     let shares = state.shares_changed.subscribe();
-    let control = control::start(data.path(), state)?;
+    let control = control::start(data.path(), &state)?;
+    let console = console::start(data.path(), &state, options).await?;
     resume_works(&floors.vfs);
     banner::print(
         data.path(),
         &listener,
         floors.password.as_ref().map(|secret| secret.as_str()),
         &floors.explanation()?,
+        console
+            .as_ref()
+            .map(|console| (console, state.setup_code())),
     );
     let discovery = if options.no_discovery {
         Discovery::default()
@@ -99,6 +103,9 @@ async fn serve(data: &Path, options: &ServeOptions) -> Result<()> {
     accepting.abort();
     announcing.stop().await;
     control.abort();
+    if let Some(console) = console {
+        console.stop();
+    }
     watching.abort();
     room.abort();
     if let Some(nfs) = nfs {
@@ -222,22 +229,24 @@ impl Floors {
 
     fn state(
         &self,
+        env: &Arc<dyn Env>,
         smb: &Arc<Server>,
         smb_address: std::net::SocketAddr,
         nfs: Option<&nfs::Running>,
-    ) -> Arc<api::State> {
-        Arc::new(api::State {
+    ) -> Result<Arc<State>> {
+        let directories = Arc::clone(&self.directories);
+        Ok(State::open(Parts {
+            env: Arc::clone(env),
             nfs: nfs.map(|nfs| (Arc::clone(&nfs.server), nfs.address)),
             pool: Arc::clone(&self.pool),
             store: Arc::clone(&self.store),
             vfs: Arc::clone(&self.vfs),
             identity: Arc::clone(&self.identity),
-            directories: Arc::clone(&self.directories),
+            directories,
             smb: Arc::clone(smb),
             smb_address,
-            shares_changed: tokio::sync::watch::Sender::default(),
-            started: Instant::now(),
-        })
+            host: address::netbios_name(),
+        })?)
     }
 }
 

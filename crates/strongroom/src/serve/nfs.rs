@@ -82,7 +82,9 @@ async fn bind(asked: Option<SocketAddr>, port: u16, without: &str) -> Result<Opt
     match asked {
         Some(address) => {
             let bound = TcpListener::bind(address).await;
-            Ok(Some(bound.map_err(|e| listen::refused(address, &e))?))
+            Ok(Some(
+                bound.map_err(|e| listen::refused(address, &e, "--nfs"))?,
+            ))
         }
         None => match listen::bind_everywhere(port).await {
             Ok(socket) => Ok(Some(socket)),

@@ -1,9 +1,9 @@
 //! Figures and states in words that people read.
 
-use crate::api::types::{Disk, Pool, Space};
+use crate::types::{Disk, Pool, Space};
 
 /// Bytes, in the largest unit that leaves a whole number.
-pub(crate) fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut amount = bytes as f64;
     let mut unit = 0;
@@ -18,7 +18,7 @@ pub(crate) fn size(bytes: u64) -> String {
 /// "500G", "2 TiB": with or without the B, in powers of 1024; a number alone is bytes.
 ///
 /// Errors: what is wrong, in words.
-pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+pub fn parse_size(text: &str) -> Result<u64, String> {
     const UNITS: [char; 5] = ['K', 'M', 'G', 'T', 'P'];
     let wrong = || format!("{text:?} is no size; it is written as 500G or 2T");
     let text = text.trim().to_ascii_uppercase();
@@ -41,7 +41,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     bytes.filter(|bytes| *bytes > 0).ok_or_else(wrong)
 }
 
-pub(crate) fn period(seconds: u64) -> String {
+pub fn period(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
@@ -52,7 +52,7 @@ pub(crate) fn period(seconds: u64) -> String {
 }
 
 /// What compression saves; nothing where it saves nothing.
-pub(crate) fn saving(space: &Space) -> String {
+pub fn saving(space: &Space) -> String {
     if space.uncompressed <= space.stored {
         return String::new();
     }
@@ -75,7 +75,7 @@ fn present(pool: &Pool) -> impl Iterator<Item = &Disk> {
 }
 
 /// How file data lies on the disks.
-pub(crate) fn layout(pool: &Pool) -> String {
+pub fn layout(pool: &Pool) -> String {
     let disks = count(present(pool).count(), "disk", "disks");
     let (data, parity) = (pool.data, usize::from(pool.parity));
     let how = match (data, parity) {
@@ -95,7 +95,7 @@ pub(crate) fn layout(pool: &Pool) -> String {
 }
 
 /// How many disks may fail now.
-pub(crate) fn survival(pool: &Pool) -> String {
+pub fn survival(pool: &Pool) -> String {
     let away = present(pool).filter(|disk| disk.state != "member").count();
     let lost = if away == 0 {
         String::new()
@@ -129,7 +129,7 @@ fn groups(shared: &[Vec<String>]) -> String {
 }
 
 /// How much of the disks holds files, and why it is not all.
-pub(crate) fn usable(pool: &Pool) -> Vec<String> {
+pub fn usable(pool: &Pool) -> Vec<String> {
     let raw: u64 = pool.disks.iter().map(|disk| disk.total).sum();
     let total = size(pool.usable_total);
     let width = usize::from(pool.data) + usize::from(pool.parity);

@@ -6,16 +6,15 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::{Path, State as Extracted};
 use axum::http::StatusCode;
-use axum::routing::{delete, get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json};
 use strongroom_vfs::{
-    AccessMask, CreateOptions, Credentials, DirCursor, FileTime, Handle, OpenRequest, Retention,
-    SessionId, Share, Sid, SnapshotSchedule, Vfs, VfsError, View,
+    AccessMask, CreateOptions, DirCursor, FileTime, Handle, OpenRequest, Retention, SessionId,
+    Share, SnapshotSchedule, Vfs, VfsError, View,
 };
 
-use super::problem::Problem;
-use super::routes::{State, share_problem};
-use super::types;
+use super::shares::share_problem;
+use crate::endpoint::{Access, Endpoint};
+use crate::{Caller, Problem, Scope, State, Who, types};
 
 type Answer<T> = Result<T, Problem>;
 
@@ -24,32 +23,153 @@ const CONTENT_MAX: usize = 4 << 20;
 /// Entries of a listing, lines of a log, differences: at most so many in one answer.
 const LINES_MAX: usize = 100_000;
 
-pub(super) fn routes() -> Router<Arc<State>> {
-    Router::new()
-        .route(
-            "/v1/shares/{share}/snapshots",
-            get(list_snapshots).post(create_snapshot),
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    use Access as A;
+    let created = StatusCode::CREATED;
+    vec![
+        Endpoint::get(
+            "/shares/{share}/snapshots",
+            "list_snapshots",
+            "A share's snapshots",
+            A::WATCHERS,
+            list_snapshots,
         )
-        .route(
-            "/v1/shares/{share}/snapshots/{name}",
-            delete(delete_snapshot).post(keep_snapshot),
+        .gives_list::<types::Snapshot>(),
+        Endpoint::post(
+            "/shares/{share}/snapshots",
+            "create_snapshot",
+            "Keeps a share as it is, or was",
+            A::OPERATORS,
+            create_snapshot,
         )
-        .route(
-            "/v1/shares/{share}/retention",
-            get(retention).post(set_retention),
+        .takes::<types::NewSnapshot>()
+        .gives::<types::Snapshot>()
+        .with_status(created),
+        Endpoint::delete(
+            "/shares/{share}/snapshots/{name}",
+            "delete_snapshot",
+            "Deletes a snapshot",
+            A::ADMINISTRATORS,
+            delete_snapshot,
+        ),
+        Endpoint::post(
+            "/shares/{share}/snapshots/{name}",
+            "keep_snapshot",
+            "Holds or locks a snapshot",
+            A::ADMINISTRATORS,
+            keep_snapshot,
         )
-        .route(
-            "/v1/shares/{share}/schedule",
-            get(schedule).post(set_schedule),
+        .takes::<types::KeepSnapshot>(),
+        Endpoint::get(
+            "/shares/{share}/retention",
+            "get_retention",
+            "How a share's past is kept",
+            A::WATCHERS,
+            retention,
         )
-        .route("/v1/shares/{share}/clone", post(clone_share))
-        .route("/v1/history/list", post(list))
-        .route("/v1/history/content", post(content))
-        .route("/v1/history/log", post(log))
-        .route("/v1/history/diff", post(diff))
-        .route("/v1/rewind", post(rewind))
-        .route("/v1/works/{session}", delete(stop))
-        .route("/v1/undo", post(undo))
+        .gives::<types::Retention>(),
+        Endpoint::post(
+            "/shares/{share}/retention",
+            "set_retention",
+            "Says how a share's past is kept",
+            A::ADMINISTRATORS,
+            set_retention,
+        )
+        .takes::<types::Retention>(),
+        Endpoint::get(
+            "/shares/{share}/schedule",
+            "get_schedule",
+            "When snapshots are made by themselves",
+            A::WATCHERS,
+            schedule,
+        )
+        .gives::<types::Schedule>(),
+        Endpoint::post(
+            "/shares/{share}/schedule",
+            "set_schedule",
+            "Says when snapshots are made by themselves",
+            A::OPERATORS,
+            set_schedule,
+        )
+        .takes::<types::Schedule>(),
+        Endpoint::post(
+            "/shares/{share}/clone",
+            "clone_share",
+            "Makes a share of what this one was",
+            A::ADMINISTRATORS,
+            clone_share,
+        )
+        .takes::<types::NewClone>()
+        .gives::<types::Rewound>()
+        .with_status(created),
+        Endpoint::post(
+            "/history/list",
+            "list_past",
+            "A folder or file as it was",
+            A::SIGNED_IN,
+            list,
+        )
+        .question()
+        .scope(Scope::Files)
+        .takes::<types::Place>()
+        .gives::<types::PastListing>(),
+        Endpoint::post(
+            "/history/content",
+            "read_past",
+            "Up to 4 MiB of a file as it was; nothing behind its end",
+            A::SIGNED_IN,
+            content,
+        )
+        .question()
+        .scope(Scope::Files)
+        .takes::<types::ContentWanted>()
+        .gives_bytes("application/octet-stream"),
+        Endpoint::post(
+            "/history/log",
+            "list_changes",
+            "Who changed what, newest first",
+            A::WATCHERS,
+            log,
+        )
+        .question()
+        .takes::<types::LogWanted>()
+        .gives_list::<types::LogLine>(),
+        Endpoint::post(
+            "/history/diff",
+            "list_differences",
+            "What differs between two times",
+            A::WATCHERS,
+            diff,
+        )
+        .question()
+        .takes::<types::DiffWanted>()
+        .gives_list::<types::Difference>(),
+        Endpoint::post(
+            "/rewind",
+            "rewind",
+            "Makes a share or a part of it what it was",
+            A::OPERATORS,
+            rewind,
+        )
+        .takes::<types::RewindWanted>()
+        .gives::<types::Rewound>(),
+        Endpoint::delete(
+            "/works/{id}",
+            "stop_work",
+            "Stops a rewind or undo, named by its session",
+            A::OPERATORS,
+            stop,
+        ),
+        Endpoint::post(
+            "/undo",
+            "undo",
+            "Puts back what sessions changed",
+            A::OPERATORS,
+            undo,
+        )
+        .takes::<types::UndoWanted>()
+        .gives::<types::Undone>(),
+    ]
 }
 
 pub(super) fn share_named(state: &State, name: &str) -> Answer<Arc<Share>> {
@@ -280,17 +400,6 @@ async fn set_retention(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Who may look at everything, and changes nothing.
-fn auditor() -> Credentials {
-    Credentials {
-        user: Sid::LOCAL_SYSTEM,
-        primary_group: Sid::LOCAL_SYSTEM,
-        groups: vec![Sid::ADMINISTRATORS, Sid::EVERYONE],
-        admin: true,
-        session: SessionId::SYSTEM,
-    }
-}
-
 /// The share that a path begins with, and the rest of the path with `\` between its parts.
 pub(super) fn split(state: &State, path: &str) -> Answer<(Arc<Share>, String)> {
     let path = path.trim_start_matches('/').replace('\\', "/");
@@ -300,7 +409,7 @@ pub(super) fn split(state: &State, path: &str) -> Answer<(Arc<Share>, String)> {
 }
 
 /// The view that a question names, and when that was; now without a time.
-fn view(state: &State, share: &Share, at: Option<u64>) -> Answer<View> {
+pub(super) fn view(state: &State, share: &Share, at: Option<u64>) -> Answer<View> {
     let Some(at) = at else { return Ok(View::Now) };
     match state.vfs.view_at(share, from_unix(at)) {
         Err(VfsError::Forgotten) => Err(Problem::new(
@@ -311,24 +420,29 @@ fn view(state: &State, share: &Share, at: Option<u64>) -> Answer<View> {
     }
 }
 
+/// Opens for reading as the caller; whoever came through the socket reads everything.
 async fn open(
     state: &State,
-    share: &Share,
-    path: &str,
+    caller: &Caller,
+    (share, path): (&Share, &str),
     view: View,
-) -> Result<Arc<Handle>, VfsError> {
+) -> Answer<Result<Arc<Handle>, VfsError>> {
+    let credentials = caller.credentials(state)?;
+    if !state.vfs.may_enter(share, &credentials) {
+        return Ok(Err(VfsError::AccessDenied));
+    }
     let request = OpenRequest {
         view,
         access: AccessMask::FILE_READ,
         options: CreateOptions {
-            backup_intent: true,
+            backup_intent: caller.who == Who::Owner,
             open_reparse_point: true,
             ..CreateOptions::default()
         },
         ..OpenRequest::new(share, path)
     };
-    let (handle, _) = state.vfs.open(&auditor(), request).await?;
-    Ok(handle)
+    let opened = state.vfs.open(&credentials, request).await;
+    Ok(opened.map(|(handle, _)| handle))
 }
 
 #[expect(
@@ -346,12 +460,13 @@ fn not_there(path: &str, error: VfsError) -> Problem {
 
 async fn list(
     Extracted(state): Extracted<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     Json(wanted): Json<types::Place>,
 ) -> Answer<Json<types::PastListing>> {
     let (share, path) = split(&state, &wanted.path)?;
     let view = view(&state, &share, wanted.at_s)?;
     let at_s = view.instant().map(|instant| instant.time.seconds());
-    let opened = open(&state, &share, &path, view).await;
+    let opened = open(&state, &caller, (&share, &path), view).await?;
     let handle = opened.map_err(|error| not_there(&wanted.path, error))?;
     let entries = if handle.is_directory() {
         entries(&state.vfs, &handle)?
@@ -390,11 +505,12 @@ fn entry(name: &str, stat: &strongroom_vfs::Stat) -> types::PastEntry {
 /// A part of a file as it was; shorter than asked for only at its end.
 async fn content(
     Extracted(state): Extracted<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     Json(wanted): Json<types::ContentWanted>,
 ) -> Answer<Bytes> {
     let (share, path) = split(&state, &wanted.place.path)?;
     let view = view(&state, &share, wanted.place.at_s)?;
-    let opened = open(&state, &share, &path, view).await;
+    let opened = open(&state, &caller, (&share, &path), view).await?;
     let handle = opened.map_err(|error| not_there(&wanted.place.path, error))?;
     if handle.is_directory() {
         return Err(Problem::new(
@@ -461,7 +577,7 @@ async fn diff(
 
 /// Runs long work to its end, also when nobody waits for it any more, and on a thread that may look things up for long
 /// without keeping clients waiting.
-async fn to_the_end<T: Send + 'static>(
+pub(super) async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Answer<T> {
     let runtime = tokio::runtime::Handle::current();

@@ -2,31 +2,93 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Path, State as Extracted};
 use axum::http::StatusCode;
-use axum::routing::{delete, get, post};
-use axum::{Json, Router};
 use strongroom_device::Timestamp;
 use strongroom_pool::crypt::KdfParams;
 use strongroom_pool::{DiskOptions, DiskStatus, NewPassphrase, Pool, UpkeepStatus, UpkeepTask};
 use strongroom_store::{JobState, JobStatus, Store};
 use strongroom_vfs::LostFile;
 
-use super::problem::Problem;
-use super::routes::{State, index_document, space_document};
-use super::types;
+use super::status::{index_document, space_document};
+use crate::endpoint::{Access, Endpoint};
+use crate::{Problem, State, types};
 
 type Answer<T> = Result<T, Problem>;
 
-pub(super) fn routes() -> Router<Arc<State>> {
-    let scrub = get(scrubs).post(start_scrub).delete(stop_scrubs);
-    Router::new()
-        .route("/v1/pool", get(report))
-        .route("/v1/pool/disks", post(add_disk))
-        .route("/v1/pool/disks/{disk}", delete(remove_disk))
-        .route("/v1/pool/disks/{disk}/spare", post(set_spare))
-        .route("/v1/pool/passphrase", post(change_passphrase))
-        .route("/v1/pool/scrub", scrub)
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    use Access as A;
+    let accepted = StatusCode::ACCEPTED;
+    vec![
+        Endpoint::get(
+            "/pool",
+            "get_pool",
+            "The pool, its disks and what it does for them",
+            A::WATCHERS,
+            report,
+        )
+        .gives::<types::PoolReport>(),
+        Endpoint::post(
+            "/pool/disks",
+            "add_disk",
+            "Adds a disk, or replaces one; gives its id",
+            A::OPERATORS,
+            add_disk,
+        )
+        .takes::<types::NewDisk>()
+        .gives::<String>()
+        .with_status(StatusCode::CREATED),
+        Endpoint::delete(
+            "/pool/disks/{disk}",
+            "remove_disk",
+            "Empties a disk and takes it out",
+            A::ADMINISTRATORS,
+            remove_disk,
+        )
+        .with_status(accepted),
+        Endpoint::post(
+            "/pool/disks/{disk}/spare",
+            "set_spare",
+            "Makes a disk a spare or one that holds data",
+            A::ADMINISTRATORS,
+            set_spare,
+        )
+        .takes::<types::Spare>()
+        .with_status(accepted),
+        Endpoint::post(
+            "/pool/passphrase",
+            "change_passphrase",
+            "Gives an encrypted pool another passphrase",
+            A::ADMINISTRATORS,
+            change_passphrase,
+        )
+        .takes::<types::PassphraseChange>(),
+        Endpoint::get(
+            "/pool/scrub",
+            "get_scrub",
+            "How the scrub stands",
+            A::WATCHERS,
+            scrubs,
+        )
+        .gives::<types::Scrub>(),
+        Endpoint::post(
+            "/pool/scrub",
+            "start_scrub",
+            "Begins to read everything and to repair what has rotted",
+            A::OPERATORS,
+            start_scrub,
+        )
+        .gives_list::<types::Job>()
+        .with_status(accepted),
+        Endpoint::delete(
+            "/pool/scrub",
+            "stop_scrub",
+            "Stops the scrub that runs",
+            A::OPERATORS,
+            stop_scrubs,
+        ),
+    ]
 }
 
 async fn report(Extracted(state): Extracted<Arc<State>>) -> Answer<Json<types::PoolReport>> {
@@ -44,7 +106,7 @@ async fn report(Extracted(state): Extracted<Arc<State>>) -> Answer<Json<types::P
 }
 
 /// What the pool says of itself.
-pub(crate) fn document(pool: &Pool) -> strongroom_pool::Result<types::Pool> {
+pub fn document(pool: &Pool) -> strongroom_pool::Result<types::Pool> {
     let status = pool.status();
     let space = pool.space()?;
     let layout = pool.layout();
@@ -85,7 +147,7 @@ fn disk_document(disk: DiskStatus) -> types::Disk {
     }
 }
 
-fn upkeep_document(upkeep: UpkeepStatus) -> types::Upkeep {
+pub(super) fn upkeep_document(upkeep: UpkeepStatus) -> types::Upkeep {
     let task = match upkeep.task {
         UpkeepTask::Idle => "idle",
         UpkeepTask::Restoring => "restoring",
@@ -125,7 +187,8 @@ async fn add_disk(
             .directories
             .add(&state.pool, &new.path, replaces, options)
     });
-    let id = added.await.map_err(Problem::internal)??;
+    let added = added.await.map_err(Problem::internal)?;
+    let id = added.map_err(Problem::wrong)?;
     store.disks_changed();
     tracing::info!(disk = %id, path = %path.display(), "disk added");
     Ok((StatusCode::CREATED, Json(id.to_string())))
@@ -178,7 +241,7 @@ async fn set_spare(
 }
 
 /// Jobs that run, and the last that ended.
-fn jobs(store: &Store, wanted: impl Fn(&JobStatus) -> bool) -> Vec<types::Job> {
+pub(super) fn jobs(store: &Store, wanted: impl Fn(&JobStatus) -> bool) -> Vec<types::Job> {
     let all = store.jobs().list().into_iter();
     all.filter(wanted).map(job_document).collect()
 }

@@ -2,26 +2,76 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Path, State as Extracted};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use strongroom_vfs::{Alarm, AlarmAction, VfsError};
 
 use super::history::{share_named, split, unix};
-use super::problem::Problem;
-use super::routes::State;
-use super::types;
+use crate::endpoint::{Access, Endpoint};
+use crate::{Problem, State, types};
 
 type Answer<T> = Result<T, Problem>;
 
-pub(super) fn routes() -> Router<Arc<State>> {
-    Router::new()
-        .route("/v1/alarms", get(list))
-        .route("/v1/alarms/{id}/clear", post(clear))
-        .route("/v1/alarms/permitted", get(permitted).post(permit))
-        .route("/v1/alarms/decoys", post(decoy))
-        .route("/v1/shares/{share}/alarm", get(action).post(set_action))
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    use Access as A;
+    vec![
+        Endpoint::get(
+            "/alarms",
+            "list_alarms",
+            "Who was noticed destroying files",
+            A::WATCHERS,
+            list,
+        )
+        .gives_list::<types::Alarm>(),
+        Endpoint::post(
+            "/alarms/{id}/clear",
+            "clear_alarm",
+            "Lets whoever it blocked change files again",
+            A::OPERATORS,
+            clear,
+        ),
+        Endpoint::get(
+            "/alarms/permitted",
+            "list_permitted",
+            "Users who may encrypt files",
+            A::WATCHERS,
+            permitted,
+        )
+        .gives_list::<String>(),
+        Endpoint::post(
+            "/alarms/permitted",
+            "set_permitted",
+            "Gives or takes leave to encrypt files",
+            A::ADMINISTRATORS,
+            permit,
+        )
+        .takes::<types::Permission>(),
+        Endpoint::post(
+            "/alarms/decoys",
+            "set_decoy",
+            "Makes a file a decoy, or an ordinary one",
+            A::ADMINISTRATORS,
+            decoy,
+        )
+        .takes::<types::Decoy>(),
+        Endpoint::get(
+            "/shares/{share}/alarm",
+            "get_alarm_action",
+            "What an alarm does",
+            A::WATCHERS,
+            action,
+        )
+        .gives::<types::AlarmSetting>(),
+        Endpoint::post(
+            "/shares/{share}/alarm",
+            "set_alarm_action",
+            "Says what an alarm does",
+            A::ADMINISTRATORS,
+            set_action,
+        )
+        .takes::<types::AlarmSetting>(),
+    ]
 }
 
 async fn list(Extracted(state): Extracted<Arc<State>>) -> Answer<Json<Vec<types::Alarm>>> {

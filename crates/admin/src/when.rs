@@ -17,16 +17,16 @@ const UNITS: [(&[&str], u64); 7] = [
 
 /// Where and when somebody writes a time.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Here {
+pub struct Here {
     /// Seconds since 1970.
-    pub(crate) now: i64,
+    pub now: i64,
     /// How far local time is ahead of UTC at a time, in seconds.
-    pub(crate) offset: fn(i64) -> i64,
+    pub offset: fn(i64) -> i64,
 }
 
 impl Here {
     /// This machine, now.
-    pub(crate) fn machine() -> Here {
+    pub fn machine() -> Here {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let now = since.map_or(0, |since| {
             i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
@@ -39,7 +39,7 @@ impl Here {
 
     /// Seconds since 1970 of a time: "14:03:27", "yesterday 14:03", "2026-11-24", "2026-11-24 14:03:27",
     /// "2026-11-24T14:03:27Z", "20 minutes ago", "now". A time of day that is yet to come means yesterday's.
-    pub(crate) fn parse(&self, text: &str) -> Option<u64> {
+    pub fn parse(&self, text: &str) -> Option<u64> {
         let text = text.trim().to_ascii_lowercase();
         let seconds = if text == "now" {
             Some(self.now)
@@ -101,7 +101,7 @@ impl Here {
     }
 
     /// A time for people, local.
-    pub(crate) fn show(&self, seconds: u64) -> String {
+    pub fn show(&self, seconds: u64) -> String {
         let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
         let local = seconds.saturating_add((self.offset)(seconds));
         let CivilTime {
@@ -149,7 +149,7 @@ fn parse_day(text: &str) -> Option<CivilTime> {
 }
 
 /// "20 minutes", "24h", "1 day 6 hours"; a number alone is seconds, and 0 is nothing.
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut seconds: u64 = 0;
     let mut seen = false;
