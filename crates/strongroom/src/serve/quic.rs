@@ -40,7 +40,7 @@ pub(crate) fn start(options: &QuicOptions, server: &Arc<Server>) -> Result<Optio
     };
     let tls = tls(certificate, key)?;
     let endpoint = Endpoint::server(config(tls)?, address)
-        .map_err(|error| listen::refused(address, &error))?;
+        .map_err(|error| listen::refused(address, &error, "--quic"))?;
     let address = endpoint.local_addr().unwrap_or(address);
     tracing::info!(%address, "serving SMB over QUIC");
     tokio::spawn(accept(endpoint.clone(), Arc::clone(server)));
